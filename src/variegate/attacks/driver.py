@@ -1,0 +1,253 @@
+"""Runs any attack: checks inputs, marks those already misclassified, loops, saves, and tells how it went.
+
+The driver owns the loop, the budget's end, checkpoints and progress; an attack owns one step. A batch never raises
+because one input failed: each input has its `Status`. If the oracle itself raises, the inputs still running keep their
+best adversarial, are marked ORACLE_FAILED, and the last state is saved for a resume.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from variegate.attacks.base import STATUS_CODES, Attack, AttackProblem, AttackState, fill_status
+from variegate.attacks.checkpoint import load_checkpoint, save_checkpoint
+from variegate.attacks.criteria import Criterion, Misclassified, MisclassifiedAs
+from variegate.attacks.distances import all_finite
+from variegate.attacks.noise import NoiseSource, SeededNoise
+from variegate.attacks.result import AttackResult, Trajectory
+from variegate.errors import ConfigurationError, InputError, OracleError
+from variegate.models.classifier import check_inputs
+from variegate.models.oracle import HardLabelOracle
+from variegate.types import Status
+
+__all__ = ["run_attack"]
+
+_LOG = logging.getLogger(__name__)
+_STATUSES = tuple(Status)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Point:
+    """A place between two steps, replaced as a whole: an interrupt finds a state and the meter that belongs to it."""
+
+    state: AttackState
+    meter: Tensor
+    queries: tuple[Tensor, ...]
+    distances: tuple[Tensor, ...]
+
+
+def run_attack(
+    attack: Attack,
+    oracle: HardLabelOracle,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    targets: Tensor | None = None,
+    starting_points: Tensor | None = None,
+    identities: Sequence[int] | None = None,
+    noise: NoiseSource | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 20.0,
+    subject: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> AttackResult:
+    """Attack every input through the oracle.
+
+    Args:
+        attack: hyper-parameters of one attack.
+        oracle: built for exactly N inputs; its budget bounds the attack.
+        inputs: float32 (N, *input_shape), within the oracle's bounds; rows with NaN get the status NON_FINITE.
+        labels: int64 (N,), the correct labels.
+        seed: decides all of the attack's randomness, together with the identities.
+        targets: int64 (N,), for a targeted attack; labels that the adversarials shall get.
+        starting_points: float32 (N, *input_shape), believed adversarial; needed by most targeted attacks.
+        identities: an integer an input that names it in its random stream, so that the result does not depend on the
+            batch; by default its position.
+        noise: another source of randomness, in place of `seed`; a checkpoint needs the same one to go on.
+        checkpoint: where to save the state between steps; if the file exists, the run goes on from it.
+        checkpoint_seconds: how often.
+        subject: names the model behind the oracle (a digest, say), so that a checkpoint is never continued on another.
+        progress: called with (queries so far, queries at most or 0).
+
+    Raises:
+        InputError: shapes, labels or bounds do not fit.
+        ConfigurationError: the oracle was built for another number of inputs.
+        FormatError, VerificationError: the checkpoint is not of this run.
+    """
+    identities = None if identities is None else [int(identity) for identity in identities]
+    problem, status = _prepare(oracle, inputs, labels, seed, targets, starting_points, identities, noise)
+    run_digest = _run_digest(attack, oracle, subject, inputs, labels, seed, targets, starting_points, identities)
+    started = saved = time.monotonic()
+    spent = 0.0
+    point: _Point | None = None
+    error: str | None = None
+    if checkpoint is not None and checkpoint.exists():
+        point, spent = _resume(checkpoint, run_digest, oracle)
+    resumed = 0 if point is None else len(point.queries)
+
+    def after(state: AttackState, before: _Point | None) -> _Point:
+        meter = oracle.meter.per_sample.clone()
+        queries, distances = (before.queries, before.distances) if before is not None else ((), ())
+        return _Point(
+            state=state, meter=meter, queries=(*queries, meter), distances=(*distances, state.best_distance.cpu())
+        )
+
+    def tell() -> None:
+        if progress is not None:
+            progress(oracle.meter.total, (oracle.budget or 0) * inputs.shape[0])
+
+    def keep(current: _Point) -> None:
+        if checkpoint is not None:
+            save_checkpoint(
+                checkpoint, current.state, run_digest=run_digest, per_sample=current.meter, queries=current.queries,
+                distances=current.distances, seconds=spent + time.monotonic() - started,
+            )
+
+    try:
+        if point is None:
+            status = _mark_misclassified(oracle, problem, labels, status)
+            point = after(attack.init(oracle, problem, status), None)
+            tell()
+            keep(point)
+        while point.state.running.numel():
+            point = after(attack.step(oracle, problem, point.state), point)
+            tell()
+            if time.monotonic() - saved >= checkpoint_seconds:
+                keep(point)
+                saved = time.monotonic()
+        if len(point.queries) != resumed:
+            keep(point)
+        state = point.state
+    except OracleError as failure:
+        error = str(failure)
+        _LOG.warning("the attack stopped early: %s", error)
+        if point is None:
+            state = _nothing_found(problem, status)
+        else:
+            oracle.meter.per_sample.copy_(point.meter)  # the failed step is repeated on resume, so it is not counted
+            keep(point)
+            state = point.state
+        state = _with_status(state, fill_status(state.status, state.running, Status.ORACLE_FAILED))
+    except BaseException:  # an interrupt, or an error in the caller's progress: what was paid for is kept
+        if point is not None:
+            oracle.meter.per_sample.copy_(point.meter)
+            keep(point)
+        raise
+    return _result(attack, oracle, problem, state, point, spent + time.monotonic() - started, error)
+
+
+def _prepare(
+    oracle: HardLabelOracle, inputs: Tensor, labels: Tensor, seed: int, targets: Tensor | None,
+    starting_points: Tensor | None, identities: Sequence[int] | None, noise: NoiseSource | None,
+) -> tuple[AttackProblem, Tensor]:
+    count = inputs.shape[0]
+    if count != oracle.meter.per_sample.shape[0]:
+        raise ConfigurationError(f"the oracle was built for {oracle.meter.per_sample.shape[0]} inputs; got {count}")
+    for name, value in (("labels", labels), ("targets", targets)):
+        if value is None:
+            continue
+        if value.shape != (count,) or value.dtype != torch.int64:
+            raise InputError(f"{name} must be int64 of shape ({count},); got {value.dtype} {tuple(value.shape)}")
+        if count and not 0 <= int(value.min()) <= int(value.max()) < oracle.num_classes:
+            raise InputError(
+                f"{name} must be from 0 to {oracle.num_classes - 1}; got {int(value.min())} to {int(value.max())}"
+            )
+    if identities is not None and len(identities) != count:
+        raise InputError(f"identities must be {count} integers, one an input; got {len(identities)}")
+    finite = all_finite(inputs) if inputs.ndim > 1 and inputs.is_floating_point() else torch.ones(count, dtype=torch.bool)
+    middle = 0.5 * (oracle.bounds.lower + oracle.bounds.upper)
+    whole = torch.where(finite.view(-1, *([1] * (inputs.ndim - 1))), inputs, torch.full_like(inputs, middle))
+    clean = check_inputs(whole, oracle.input_shape, oracle.bounds).to(oracle.device)
+    clean = clean.clamp(oracle.bounds.lower, oracle.bounds.upper)
+    if starting_points is not None:
+        starting_points = check_inputs(
+            starting_points, oracle.input_shape, oracle.bounds, what="starting points"
+        ).to(oracle.device)
+    criterion: Criterion = (
+        Misclassified(labels.to(oracle.device)) if targets is None else MisclassifiedAs(targets.to(oracle.device))
+    )
+    if noise is None:
+        noise = SeededNoise(seed, identities if identities is not None else range(count), device=oracle.device)
+    status = torch.full((count,), STATUS_CODES[Status.RUNNING], device=oracle.device)
+    status[~finite.to(oracle.device)] = STATUS_CODES[Status.NON_FINITE]
+    return AttackProblem(inputs=clean, criterion=criterion, noise=noise, starting_points=starting_points), status
+
+
+def _mark_misclassified(oracle: HardLabelOracle, problem: AttackProblem, labels: Tensor, status: Tensor) -> Tensor:
+    """Ask for each clean input once; those already wrong (or already the target) are not attacked."""
+    rows = (status == STATUS_CODES[Status.RUNNING]).nonzero().flatten()
+    predicted = oracle.label(problem.inputs[rows], rows.cpu()).to(rows.device)
+    wrong = (predicted != labels.to(rows.device)[rows]) | problem.criterion.is_adversarial(predicted, rows)
+    return fill_status(status, rows[wrong], Status.ALREADY_MISCLASSIFIED)
+
+
+def _resume(checkpoint: Path, run_digest: str, oracle: HardLabelOracle) -> tuple[_Point, float]:
+    state, meter, queries, distances, spent = load_checkpoint(checkpoint, run_digest=run_digest, device=oracle.device)
+    oracle.meter.per_sample.copy_(meter)
+    return _Point(state=_reopen(state), meter=meter, queries=tuple(queries), distances=tuple(distances)), spent
+
+
+def _reopen(state: AttackState) -> AttackState:
+    failed = (state.status == STATUS_CODES[Status.ORACLE_FAILED]).nonzero().flatten()
+    return _with_status(state, fill_status(state.status, failed, Status.RUNNING))
+
+
+def _with_status(state: AttackState, status: Tensor) -> AttackState:
+    return AttackState(
+        iteration=state.iteration, points=state.points, best=state.best, best_distance=state.best_distance,
+        status=status, extra=state.extra,
+    )
+
+
+def _nothing_found(problem: AttackProblem, status: Tensor) -> AttackState:
+    infinite = torch.full((problem.inputs.shape[0],), float("inf"), device=problem.inputs.device)
+    return AttackState(
+        iteration=0, points=problem.inputs, best=problem.inputs, best_distance=infinite, status=status, extra={}
+    )
+
+
+def _result(
+    attack: Attack, oracle: HardLabelOracle, problem: AttackProblem, state: AttackState, point: _Point | None,
+    seconds: float, error: str | None,
+) -> AttackResult:
+    codes = state.status.tolist()
+    found = torch.isfinite(state.best_distance)
+    status = tuple(
+        Status.BUDGET_EXHAUSTED if _STATUSES[code] is Status.SUCCESS and not ok else _STATUSES[code]
+        for code, ok in zip(codes, found.tolist(), strict=True)
+    )
+    empty = torch.zeros((0, len(status)))
+    return AttackResult(
+        adversarials=torch.where(found.view(-1, *([1] * (problem.inputs.ndim - 1))), state.best, problem.inputs).cpu(),
+        status=status,
+        queries=oracle.meter.per_sample.clone(),
+        distances=torch.where(found, state.best_distance, torch.full_like(state.best_distance, float("nan"))).cpu(),
+        trajectory=Trajectory(
+            queries=torch.stack(point.queries) if point is not None else empty.long(),
+            distances=torch.stack(point.distances) if point is not None else empty,
+        ),
+        norm=attack.norm,
+        iterations=state.iteration,
+        seconds=seconds,
+        error=error,
+    )
+
+
+def _run_digest(attack: Attack, oracle: HardLabelOracle, *parts: object) -> str:
+    """Digest of everything that decides the run, so that a checkpoint is never continued by another."""
+    sha = hashlib.sha256(f"{attack!r}|{oracle.budget}|{oracle.input_shape}|{oracle.bounds}".encode())
+    for part in parts:
+        if isinstance(part, Tensor):
+            sha.update(part.detach().cpu().contiguous().numpy().tobytes())
+        else:
+            sha.update(repr(list(part) if isinstance(part, Sequence) else part).encode())
+    return sha.hexdigest()

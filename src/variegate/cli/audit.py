@@ -1,0 +1,165 @@
+"""`variegate audit`: how far what is found on one copy works on the others."""
+
+from typing import Annotated, Any
+
+import typer
+
+from variegate.cli.guard import typed_command
+from variegate.cli.options import (
+    HOME,
+    AsJson,
+    Data,
+    HomeFolder,
+    ModelName,
+    NormOption,
+    Out,
+    Resume,
+    Seed,
+    Semantics,
+    Split,
+    examples,
+    output_folder,
+    parse_rate,
+    parse_semantics,
+)
+from variegate.cli.output import print_json, talk
+from variegate.cli.progress import show_progress
+from variegate.types import Norm
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(no_args_is_help=True, help="Measure what copies prevent.")
+    group.command(
+        "replicate",
+        epilog=examples(
+            "variegate audit replicate --model net --data cifar10/ --rewriters qim,permutation --out audit/",
+            "variegate audit replicate --model net --data cifar10/ --rewriters qim --copies 10 --attackers 2 "
+            "--independent net-2 --out audit/",
+            "variegate audit replicate --model net --data cifar10/ --rewriters qim --resume audit/",
+            "variegate audit replicate --model net --data cifar10/ --rewriters qim --out audit/ --fail-above 10%",
+        ),
+    )(replicate)
+    app.add_typer(group, name="audit")
+
+
+def replicate(
+    context: typer.Context,
+    *,
+    model: ModelName,
+    data: Data,
+    rewriters: Annotated[
+        str,
+        typer.Option("--rewriters", help="Calibrated specs with commas, by name; qim stands for MODEL-qim, and so on."),
+    ],
+    out: Out = None,
+    resume: Resume = None,
+    copies: Annotated[int, typer.Option("--copies", min=2, help="Copies of each rewriter.")] = 5,
+    attackers: Annotated[
+        int | None, typer.Option("--attackers", min=1, help="How many of them attack; all if left out.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=1, help="How many images are attacked from each.")] = 50,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Labels that may be asked for each image.")] = 5000,
+    independent: Annotated[
+        list[str] | None,
+        typer.Option("--independent", metavar="MODEL", help="An original trained independently, to compare; repeat."),
+    ] = None,
+    split: Split = "test",
+    pool: Annotated[
+        int | None,
+        typer.Option("--pool", min=1, help="Read only so many images; accuracy is measured on all that are read."),
+    ] = None,
+    norm: NormOption = Norm.L2,
+    semantics: Semantics = "paper",
+    seed: Seed = 0,
+    fail_above: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-above", metavar="RATE", help="Exit with code 3 if a replication rate is above, such as 10%."
+        ),
+    ] = None,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Replication: attack copies of each rewriter, and try what was found on all other copies.
+
+    The copies are made for the measurement, from the seed, and are not those of any buyer. Controls are measured beside
+    them: identical copies, random noise of equal norm, and independent training if it is given. The folder receives
+    record.json and pictures.npz; an interrupted audit goes on with --resume.
+    """
+    from variegate.cli.desk import open_desk
+    from variegate.cli.experiment import find_spec, load_images, scale_to
+    from variegate.errors import ConfigurationError
+
+    limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
+    meaning = parse_semantics(semantics)
+    folder = output_folder(out, resume)
+    if folder is None:
+        raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
+    with open_desk(home, read_only=True) as desk:
+        desk.store.get_model(model)
+        names = [name.strip() for name in rewriters.split(",") if name.strip()]
+        saved = [find_spec(desk, name, model) for name in names]
+        if not saved:
+            raise ConfigurationError("--rewriters must name at least one calibrated spec; got none")
+        images_read = load_images(data, split, limit=pool)
+        original = desk.original(model)
+        others = [desk.original(name) for name in independent or []]
+    from variegate.evaluation.recipes import AuditSpec, audit_replicate
+    from variegate.rewriters.catalog import spec_from_dict
+
+    images_read = scale_to(images_read, original.bounds)
+    spec = AuditSpec(
+        model_name=model,
+        data_name=images_read.name,
+        split=split,
+        rewriters=tuple(spec_from_dict(one.spec) for one in saved),
+        copies=copies,
+        attackers=attackers,
+        images=images,
+        queries=queries,
+        norm=norm,
+        semantics=meaning,
+        seed=seed,
+        command=typed_command(context),
+    )
+    try:
+        with show_progress() as progress:
+            record = audit_replicate(
+                spec,
+                original=original,
+                independent=others,
+                images=images_read.images,
+                labels=images_read.labels,
+                out=folder,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        talk(f"the audit so far is saved; go on with the same options and --resume {folder} in place of --out")
+        raise
+    if as_json:
+        print_json(record)
+    else:
+        from variegate.report.text import render_text
+
+        typer.echo(render_text(record), nl=False)
+    talk(f"wrote {folder / 'record.json'}; a page with figures: variegate report {folder} --html report.html")
+    if limit is not None:
+        _gate(record, limit)
+
+
+def _gate(record: dict[str, Any], limit: float) -> None:
+    """Raise `GateError` if the replication rate of a rewriter is above the limit, or could not be measured."""
+    from variegate.errors import GateError
+
+    rates = {
+        group["name"]: group["rates"]["replication_rate"]["rate"] for group in record["groups"] if group["rewriter"]
+    }
+    unknown = [name for name, rate in rates.items() if rate is None]
+    above = [f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None and rate > limit]
+    if unknown:
+        raise GateError(f"the replication rate could not be measured for {', '.join(unknown)}: no attack succeeded")
+    if above:
+        raise GateError(f"the replication rate is above {limit:.1%}: {', '.join(above)}")

@@ -1,0 +1,87 @@
+"""`variegate calibrate`: a rewriter's parameters for one original."""
+
+from typing import Annotated
+
+import typer
+
+from variegate.cli.options import HOME, AsJson, Data, HomeFolder, ModelName, Seed, Split, examples, parse_rate
+from variegate.cli.output import print_json, talk
+from variegate.cli.progress import show_progress
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(
+        "calibrate",
+        epilog=examples(
+            "variegate calibrate --model net --data cifar10/ --rewriter qim",
+            "variegate calibrate --model net --data gtsrb/ --rewriter permutation --max-change 0.5% --name strict",
+        ),
+    )(calibrate)
+
+
+def calibrate(
+    *,
+    model: ModelName,
+    data: Data,
+    rewriter: Annotated[str, typer.Option("--rewriter", help="qim, permutation, spread_spectrum, or a plugin's.")],
+    max_change: Annotated[
+        str, typer.Option("--max-change", help="The share of labels that a copy may change at most.")
+    ] = "1%",
+    name: Annotated[
+        str | None, typer.Option("--name", help="What to call the spec; MODEL-REWRITER if left out.")
+    ] = None,
+    split: Split = "train",
+    images: Annotated[int, typer.Option("--images", min=1, help="How many images to use.")] = 512,
+    attack_images: Annotated[int, typer.Option("--attack-images", min=1, help="How many of them to attack.")] = 24,
+    attack_queries: Annotated[
+        int, typer.Option("--attack-queries", min=1, help="Queries for each attacked image.")
+    ] = 2000,
+    seed: Seed = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give the name to the new spec even if another one has it.")
+    ] = False,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Choose a rewriter's parameters for an original.
+
+    They are chosen within a budget of changed labels and saved as a spec, to issue copies with. Uses the images and
+    the original's scores, not the labels. Prints the predicted and the measured change, and what
+    each strength costs and prevents.
+    """
+    from variegate.cli.desk import open_desk
+    from variegate.cli.experiment import load_images, scale_to
+    from variegate.types import check_identifier
+
+    budget = parse_rate(max_change, "--max-change")
+    spec_name = check_identifier(name or f"{model}-{rewriter}", "a spec's name")
+    with open_desk(home) as desk:
+        desk.store.get_model(model)
+        pool = load_images(data, split, limit=images)
+        original = desk.original(model)
+        from variegate.evaluation.calibration import calibrate_spec
+
+        with show_progress() as progress:
+            result = calibrate_spec(
+                original,
+                scale_to(pool, original.bounds).images,
+                rewriter=rewriter,
+                max_change=budget,
+                seed=seed,
+                attack_images=attack_images,
+                attack_queries=attack_queries,
+                progress=progress,
+            )
+        record = {**result.record, "model": model}
+        saved = desk.save_spec(spec_name, result.spec, model=model, record=record, replace=replace)
+    if as_json:
+        print_json(saved.to_dict())
+    else:
+        from variegate.report.text import render_text
+
+        typer.echo(render_text(record), nl=False)
+    talk(f"saved the spec {spec_name} ({saved.spec_digest[:19]}…)")
+    talk(f"issue with: variegate issue --model {model} --spec {spec_name} --buyer NAME")

@@ -1,0 +1,80 @@
+"""`variegate copies`: what was issued to whom."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from variegate.cli.options import HOME, AsJson, HomeFolder, examples
+from variegate.cli.output import print_json, print_pairs, print_table, talk
+from variegate.types import CopyStatus
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(no_args_is_help=True, help="See what was issued to whom.")
+    group.command(
+        "ls",
+        epilog=examples(
+            "variegate copies ls",
+            "variegate copies ls --model net --status active --limit 20 --offset 40",
+            "variegate copies ls --buyer acme --json",
+        ),
+    )(list_)
+    group.command(
+        "show",
+        epilog=examples(
+            "variegate copies show vg1-0123456789abcdef0123", "variegate copies show vg1-0123456789abcdef0123 --json"
+        ),
+    )(show)
+    app.add_typer(group, name="copies")
+
+
+def list_(
+    *,
+    model: Annotated[str | None, typer.Option("--model", help="Only copies of this original.")] = None,
+    buyer: Annotated[str | None, typer.Option("--buyer", help="Only copies of this buyer.")] = None,
+    status: Annotated[CopyStatus | None, typer.Option("--status", help="Only copies that stand so.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most copies to list.")] = 100,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="How many copies to pass over first.")] = 0,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """List issued copies, in the order in which they were issued."""
+    from variegate.authority.issuing import issue_time
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home, read_only=True) as desk:
+        rows = desk.store.list_copies(model=model, buyer=buyer, status=status, limit=limit, offset=offset)
+        total = desk.store.count_copies(model=model, buyer=buyer, status=status)
+    if as_json:
+        listed = [{**dataclasses.asdict(row), "issued_at": issue_time(row.issued_at)} for row in rows]
+        print_json({"total": total, "offset": offset, "copies": listed})
+        return
+    if rows:
+        print_table(
+            ("COPY", "MODEL", "BUYER", "EPOCH", "STATUS", "ISSUED"),
+            [(r.copy_id, r.model, r.buyer, r.epoch, r.status, issue_time(r.issued_at)) for r in rows],
+        )
+    more = f"; more with --offset {offset + len(rows)}" if offset + len(rows) < total else ""
+    talk(f"{len(rows):,} of {total:,} {'copy' if total == 1 else 'copies'}{more}")
+
+
+def show(
+    copy: Annotated[str, typer.Argument(help="A copy, by its name vg1-...")],
+    *,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that is recorded of one copy; nothing in it is secret."""
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home, read_only=True) as desk:
+        row = desk.store.get_copy(copy)
+        described = {**desk.copy_manifest(copy).to_dict(), "status": row.status.value}
+    if as_json:
+        print_json(described)
+    else:
+        print_pairs(described)

@@ -1,0 +1,157 @@
+"""Options that several commands share, and how their values are read."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from variegate.errors import ConfigurationError, ConflictError, NotFoundError
+from variegate.types import Norm
+
+__all__ = [
+    "HOME",
+    "AsJson",
+    "Data",
+    "HomeFolder",
+    "ModelName",
+    "NormOption",
+    "Out",
+    "Resume",
+    "Seed",
+    "Semantics",
+    "Split",
+    "examples",
+    "output_folder",
+    "parse_floats",
+    "parse_integers",
+    "parse_pairs",
+    "parse_rate",
+    "parse_semantics",
+]
+
+HOME = Path(".variegate")
+
+HomeFolder: TypeAlias = Annotated[
+    Path, typer.Option("--home", envvar="VARIEGATE_HOME", help="The seller's home folder.")
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+ModelName: TypeAlias = Annotated[str, typer.Option("--model", help="An original, by its name in the home.")]
+Data: TypeAlias = Annotated[
+    str,
+    typer.Option("--data", help='Labelled images: a file or folder (Parquet, npz, CIFAR, GTSRB, images), or "digits".'),
+]
+Split: TypeAlias = Annotated[str, typer.Option("--split", help='Which part of the data: "train" or "test".')]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Decides every random choice of the experiment.")]
+NormOption: TypeAlias = Annotated[Norm, typer.Option("--norm", help="The norm that the attack makes small.")]
+Semantics: TypeAlias = Annotated[
+    str, typer.Option("--semantics", help='"paper" ends on the boundary, "art" as the ART library does.')
+]
+Out: TypeAlias = Annotated[Path | None, typer.Option("--out", help="A new folder for the results.")]
+Resume: TypeAlias = Annotated[
+    Path | None, typer.Option("--resume", help="The folder of an interrupted run, to go on with.")
+]
+
+
+def examples(*lines: str) -> str:
+    """Return a help text's closing part, with one example a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def output_folder(out: Path | None, resume: Path | None) -> Path | None:
+    """Return the folder to write to, or None if none was asked for.
+
+    Raises:
+        ConfigurationError: if both are given.
+        ConflictError: if `out` holds files already.
+        NotFoundError: if `resume` is not a folder.
+    """
+    if out is not None and resume is not None:
+        raise ConfigurationError("expected --out for a new run or --resume for an interrupted one; got both")
+    if resume is not None and not resume.is_dir():
+        raise NotFoundError(f"there is no folder {resume} to resume; start a new run with --out")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConflictError(
+            f"{out} holds results already: give a new folder, or go on with: --resume {shlex.quote(str(out))}"
+        )
+    return resume or out
+
+
+def parse_rate(text: str, option: str) -> float:
+    """Read a share as "1%" or "0.01".
+
+    Raises:
+        ConfigurationError: if it is not a number from 0 to 1 (0 % to 100 %).
+    """
+    try:
+        rate = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        rate = -1.0
+    if not 0.0 <= rate <= 1.0:
+        raise ConfigurationError(f"{option} must be a share such as 1% or 0.01, from 0 to 1; got {text!r}")
+    return rate
+
+
+def parse_floats(text: str, option: str) -> tuple[float, ...]:
+    """Read "0.49,0.48,0.45".
+
+    Raises:
+        ConfigurationError: if a part is not a number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(f"{option} must be numbers with commas, such as 0.5,0.5,0.5; got {text!r}") from error
+
+
+def parse_integers(text: str, option: str) -> tuple[int, ...]:
+    """Read "3,32,32".
+
+    Raises:
+        ConfigurationError: if a part is not a positive whole number.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigurationError(f"{option} must be positive whole numbers with commas, such as 3,32,32; got {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def parse_semantics(text: str) -> Literal["paper", "art"]:
+    """Read the meaning of an attack's parameters.
+
+    Raises:
+        ConfigurationError: if it is neither "paper" nor "art".
+    """
+    if text == "paper":
+        return "paper"
+    if text == "art":
+        return "art"
+    raise ConfigurationError(f'--semantics must be "paper" or "art"; got {text!r}')
+
+
+def parse_pairs(pairs: list[str], option: str) -> dict[str, int | float | str | bool]:
+    """Read NAME=VALUE each; whole numbers, numbers, true and false become what they look like, all else stays text.
+
+    Raises:
+        ConfigurationError: if one has no "=" or no name, or a name comes twice.
+    """
+    values: dict[str, int | float | str | bool] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or name in values:
+            raise ConfigurationError(
+                f"{option} must be NAME=VALUE, each name once, such as num_classes=10; got {pair!r}"
+            )
+        values[name] = _typed(value)
+    return values
+
+
+def _typed(text: str) -> int | float | str | bool:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,44 @@
+"""A few clean images and their adversarials, for the report's picture grid."""
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variegate.attacks.result import AttackResult
+
+__all__ = ["collect_pictures"]
+
+_PER_GROUP = 5
+_MOST = 40
+
+
+def collect_pictures(
+    inputs: Tensor, labels: Tensor, examples: Mapping[str, AttackResult], predict: Callable[[Tensor], Tensor]
+) -> bytes:
+    """Return an .npz: clean and adversarial float32 (K, *input_shape), group, label, the original's label for the adversarial.
+
+    Takes the first five successes of each group, 40 pictures at most.
+    """
+    rows: dict[str, list[np.ndarray]] = {
+        "clean": [],
+        "adversarial": [],
+        "group": [],
+        "label": [],
+        "adversarial_label": [],
+    }
+    for group, result in examples.items():
+        room = _MOST - sum(len(part) for part in rows["label"])
+        chosen = result.success.nonzero().flatten()[: min(_PER_GROUP, room)]
+        if chosen.numel() == 0:
+            continue
+        rows["clean"].append(inputs[chosen].numpy())
+        rows["adversarial"].append(result.adversarials[chosen].numpy())
+        rows["group"].append(np.array([group] * len(chosen)))
+        rows["label"].append(labels[chosen].numpy())
+        rows["adversarial_label"].append(torch.as_tensor(predict(result.adversarials[chosen])).cpu().numpy())
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: np.concatenate(parts) for name, parts in rows.items() if parts})  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -1,0 +1,319 @@
+"""A whole replication audit: attacks from copies, who is fooled by them, controls, Table 1, one JSON record.
+
+Steps, each of which a killed audit keeps:
+
+1. choose the images: a seeded draw from those that the original classifies correctly;
+2. attack the original, and the attackers' copies of each rewriter (one shard an attacker, resumable in the middle);
+3. show the adversarials of each group to all copies of the group, at every scale and norm;
+4. count, add the controls (identical copies, independent training, random noise of equal norm), write the record.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import variegate
+from variegate.attacks.driver import run_attack
+from variegate.attacks.hopskipjump import HopSkipJump, Semantics
+from variegate.attacks.result import AttackResult
+from variegate.errors import ConfigurationError, InputError, OracleError
+from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
+from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.pictures import collect_pictures
+from variegate.evaluation.progress import Progress, silent
+from variegate.evaluation.records import group_record
+from variegate.evaluation.replication import AttackerOutcome, PredictAll, ReplicationOutcome, measure_replication
+from variegate.evaluation.throughput import raw_queries_per_second
+from variegate.files import write_atomic
+from variegate.models.bank import CopyBank
+from variegate.models.classifier import Classifier, check_inputs
+from variegate.models.oracle import HardLabelOracle
+from variegate.rewriters.base import AbstractSpec, RewrittenCopy
+from variegate.types import Norm, Status
+
+__all__ = ["AuditSpec", "audit_replicate"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSpec:
+    """What is audited, and how hard.
+
+    Args:
+        model_name, data_name, split: names for the record.
+        rewriters: one group of copies for each.
+        copies: copies of each rewriter (m).
+        attackers: how many of them attack; None for all, which gives every ordered pair.
+        images: inputs that are attacked from each attacker.
+        queries: the attacker's budget for each input.
+        norm, semantics: of HopSkipJump.
+        seed: decides images, copies' experiment keys, the attack's noise and the bootstrap.
+        command: what was typed, for the record.
+    """
+
+    model_name: str
+    data_name: str
+    split: str
+    rewriters: tuple[AbstractSpec, ...]
+    copies: int
+    attackers: int | None = None
+    images: int = 50
+    queries: int = 5000
+    norm: Norm = Norm.L2
+    semantics: Semantics = "paper"
+    seed: int = 0
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.copies < 2:
+            raise ConfigurationError(f"replication needs at least 2 copies; got {self.copies}")
+        if self.attackers is not None and not 1 <= self.attackers <= self.copies:
+            raise ConfigurationError(f"attackers must be from 1 to the {self.copies} copies; got {self.attackers}")
+        if self.images < 1 or self.queries < 1:
+            raise ConfigurationError(f"images and queries must be at least 1; got {self.images} and {self.queries}")
+
+
+def audit_replicate(
+    spec: AuditSpec,
+    *,
+    original: Classifier,
+    independent: Sequence[Classifier],
+    images: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    out: Path,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run the audit and return its record; also writes `out`/record.json and `out`/pictures.npz.
+
+    Args:
+        spec: what is audited.
+        original: the seller's classifier.
+        independent: classifiers trained independently on the same task, for the control; may be empty.
+        images: float32 (P, *input_shape); the pool from which the attacked images are drawn, and Table 1's inputs.
+        labels: int64 (P,).
+        out: folder of this audit; if it holds shards of the same audit, these are taken over.
+
+    Raises:
+        InputError: the pool holds fewer correctly classified images than are asked for, or does not fit the original.
+        VerificationError: `out` holds shards of another audit.
+    """
+    say = progress or silent
+    started = time.monotonic()
+    pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
+    truth = torch.from_numpy(np.asarray(labels))
+    chosen = _choose(spec, original, pool, truth)
+    inputs, targets = pool[chosen], truth[chosen]
+    (out / "shards").mkdir(parents=True, exist_ok=True)
+    names = _group_names(spec.rewriters)
+    attackers = list(range(spec.attackers if spec.attackers is not None else spec.copies))
+    run = _Run(spec, original, inputs, targets, chosen.tolist(), out, say, 1 + len(attackers) * len(names))
+
+    control = run.attack("original", 0, original.predict)
+    groups: list[dict[str, Any]] = []
+    examples = {"identical": control}
+    outcome = run.measure(_stacked([original, original]), [control], [0])
+    table = _accuracy_of([original, original], pool, truth)
+    twins = ["original", "the same"]
+    groups.append(group_record("identical", None, twins, outcome, [control], table))
+    groups.append(group_record("noise", None, twins, outcome.noise_control(), [control], table))
+    if independent:
+        trained = [original, *independent]
+        outcome = run.measure(_stacked(trained), [control], [0])
+        table = _accuracy_of(trained, pool, truth)
+        numbered = [f"training {i}" for i in range(len(trained))]
+        groups.append(group_record("independent", None, numbered, outcome, [control], table))
+        examples["independent"] = control
+    for name, rewriter in zip(names, spec.rewriters, strict=True):
+        heads = experiment_heads(original, rewriter, copies=spec.copies, seed=spec.seed)
+        bank = CopyBank(original, heads)
+        results = [run.attack(name, i, RewrittenCopy(original, heads[i]).predict, rewriter) for i in attackers]
+        outcome = run.measure(bank.predict_all, results, attackers)
+        table = measure_accuracy(bank, pool, truth)
+        numbered = [f"copy {i}" for i in range(spec.copies)]
+        groups.append(group_record(name, rewriter.to_dict(), numbered, outcome, results, table))
+        examples[name] = results[0]
+    record = _record(spec, original, chosen, groups, run, time.monotonic() - started)
+    write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(out / "pictures.npz", collect_pictures(inputs, targets, examples, original.predict))
+    return record
+
+
+def _choose(spec: AuditSpec, original: Classifier, pool: Tensor, truth: Tensor) -> Tensor:
+    """Return int64 (images,), sorted: the first correctly classified images of a seeded order."""
+    if truth.shape != (pool.shape[0],) or truth.dtype != torch.int64:
+        raise InputError(f"labels must be int64 of shape ({pool.shape[0]},); got {truth.dtype} {tuple(truth.shape)}")
+    if truth.numel() and not 0 <= int(truth.min()) <= int(truth.max()) < original.num_classes:
+        raise InputError(
+            f"labels must be from 0 to {original.num_classes - 1}; got {int(truth.min())} to {int(truth.max())}"
+        )
+    order = torch.from_numpy(np.random.default_rng(spec.seed).permutation(pool.shape[0]))
+    found: list[int] = []
+    for block in order.split(max(64, 2 * spec.images)):
+        right = block[original.predict(pool[block]).cpu() == truth[block]]
+        found.extend(right.tolist())
+        if len(found) >= spec.images:
+            return torch.tensor(sorted(found[: spec.images]))
+    raise InputError(
+        f"the audit needs {spec.images} images that the original classifies correctly; "
+        f"the {pool.shape[0]} given hold {len(found)}"
+    )
+
+
+@final
+class _Run:
+    """What every group of an audit shares: the images, the attack, the folder, the count of queries."""
+
+    def __init__(
+        self,
+        spec: AuditSpec,
+        original: Classifier,
+        inputs: Tensor,
+        labels: Tensor,
+        identities: list[int],
+        out: Path,
+        say: Progress,
+        attacks: int,
+    ) -> None:
+        self.spec, self.original, self.inputs, self.labels = spec, original, inputs, labels
+        self.attack_parameters = HopSkipJump(norm=spec.norm, semantics=spec.semantics)
+        self.queries, self.seconds = 0, 0.0
+        self._identities, self._out, self._say = identities, out, say
+        self._attacks, self._done = attacks, 0
+
+    def attack(
+        self, group: str, copy: int, predict: Callable[[Tensor], Tensor], rewriter: AbstractSpec | None = None
+    ) -> AttackResult:
+        """Attack one copy with the whole budget; a finished or half-done shard is taken over."""
+        made_by = rewriter.digest if rewriter is not None else "nothing"
+        oracle = HardLabelOracle(
+            predict,
+            input_shape=self.original.input_shape,
+            bounds=self.original.bounds,
+            num_classes=self.original.num_classes,
+            samples=self.inputs.shape[0],
+            budget=self.spec.queries,
+            device=self.original.device,
+        )
+        most = self.spec.queries * self.inputs.shape[0]
+        before = self._done * most
+
+        def tell(done: int, _most: int) -> None:
+            self._say(f"attacking {group}, copy {copy}", before + done, self._attacks * most)
+
+        result = run_attack(
+            self.attack_parameters,
+            oracle,
+            self.inputs,
+            self.labels,
+            seed=self.spec.seed,
+            identities=self._identities,
+            checkpoint=self._out / "shards" / f"{group}-{copy}.safetensors",
+            subject=f"{self.original.digest} rewritten by {made_by}, copy {copy}",
+            progress=tell,
+        )
+        if result.error is not None:
+            raise OracleError(f"{result.error}; the audit can be resumed from {self._out}")
+        self._done += 1
+        self.queries += int(result.queries.sum())
+        self.seconds += result.seconds
+        return result
+
+    def measure(
+        self, predict_all: PredictAll, results: Sequence[AttackResult], attackers: Sequence[int]
+    ) -> ReplicationOutcome:
+        """Show the attackers' adversarials to all copies of a group."""
+        skipped = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
+        outcomes = [
+            AttackerOutcome(
+                copy=copy,
+                adversarials=result.adversarials,
+                attempted=torch.tensor([status not in skipped for status in result.status]),
+                succeeded=result.success,
+            )
+            for copy, result in zip(attackers, results, strict=True)
+        ]
+        return measure_replication(
+            predict_all,
+            self.inputs,
+            self.labels,
+            outcomes,
+            norm=self.spec.norm,
+            bounds=self.original.bounds,
+            seed=self.spec.seed,
+        )
+
+
+def _stacked(classifiers: Sequence[Classifier]) -> PredictAll:
+    return lambda x: torch.stack([classifier.predict(x) for classifier in classifiers], 1)
+
+
+def _accuracy_of(classifiers: Sequence[Classifier], pool: Tensor, truth: Tensor) -> AccuracyTable:
+    predicted = [classifier.predict(pool).cpu() for classifier in classifiers]
+    return AccuracyTable(
+        n=int(truth.shape[0]),
+        original=int((predicted[0] == truth).sum()),
+        copies=tuple(int((labels == truth).sum()) for labels in predicted),
+        changed=tuple(int((labels != predicted[0]).sum()) for labels in predicted),
+    )
+
+
+def _group_names(rewriters: Sequence[AbstractSpec]) -> list[str]:
+    """Return one name a rewriter: its own, numbered where it comes twice."""
+    names: list[str] = []
+    for spec in rewriters:
+        count = sum(name.split("-")[0] == spec.rewriter for name in names)
+        names.append(spec.rewriter if not count else f"{spec.rewriter}-{count + 1}")
+    return names
+
+
+def _record(
+    spec: AuditSpec, original: Classifier, chosen: Tensor, groups: list[dict[str, Any]], run: _Run, seconds: float
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "kind": "replication",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "variegate": variegate.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": str(original.device),
+        "command": spec.command,
+        "seconds": round(seconds, 3),
+        "model": {
+            "name": spec.model_name,
+            "digest": original.digest,
+            "num_classes": original.num_classes,
+            "input_shape": list(original.input_shape),
+            "bounds": [original.bounds.lower, original.bounds.upper],
+        },
+        "data": {
+            "name": spec.data_name,
+            "split": spec.split,
+            "images": int(chosen.shape[0]),
+            "indices": chosen.tolist(),
+        },
+        "attack": {
+            "name": run.attack_parameters.name,
+            "parameters": asdict(run.attack_parameters),
+            "budget": spec.queries,
+            "norm": spec.norm.value,
+            "seed": spec.seed,
+        },
+        "groups": groups,
+        "efficiency": {
+            "queries": run.queries,
+            "seconds": round(run.seconds, 3),
+            "queries_per_second": round(run.queries / run.seconds, 1) if run.seconds else None,
+            "raw_queries_per_second": round(raw_queries_per_second(original), 1),
+        },
+    }

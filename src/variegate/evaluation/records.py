@@ -1,0 +1,85 @@
+"""One group of copies as a record holds it: accuracy, attacks, rates, curves and the matrix."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variegate.attacks.result import AttackResult, Trajectory
+from variegate.evaluation.accuracy import AccuracyTable
+from variegate.evaluation.replication import ReplicationOutcome
+from variegate.types import Status
+
+__all__ = ["attack_record", "group_record"]
+
+_QUERY_MARKS = (100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000, 25_000)
+_NOT_ATTEMPTED = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
+
+
+def group_record(
+    name: str,
+    rewriter: dict[str, Any] | None,
+    copies: Sequence[str],
+    outcome: ReplicationOutcome,
+    results: Sequence[AttackResult],
+    accuracy: AccuracyTable,
+) -> dict[str, Any]:
+    """Return the group as JSON values.
+
+    Args:
+        name: of the group: a rewriter's, or a control's.
+        rewriter: its spec, or None.
+        copies: a name for each copy.
+        outcome: what was measured.
+        results: one attack an attacker, in the order of `outcome.attackers`.
+        accuracy: of the original and of the copies, on clean inputs.
+    """
+    return {
+        "name": name,
+        "rewriter": rewriter,
+        "copies": list(copies),
+        "attackers": outcome.attackers.tolist(),
+        "accuracy": accuracy.to_dict(),
+        "attack": {"attackers": [attack_record(result) for result in results], "reverified": outcome.reverified()},
+        "rates": {rate_name: rate.to_dict() for rate_name, rate in outcome.rates().items()},
+        "replication_at": outcome.replication_at(),
+        "noise_at": outcome.noise_control().replication_at(),
+        "replication_within": outcome.replication_within(),
+        "matrix": outcome.matrix(),
+    }
+
+
+def attack_record(result: AttackResult) -> dict[str, Any]:
+    """Return one attack's counts, queries, norms and progress as JSON values."""
+    attempted = torch.tensor([status not in _NOT_ATTEMPTED for status in result.status], dtype=torch.bool)
+    attacked = result.queries[attempted]
+    whole = result.trajectory
+    trajectory = Trajectory(queries=whole.queries[:, attempted], distances=whole.distances[:, attempted])
+    sizes = result.distances[result.success]
+    marks = [q for q in _QUERY_MARKS if q <= _largest(attacked)]
+    medians = [trajectory.median_at(q) for q in marks]
+    reached = [(q, m) for q, m in zip(marks, medians, strict=True) if math.isfinite(m)]
+    return {
+        "attempted": int(attempted.sum()),
+        "succeeded": int(result.success.sum()),
+        "status": result.status_counts,
+        "queries": {**_quantiles(attacked, ("p10", "median", "p90")), "total": int(result.queries.sum())},
+        "distance": _quantiles(sizes, ("p10", "p25", "median", "p75", "p90")),
+        "distances": [round(value, 6) for value in sizes.tolist()],
+        "trajectory": {"queries": [q for q, _ in reached], "median_distance": [round(m, 6) for _, m in reached]},
+    }
+
+
+def _largest(values: Tensor) -> int:
+    return int(values.max()) if values.numel() else 0
+
+
+def _quantiles(values: Tensor, names: Sequence[str]) -> dict[str, float | None]:
+    """Return the named quantiles ("p10" is the 10 % quantile); None where there are no values."""
+    share = {name: 0.5 if name == "median" else int(name[1:]) / 100 for name in names}
+    if not values.numel():
+        return dict.fromkeys(names)
+    floats = values.to(torch.float64)
+    return {name: round(float(floats.quantile(q)), 6) for name, q in share.items()}

@@ -1,0 +1,149 @@
+"""Files that are written whole or not at all, and read up to a limit. Imports no torch."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from variegate.errors import InputError, NotFoundError, VariegateError
+
+__all__ = ["file_error", "read_bounded", "sha256_file", "write_atomic"]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def write_atomic(path: str | Path, data: bytes, *, private: bool = False) -> None:
+    """Replace the file at `path` by `data`, so that a reader sees the old bytes or the new ones, never a mixture.
+
+    The data goes to a new file in the same folder, which is flushed to the disk and then renamed. On any failure the
+    new file is removed and the target is as it was. A symbolic link at `path` is replaced, not followed.
+
+    Args:
+        path: the file; its folder must exist.
+        data: the whole content.
+        private: make the file readable by its owner only (mode 0600) from its first byte on; else 0666 less the umask.
+
+    Raises:
+        NotFoundError: if the folder does not exist.
+        InputError: if `path` is a folder or may not be written.
+        VariegateError: if the disk is full or fails.
+    """
+    path = Path(path)
+    temporary = path.parent / f".vg-{secrets.token_hex(8)}.tmp"
+    try:
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
+        try:
+            _write_new(temporary, data, 0o600 if private else 0o666)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise file_error(error, path, "write") from error
+    except ValueError as error:
+        raise InputError(f"cannot write {str(path)!r}: the name is not valid ({error})") from error
+    _flush_folder(path.parent)
+
+
+def read_bounded(path: str | Path, limit: int, *, allow_pipe: bool = False) -> bytes:
+    """The bytes of a file of at most `limit` bytes; never reads more than one byte beyond the limit.
+
+    Args:
+        path: the file; a symbolic link is followed.
+        limit: the most bytes to accept.
+        allow_pipe: also read pipes and the like, and wait for them; else only regular files are read.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InputError: if it is a folder, not a regular file, larger than the limit, or may not be read.
+        VariegateError: if the disk fails.
+    """
+    path = Path(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | (0 if allow_pipe else getattr(os, "O_NONBLOCK", 0)))
+        with os.fdopen(descriptor, "rb") as file:
+            _check_readable(path, os.fstat(file.fileno()).st_mode, allow_pipe=allow_pipe)
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    except ValueError as error:
+        raise InputError(f"cannot read {str(path)!r}: the name is not valid ({error})") from error
+    if len(data) > limit:
+        raise InputError(f"cannot read {path}: expected at most {limit} bytes, but it is larger; is it the right file?")
+    return data
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a regular file's bytes, 64 hexadecimal digits; reads it in pieces, so that its size does not matter.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InputError: if it is a folder, not a regular file, or may not be read.
+        VariegateError: if the disk fails.
+    """
+    path = Path(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            _check_readable(path, os.fstat(file.fileno()).st_mode, allow_pipe=False)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    except ValueError as error:
+        raise InputError(f"cannot read {str(path)!r}: the name is not valid ({error})") from error
+
+
+def file_error(error: OSError, path: str | Path, doing: str) -> VariegateError:
+    """The error of this project that says in one sentence why `doing` ("read", "write") the path failed."""
+    start = f"cannot {doing} {path}"
+    if isinstance(error, FileNotFoundError):
+        missing = Path(path).parent if doing == "write" else Path(path)
+        what = "folder" if doing == "write" else "file"
+        return NotFoundError(f"{start}: there is no {what} {missing}; check the path")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{start}: it is a folder; give the name of a file")
+    if isinstance(error, NotADirectoryError):
+        return InputError(f"{start}: a part of the path is a file, not a folder; check the path")
+    if isinstance(error, PermissionError):
+        return InputError(f"{start}: permission denied; check the owner and mode of the file and its folder")
+    if error.errno in _FULL:
+        return VariegateError(
+            f"{start}: no space left (disk full, or over a quota); nothing was changed, free some space"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError(f"{start}: the name is too long; choose a shorter one")
+    return VariegateError(f"{start}: {error.strerror or error}")
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename last through a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check_readable(path: Path, mode: int, *, allow_pipe: bool) -> None:
+    if stat.S_ISDIR(mode):
+        raise InputError(f"cannot read {path}: it is a folder; give the name of a file")
+    if not (allow_pipe or stat.S_ISREG(mode)):
+        raise InputError(f"cannot read {path}: expected a regular file; got a pipe, socket or device")

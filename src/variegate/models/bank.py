@@ -1,0 +1,72 @@
+"""Many copies of one original for one forward pass of the original.
+
+The copies of a seller share the original; they differ in their heads alone. So the cost of labelling N inputs by m
+copies is N forward passes of the original and N x m heads, and rows of a batch may belong to different copies.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from variegate.errors import InputError
+from variegate.models.classifier import Classifier
+from variegate.models.heads import ScoreHead
+
+__all__ = ["CopyBank"]
+
+
+@final
+class CopyBank:
+    """Copies of one original, addressed by their position in `heads`."""
+
+    def __init__(self, original: Classifier, heads: Sequence[ScoreHead]) -> None:
+        if not heads:
+            raise InputError("a bank needs at least one copy; got none")
+        self.original = original
+        self.heads = tuple(heads)
+        self._layers = tuple(sorted({layer for head in self.heads for layer in head.layers}))
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @torch.no_grad()
+    def predict_all(self, x: Tensor) -> Tensor:
+        """Return int64 (N, m): the label that each copy gives to each input. One forward of the original per input."""
+        rows = [
+            torch.stack([head(part, scores, features).argmax(1) for head in self.heads], 1)
+            for part, scores, features in self.original.scores_and_features(x, self._layers)
+        ]
+        return torch.cat(rows)
+
+    @torch.no_grad()
+    def iterate_scores(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield float32 (rows, m, n), the copies' scores, per micro-batch: the whole would rarely fit in memory."""
+        for part, scores, features in self.original.scores_and_features(x, self._layers):
+            yield torch.stack([head(part, scores, features) for head in self.heads], 1)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, copies: Tensor) -> Tensor:
+        """Return int64 (N,): row i labelled by copy `copies[i]`, in one forward of the original for the mixture.
+
+        Raises:
+            InputError: `copies` is not int64 (N,) with positions of this bank.
+        """
+        if copies.shape != (x.shape[0],) or copies.dtype != torch.int64:
+            raise InputError(f"copies must be int64 of shape ({x.shape[0]},); got {copies.dtype} {tuple(copies.shape)}")
+        if copies.numel() and not 0 <= int(copies.min()) <= int(copies.max()) < len(self):
+            raise InputError(
+                f"copies must be positions from 0 to {len(self) - 1}; got {int(copies.min())} to {int(copies.max())}"
+            )
+        labels = torch.empty(x.shape[0], dtype=torch.int64, device=self.original.device)
+        start = 0
+        for part, scores, features in self.original.scores_and_features(x, self._layers):
+            owners = copies[start : start + part.shape[0]].to(part.device)
+            block = labels[start : start + part.shape[0]]
+            for position in owners.unique().tolist():
+                mine = owners == position
+                chosen = {name: value[mine] for name, value in features.items()}
+                block[mine] = self.heads[position](part[mine], scores[mine], chosen).argmax(1)
+            start += part.shape[0]
+        return labels

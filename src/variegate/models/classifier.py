@@ -1,0 +1,256 @@
+"""A seller's classifier: one module with its bounds, input shape, labels and normalisation, ready to be asked.
+
+The module is put into evaluation mode, its parameters are frozen and cast to float32, and every call is cut into
+micro-batches of a size that the device likes, so memory is bounded whatever the caller sends.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from variegate.errors import InputError, ModelError, NotFoundError
+from variegate.types import Bounds
+
+__all__ = ["Classifier", "Outputs", "check_inputs", "weights_digest"]
+
+Outputs = Literal["logits", "probabilities"]
+
+_CPU_BATCH = 64  # larger batches fall out of the cache of a core and run slower
+_ACCELERATOR_BATCH = 8192
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return "sha256:..." over the module's state: names, dtypes, shapes and values in the order of sorted names."""
+    sha = hashlib.sha256(b"variegate-weights-v1")
+    for name, tensor in sorted(module.state_dict().items()):
+        value = tensor.detach().to("cpu").contiguous()
+        header = f"{name}\0{str(value.dtype).removeprefix('torch.')}\0{','.join(map(str, value.shape))}\0"
+        sha.update(header.encode())
+        sha.update(value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return f"sha256:{sha.hexdigest()}"
+
+
+def check_inputs(inputs: Tensor, input_shape: tuple[int, ...], bounds: Bounds, *, what: str = "inputs") -> Tensor:
+    """Return `inputs` as float32, or raise.
+
+    Args:
+        inputs: (N, *input_shape), any float dtype, values within `bounds` (a rounding slack of 1e-5 of the range).
+
+    Raises:
+        InputError: wrong rank or shape, not floating point, NaN or infinite, or outside the bounds.
+    """
+    if tuple(inputs.shape[1:]) != input_shape or inputs.ndim != len(input_shape) + 1:
+        expected = ", ".join(["N", *map(str, input_shape)])
+        raise InputError(f"{what} must have shape ({expected}); got {tuple(inputs.shape)}")
+    if not inputs.is_floating_point():
+        raise InputError(f"{what} must be floating point in [{bounds.lower:g}, {bounds.upper:g}]; got {inputs.dtype}")
+    if inputs.shape[0] == 0:
+        return inputs.to(torch.float32)
+    low, high = (float(value) for value in torch.aminmax(inputs))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"{what} must be finite; got NaN or infinity")
+    slack = 1e-5 * bounds.range
+    if low < bounds.lower - slack or high > bounds.upper + slack:
+        raise InputError(
+            f"{what} must lie in [{bounds.lower:g}, {bounds.upper:g}]; got values from {low:g} to {high:g}; "
+            "rescale the data or state other bounds"
+        )
+    return inputs.to(torch.float32)
+
+
+@final
+class Classifier:
+    """A trained module that answers with scores and labels.
+
+    Args:
+        module: maps float32 (N, *input_shape) to (N, n) logits or probabilities. The classifier takes it over:
+            evaluation mode, float32, no gradients of parameters.
+        input_shape: shape of one input, without the batch.
+        labels: the class names, or how many classes there are.
+        bounds: the interval of valid input values.
+        mean, std: per-channel normalisation that is applied before the module, if the module does not do it itself.
+        outputs: what the module returns.
+        digest: digest of the weights, if known already; computed otherwise.
+        batch_size: rows of one forward pass; by default 64 on a CPU and 8192 on an accelerator.
+
+    Raises:
+        ModelError: the module does not map one input to one row of n finite numbers.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        input_shape: Sequence[int],
+        labels: int | Sequence[str],
+        bounds: Bounds | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        outputs: Outputs = "logits",
+        digest: str | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.input_shape = tuple(int(size) for size in input_shape)
+        self.labels = tuple(f"class {i}" for i in range(labels)) if isinstance(labels, int) else tuple(labels)
+        self.bounds = bounds if bounds is not None else Bounds()
+        self.outputs: Outputs = outputs
+        if len(self.labels) < 2:
+            raise ModelError(f"a classifier needs at least 2 classes; got {len(self.labels)}")
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise ModelError(f"input_shape must hold positive sizes, such as (3, 32, 32); got {self.input_shape}")
+        self.module = module.eval().requires_grad_(False)
+        for parameter in (*self.module.parameters(), *self.module.buffers()):
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(torch.float32)
+        self.digest = digest if digest is not None else weights_digest(self.module)
+        self._mean, self._std = _normalisation(mean, std, self.input_shape)
+        self._batch_size = batch_size
+        self._layout = torch.contiguous_format
+        self._probe()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are (n)."""
+        return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of one forward pass."""
+        if self._batch_size is not None:
+            return self._batch_size
+        return _CPU_BATCH if self.device.type == "cpu" else _ACCELERATOR_BATCH
+
+    def to(self, device: torch.device | str) -> "Classifier":
+        """Move to `device` in place and return self."""
+        self.module.to(device)
+        self._mean, self._std = (None if t is None else t.to(device) for t in (self._mean, self._std))
+        return self
+
+    @torch.no_grad()
+    def logits(self, x: Tensor) -> Tensor:
+        """Return float32 (N, n): the module's logits (log-probabilities for a module that returns probabilities)."""
+        return torch.cat([self._logits(part) for part in self._parts(x)])
+
+    @torch.no_grad()
+    def scores(self, x: Tensor) -> Tensor:
+        """Return float32 (N, n): the softmax scores that the rewriters start from."""
+        return torch.cat([self._scores(part) for part in self._parts(x)])
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Return int64 (N,): the hard labels."""
+        return torch.cat([self._logits(part).argmax(1) for part in self._parts(x)])
+
+    def differentiable_logits(self, x: Tensor) -> Tensor:
+        """Return float32 (N, n) with gradients with respect to `x`; one pass, not cut up."""
+        return self._logits(x)
+
+    def differentiable_scores(self, x: Tensor) -> Tensor:
+        """Return float32 (N, n) softmax scores with gradients with respect to `x`; one pass, not cut up."""
+        return self._scores(x)
+
+    @torch.no_grad()
+    def scores_and_features(
+        self, x: Tensor, layers: Sequence[str]
+    ) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+        """Yield (x, scores, features by layer name) per micro-batch; features are flattened to (rows, size).
+
+        Raises:
+            NotFoundError: the module has no submodule of that name.
+        """
+        with self._capture(layers) as captured:
+            for part in self._parts(x):
+                scores = self._scores(part)
+                yield part, scores, {name: value.flatten(1) for name, value in captured.items()}
+
+    def _parts(self, x: Tensor) -> Iterator[Tensor]:
+        if tuple(x.shape[1:]) != self.input_shape:
+            expected = ", ".join(["N", *map(str, self.input_shape)])
+            raise InputError(f"inputs must have shape ({expected}); got {tuple(x.shape)}")
+        yield from x.to(self.device, torch.float32).split(self.batch_size)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        if self._mean is not None and self._std is not None:
+            x = (x - self._mean) / self._std
+        if self._layout is torch.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.module(x)
+        if self.outputs == "probabilities":
+            out = out.clamp_min(torch.finfo(torch.float32).tiny).log()
+        return out.to(torch.float32)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return self._logits(x).softmax(1)
+
+    @contextmanager
+    def _capture(self, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        known = dict(self.module.named_modules())
+        captured: dict[str, Tensor] = {}
+        handles = []
+        for name in layers:
+            if name not in known or not name:
+                raise NotFoundError(f"the original has no layer {name!r}; it has {', '.join(k for k in known if k)}")
+
+            def keep(_module: nn.Module, _inputs: object, output: Tensor, *, name: str = name) -> None:
+                captured[name] = output
+
+            handles.append(known[name].register_forward_hook(keep))
+        try:
+            yield captured
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @torch.no_grad()
+    def _probe(self) -> None:
+        """Run two inputs: check the answer's shape, and take the faster channels-last layout if the module allows it."""
+        middle = 0.5 * (self.bounds.lower + self.bounds.upper)
+        x = torch.full((2, *self.input_shape), middle, device=self.device)
+        try:
+            plain = self._logits(x)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            first = str(error).strip().splitlines()[0][:200]
+            raise ModelError(f"the module fails on an input of shape {self.input_shape}: {first}") from error
+        if tuple(plain.shape) != (2, self.num_classes):
+            raise ModelError(
+                f"the module must return ({2}, {self.num_classes}) for 2 inputs; got {tuple(plain.shape)}; "
+                "check the labels and the architecture's arguments"
+            )
+        if not bool(plain.isfinite().all()):
+            raise ModelError("the module must return finite numbers; got NaN or infinity for a constant input")
+        if len(self.input_shape) != 3 or not any(p.ndim == 4 for p in self.module.parameters()):
+            return
+        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._layout = torch.channels_last
+        try:
+            other = self._logits(x)
+        except RuntimeError:
+            other = None
+        if other is None or not torch.allclose(plain, other, rtol=1e-3, atol=1e-3):
+            self._layout = torch.contiguous_format
+            self.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _normalisation(
+    mean: Sequence[float] | None, std: Sequence[float] | None, input_shape: tuple[int, ...]
+) -> tuple[Tensor | None, Tensor | None]:
+    if mean is None and std is None:
+        return None, None
+    if mean is None or std is None or len(mean) != len(std) or len(mean) not in (1, input_shape[0]):
+        raise ModelError(f"mean and std must both hold 1 or {input_shape[0]} numbers; got {mean} and {std}")
+    if not all(value > 0 for value in std):
+        raise ModelError(f"std must be positive; got {tuple(std)}")
+    shape = (1, -1, *([1] * (len(input_shape) - 1)))
+    return torch.tensor(mean, dtype=torch.float32).view(shape), torch.tensor(std, dtype=torch.float32).view(shape)

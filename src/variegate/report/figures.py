@@ -1,0 +1,61 @@
+"""All figures of the reports, in one place. Needs matplotlib; uses neither pyplot nor its global state.
+
+Every function returns a `Drawing`: `.svg()`, `.png()`, `.inline_svg()`, `.save(path)`, `.title`, `.alt`.
+"""
+
+from pathlib import Path
+
+from variegate.report.candidates import CalibrationRecord
+from variegate.report.comparison import comparison
+from variegate.report.curves import overshoot_curve, security_curve, trajectory_curve
+from variegate.report.drawing import Drawing
+from variegate.report.gallery import Pictures, load_pictures, picture_grid
+from variegate.report.matrices import heat_map
+from variegate.report.norms import norm_histogram
+from variegate.report.record import Record, ReplicationRecord
+from variegate.report.tradeoff import trade_off
+
+__all__ = [
+    "Drawing",
+    "Pictures",
+    "comparison",
+    "draw_all",
+    "heat_map",
+    "load_pictures",
+    "norm_histogram",
+    "overshoot_curve",
+    "picture_grid",
+    "save_all",
+    "security_curve",
+    "trade_off",
+    "trajectory_curve",
+]
+
+
+def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawing, ...]:
+    """Every figure that the record has numbers for, in the order in which the page shows them."""
+    if isinstance(record, CalibrationRecord):
+        return (trade_off(record),) if record.candidates else ()
+    drawings = [overshoot_curve(record), security_curve(record)]
+    drawings += [drawing for group in record.groups if (drawing := heat_map(group))]
+    if any(group.attacked and group.distances for group in record.groups):
+        drawings.append(norm_histogram(record))
+    if any(attacker.trajectory for group in record.groups for attacker in group.attacked):
+        drawings.append(trajectory_curve(record))
+    if pictures is not None and (grid := _grid(record, pictures)):
+        drawings.append(grid)
+    return tuple(drawings)
+
+
+def save_all(record: Record, folder: Path, *, pictures: Pictures | None = None, dpi: int = 150) -> tuple[Path, ...]:
+    """Write every figure as SVG and PNG into an existing folder; returns the files."""
+    files = []
+    for drawing in draw_all(record, pictures=pictures):
+        for suffix in (".svg", ".png"):
+            files.append(folder / f"{drawing.name}{suffix}")
+            drawing.save(files[-1], dpi=dpi)
+    return tuple(files)
+
+
+def _grid(record: ReplicationRecord, pictures: Pictures) -> Drawing | None:
+    return picture_grid(pictures, bounds=record.bounds, order=[group.name for group in record.groups])

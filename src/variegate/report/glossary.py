@@ -1,0 +1,66 @@
+"""What the words of a report mean, for readers who meet them for the first time."""
+
+__all__ = ["GLOSSARY"]
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "attack success",
+        (
+            "Of the inputs that the attacker's copy classifies correctly, the part for which the attack found an "
+            "adversarial on that copy (|B| / |A|). A low rate can mean masking: the attack got lost, which is not "
+            "protection."
+        ),
+    ),
+    ("replication", "Of those adversarials, the part that the victim's copy gets wrong too (|B and C| / |B|)."),
+    (
+        "replication, conditioned",
+        (
+            "The same, counted only over inputs that the victim's copy classifies correctly when clean. Without this "
+            "condition, inputs that the victim gets wrong anyway count as replicated."
+        ),
+    ),
+    ("replication, same label", "Of those adversarials, the part that the victim's copy gives the same wrong label."),
+    ("end to end", "Of all attacked inputs, the part that ends in a fooled victim (|B and C| / |A|)."),
+    (
+        "replication at s",
+        (
+            "Victims fooled at x + s (x' - x), where x is the clean input and x' the adversarial: s = 1 is the "
+            "adversarial itself, s = 2 goes twice as far. An attacker who expects the protection goes further at once."
+        ),
+    ),
+    (
+        "replication within a norm",
+        (
+            "The largest rate over s with a norm of at most epsilon: the security curve. It compares kinds of copies "
+            "at equal visibility, where equal s favours copies whose adversarials are small."
+        ),
+    ),
+    (
+        "stops protecting",
+        "The smallest norm at which the lower end of the 95 % interval of replication within that norm exceeds 50 %.",
+    ),
+    (
+        "norm kept",
+        (
+            "Median norm of the adversarials on the copies, divided by the median norm on identical copies of the "
+            "original. Below 1, each copy is easier to fool than the original was: the price of the strength."
+        ),
+    ),
+    ("identical copies", "Control: every buyer has the same model. Replication should be 100 %."),
+    ("independent training", "Control: every buyer has a model trained from scratch, with another seed."),
+    (
+        "random noise",
+        (
+            "Control: random noise of the same norm in place of adversarials. It shows what the rate counts where "
+            "there is no attack."
+        ),
+    ),
+    (
+        "95 % interval",
+        (
+            "Pairs share images and copies, so intervals come from a two-way bootstrap over images and copies; for a "
+            "single pair from Wilson's formula."
+        ),
+    ),
+)
+"""What each rate and control means, for readers who have not seen it before."""

@@ -1,0 +1,121 @@
+"""Records as one self-contained HTML page: figures and style inside, no script, nothing loaded from elsewhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from variegate.report import figures, tables
+from variegate.report.attack_tables import queries_table, status_table
+from variegate.report.calibration_table import calibration_table
+from variegate.report.candidates import CalibrationRecord
+from variegate.report.cautions import cautions
+from variegate.report.drawing import Drawing
+from variegate.report.gallery import load_pictures, picture_grid
+from variegate.report.index import render_index
+from variegate.report.pages import render_template, swatches
+from variegate.report.parameters import parameter_tables
+from variegate.report.record import Record, ReplicationRecord, parse_record
+from variegate.report.summary import calibration_verdict, sentences, setting
+from variegate.report.table import Table
+
+__all__ = ["render_html", "render_index"]
+
+
+def render_html(
+    record: object,
+    pictures: Path | None = None,
+    extras: Sequence[object] = (),
+    *,
+    class_names: Sequence[str] = (),
+) -> str:
+    """The page for a record.
+
+    Args:
+        record: a replication or calibration record, as JSON gives it or parsed.
+        pictures: the .npz beside the record, if there is one.
+        extras: further records that follow on the same page, such as the calibration that chose the spec.
+        class_names: names of the classes, for the labels below the pictures.
+
+    Raises:
+        InputError: if a field of a record or an array of the pictures is missing or wrong; the sentence names it.
+        NotFoundError: if `pictures` names no file.
+        ConfigurationError: if matplotlib is not installed.
+    """
+    records = [parse_record(each) for each in (record, *extras)]
+    parts: list[dict[str, object]] = []
+    for index, each in enumerate(records):
+        if isinstance(each, CalibrationRecord):
+            parts.append(_calibration(each, f"r{index + 1}"))
+        else:
+            shown = pictures if index == 0 else None
+            parts.append(_replication(each, f"r{index + 1}", shown, class_names))
+    first = records[0]
+    title = _title(first)
+    contents = _contents(records)
+    return render_template("report.html.j2", title=title, parts=parts, contents=contents)
+
+
+def _replication(
+    record: ReplicationRecord, anchor: str, pictures: Path | None, class_names: Sequence[str]
+) -> dict[str, object]:
+    grid = None
+    if pictures is not None:
+        order = [group.name for group in record.groups]
+        grid = picture_grid(load_pictures(pictures), bounds=record.bounds, order=order, class_names=class_names)
+    drawings = {drawing.name: drawing for drawing in figures.draw_all(record)}
+
+    def named(*names: str) -> list[Drawing]:
+        return [drawings[name] for name in names if name in drawings]
+
+    def filled(*candidates: Table) -> list[Table]:
+        return [table for table in candidates if table.rows]
+
+    return {
+        "kind": "replication",
+        "anchor": anchor,
+        "record": record,
+        "setting": setting(record),
+        "glance": tables.glance_table(record),
+        "sentences": sentences(record),
+        "cautions": cautions(record),
+        "swatches": swatches(group.name for group in record.groups),
+        "curves": named("overshoot", "security"),
+        "curve_tables": filled(
+            tables.overshoot_table(record),
+            tables.overshoot_table(record, conditioned=True),
+            tables.within_table(record),
+            tables.noise_table(record),
+        ),
+        "rate_tables": filled(tables.rates_table(record), tables.accuracy_table(record)),
+        "matrices": [drawing for name, drawing in drawings.items() if name.startswith("matrix-")],
+        "costs": named("norms", "trajectory"),
+        "cost_tables": filled(queries_table(record), status_table(record)),
+        "grid": grid,
+        "parameters": parameter_tables(record),
+    }
+
+
+def _calibration(record: CalibrationRecord, anchor: str) -> dict[str, object]:
+    return {
+        "kind": "calibration",
+        "anchor": anchor,
+        "record": record,
+        "verdict": calibration_verdict(record),
+        "curves": figures.draw_all(record),
+        "table": calibration_table(record),
+    }
+
+
+def _title(record: Record) -> str:
+    return record.title if isinstance(record, CalibrationRecord) else f"Replication on {record.model_name}"
+
+
+def _contents(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Links of the page: to the parts of a single record, or to each record."""
+    if len(records) == 1 and isinstance(records[0], ReplicationRecord):
+        parts = ["summary", "curves", "rates", "attack", "pictures", "parameters"]
+        links = [(f"r1-{part}", part.capitalize()) for part in parts]
+    else:
+        links = []
+        for index, record in enumerate(records):
+            links.append((f"r{index + 1}", _title(record)))
+    return [*links, ("glossary", "Glossary")]

@@ -1,0 +1,63 @@
+"""Colours, markers and dashes of the groups: fixed per name, told apart by people who are colour-blind and in print.
+
+The colours are those of Okabe and Ito, "Color Universal Design" (2008). Lines differ in marker and dash as well, so
+that no figure depends on colour alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from variegate.report.words import CONTROLS, group_title
+
+__all__ = ["BLACK", "GroupStyle", "group_styles"]
+
+BLACK = "#000000"
+"""The theme's ink: on the page, pure black follows the reader's light or dark setting."""
+
+Dash = tuple[int, tuple[float, ...]]
+
+_SOLID: Dash = (0, ())
+_DASHED: Dash = (0, (5.0, 2.0))
+
+_FIXED = {
+    "identical": (BLACK, "o"),
+    "independent": ("#0072B2", "s"),
+    "noise": ("#808080", "x"),
+    "spread_spectrum": ("#E69F00", "D"),
+    "permutation": ("#009E73", "^"),
+    "qim": ("#D55E00", "v"),
+    "composed": ("#CC79A7", "P"),
+}
+_SPARE = (("#56B4E9", "X"), ("#A6761D", "<"), ("#7570B3", ">"), ("#B09C00", "h"), ("#66A61E", "*"), ("#E7298A", "p"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStyle:
+    """How one group is drawn.
+
+    Attributes:
+        title: its name for people.
+        colour: "#rrggbb".
+        marker: matplotlib's letter for the marker.
+        dash: matplotlib's dash pattern in points; controls are dashed.
+    """
+
+    title: str
+    colour: str
+    marker: str
+    dash: Dash
+
+
+def group_styles(names: Iterable[str]) -> dict[str, GroupStyle]:
+    """A style for every name: known groups have theirs, others take spare colours in their order."""
+    styles = {}
+    spare = 0
+    for name in names:
+        if name in _FIXED:
+            colour, marker = _FIXED[name]
+        else:
+            colour, marker = _SPARE[spare % len(_SPARE)]
+            spare += 1
+        dash = _DASHED if name in CONTROLS else _SOLID
+        styles[name] = GroupStyle(title=group_title(name), colour=colour, marker=marker, dash=dash)
+    return styles

@@ -1,0 +1,53 @@
+"""What is needed to repeat a run: command, versions, digests, seed, the attack's and the rewriters' parameters."""
+
+from variegate.report.record import Group, ReplicationRecord
+from variegate.report.table import Table
+from variegate.report.words import NOTHING, copy_name, count, duration, flat, group_title, number
+
+__all__ = ["parameter_tables"]
+
+
+def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
+    """What is needed to repeat the run: one table for it, one for the attack, one for each group."""
+    shape = " x ".join(map(str, record.input_shape))
+    run = [
+        ("command", record.command),
+        ("created", record.created),
+        ("duration", duration(record.seconds)),
+        ("variegate", record.variegate),
+        ("torch", record.torch),
+        *record.environment,
+        ("model", record.model_name),
+        ("model digest", record.model_digest),
+        ("classes", str(record.num_classes)),
+        ("input", f"{shape}, values in [{number(record.bounds[0])}, {number(record.bounds[1])}]"),
+        ("data", f"{record.data_name}, {record.data_split}, {count(record.images)} images"),
+        ("indices", ", ".join(map(str, record.indices[:20])) + (", …" if len(record.indices) > 20 else "") or NOTHING),
+        ("seed", str(record.seed)),
+    ]
+    if record.efficiency is not None:
+        cost = record.efficiency
+        run += [
+            ("queries in all", f"{count(cost.queries)} in {duration(cost.seconds)}"),
+            ("queries a second", count(cost.queries_per_second)),
+            ("model alone, a second", count(cost.raw_queries_per_second)),
+        ]
+    attack = [("attack", record.attack), ("budget", f"{count(record.budget)} queries an input"), ("norm", record.norm)]
+    tables = [_pairs("Run", tuple(run)), _pairs("Attack", (*attack, *flat(record.parameters)))]
+    for group in record.groups:
+        rows = (
+            ("rewriter", "none" if group.rewriter is None else "see below"),
+            ("copies", _copies(group)),
+            *(flat(group.rewriter) if group.rewriter else ()),
+        )
+        tables.append(_pairs(f"Group: {group_title(group.name)}", rows if group.rewriter is None else rows[1:]))
+    return tuple(tables)
+
+
+def _pairs(title: str, rows: tuple[tuple[str, str], ...]) -> Table:
+    return Table(title=title, columns=("name", "value"), rows=rows, labels=2)
+
+
+def _copies(group: Group) -> str:
+    shown = ", ".join(copy_name(label, 28) for label in group.copies[:4])
+    return f"{len(group.copies)} ({shown}{', …' if len(group.copies) > 4 else ''})" if group.copies else "0"

@@ -1,0 +1,245 @@
+"""The idea of a rewriter, shared by all of them.
+
+A rewriter has a frozen spec, equal for all buyers, and a copy key, different for each. Spec and key build a head; the
+head adds its decoder's output R_k(x) to the original's softmax scores M(x) and normalises by the L1 norm (paper,
+equations 2 and 3):
+
+    copy(x) = (M(x) + R_k(x)) / ||M(x) + R_k(x)||_1
+
+Nothing else is stored of a copy: spec, key and original give it back bit for bit.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from variegate.errors import ConfigurationError, InputError
+from variegate.keys import CopyKey
+from variegate.manifest import digest
+from variegate.models.bank import CopyBank
+from variegate.models.classifier import Classifier
+from variegate.types import Bounds
+
+__all__ = [
+    "AbstractHead",
+    "AbstractSpec",
+    "OriginalShape",
+    "RewrittenCopy",
+    "check_strength",
+    "normalised_sum",
+    "original_shape",
+    "rewrite",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalShape:
+    """All that a rewriter may know of the original before it runs: classes, input shape and bounds."""
+
+    num_classes: int
+    input_shape: tuple[int, ...]
+    bounds: Bounds
+
+    @property
+    def input_size(self) -> int:
+        """Values in one input (the paper's l)."""
+        size = 1
+        for extent in self.input_shape:
+            size *= extent
+        return size
+
+
+class AbstractHead(nn.Module, ABC):
+    """A keyed decoder R_k; subclasses say what it adds, this class says how it is added."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the original's layers that `decode` reads from `features`; none unless a rewriter says so."""
+        return ()
+
+    @abstractmethod
+    def decode(self, x: Tensor, scores: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Return R_k(x), float32 (N, n).
+
+        Args:
+            x: float32 (N, *input_shape), within the original's bounds.
+            scores: float32 (N, n), the original's softmax scores.
+            features: flattened outputs of the layers named by `layers`.
+        """
+
+    def forward(self, x: Tensor, scores: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the copy's scores, float32 (N, n)."""
+        return normalised_sum(scores, self.decode(x, scores, features))
+
+
+class AbstractSpec(ABC):
+    """Parameters of a rewriter; subclasses are frozen dataclasses and equal for all buyers of a model."""
+
+    rewriter: ClassVar[str]
+
+    @abstractmethod
+    def build(self, key: CopyKey, shape: OriginalShape) -> AbstractHead:
+        """Return the head of the copy with this key.
+
+        Raises:
+            ConfigurationError: the spec does not fit the original's shape.
+        """
+
+    def check_types(self) -> None:
+        """Settle the parameters' types; a spec's `__post_init__` calls it first.
+
+        A whole number for a float becomes a float, so that equal specs have equal digests and give equal copies.
+
+        Raises:
+            ConfigurationError: a parameter is of another type than its field says.
+        """
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            expected = _EXPECTED.get(field.type)
+            if expected is None:
+                continue
+            try:
+                settled = _settled(value, field.type)
+            except (TypeError, OverflowError) as error:
+                raise ConfigurationError(
+                    f"rewriter {self.rewriter!r} needs {expected} as {field.name}; "
+                    f"got {type(value).__name__} {value!r:.60}"
+                ) from error
+            object.__setattr__(self, field.name, settled)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters as JSON values, with the rewriter's name; `from_dict` is its inverse."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {"rewriter": self.rewriter, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigurationError: unknown or missing parameters, or values out of range.
+        """
+        if (name := values.get("rewriter", cls.rewriter)) != cls.rewriter:
+            raise ConfigurationError(f"these are parameters of the rewriter {name!r}, not of {cls.rewriter!r}")
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "rewriter"}
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(given) - known):
+            raise ConfigurationError(
+                f"rewriter {cls.rewriter!r} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            )
+        try:
+            return cls(**given)
+        except TypeError as error:
+            raise ConfigurationError(f"rewriter {cls.rewriter!r} needs {', '.join(sorted(known))}: {error}") from error
+
+    @property
+    def digest(self) -> str:
+        """The digest ("sha256:...") of the canonical JSON of `to_dict`."""
+        return digest(self.to_dict())
+
+
+_MOST_STRENGTH = 1e6  # beside scores that sum to 1; far larger ones overflow float32
+_EXPECTED: Mapping[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    tuple[float, ...]: "a list of numbers",
+}
+
+
+def _settled(value: object, kind: object) -> object:
+    """Return `value` as the plain Python type `kind` (NumPy's numbers are taken), or raise `TypeError`."""
+    if kind == tuple[float, ...] and isinstance(value, (tuple, list)):
+        return tuple(_settled(entry, float) for entry in value)
+    if kind in (bool, str) and type(value) is kind:
+        return value
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError
+
+
+def check_strength(strength: float) -> None:
+    """Raise `ConfigurationError` unless `strength` is a number that float32 can carry."""
+    if not 0.0 <= strength <= _MOST_STRENGTH:
+        raise ConfigurationError(f"strength must be from 0 to {_MOST_STRENGTH:g}; got {strength}")
+
+
+def normalised_sum(scores: Tensor, decoded: Tensor) -> Tensor:
+    """Return (scores + decoded) / ||scores + decoded||_1, float32 (N, n) (paper, equation 2)."""
+    total = scores + decoded
+    return total / total.abs().sum(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def original_shape(original: Classifier) -> OriginalShape:
+    """Return what a rewriter may know of `original`."""
+    return OriginalShape(num_classes=original.num_classes, input_shape=original.input_shape, bounds=original.bounds)
+
+
+@final
+class RewrittenCopy:
+    """What a buyer gets: the original with one keyed head. Answers like a `Classifier`."""
+
+    def __init__(self, original: Classifier, head: AbstractHead) -> None:
+        self.original = original
+        self.head = head.to(original.device)
+        self._bank = CopyBank(original, [self.head])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are (n)."""
+        return self.original.num_classes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return self.original.input_shape
+
+    @property
+    def bounds(self) -> Bounds:
+        """The interval of valid input values."""
+        return self.original.bounds
+
+    @property
+    def device(self) -> torch.device:
+        """Where the copy runs."""
+        return self.original.device
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Return float32 (N, n): the copy's L1-normalised scores."""
+        return torch.cat([part[:, 0] for part in self._bank.iterate_scores(x)])
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return int64 (N,): the copy's hard labels."""
+        return self._bank.predict_all(x)[:, 0]
+
+    def differentiable_scores(self, x: Tensor) -> Tensor:
+        """Return float32 (N, n) with gradients with respect to `x` (white-box: for the seller's own measurements).
+
+        Raises:
+            InputError: the head reads the original's features, which this path does not carry.
+        """
+        if self.head.layers:
+            raise InputError(
+                f"gradients through a head that reads layers {', '.join(self.head.layers)} are not available"
+            )
+        result: Tensor = self.head(x, self.original.differentiable_scores(x), {})
+        return result
+
+
+def rewrite(original: Classifier, key: CopyKey, spec: AbstractSpec) -> RewrittenCopy:
+    """Make the copy that belongs to `key`: a pure function, the original is shared and not changed.
+
+    Raises:
+        ConfigurationError: `key` is not a `CopyKey` (a seed decides experiments, never copies), or the spec does not fit.
+    """
+    if not isinstance(key, CopyKey):
+        raise ConfigurationError(f"a copy is made from a CopyKey, never from a seed; got {type(key).__name__}")
+    return RewrittenCopy(original, spec.build(key, original_shape(original)))

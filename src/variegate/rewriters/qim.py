@@ -1,0 +1,125 @@
+"""Quantization-index-modulation attractors (paper, section 4.3).
+
+For each class j and message h the input is projected, y = m_jh . x + dither, and its distance to the lattice
+(step delta, offset delta / 2) is taken; the weighted sum of the B distances is mapped linearly to [0, 1], larger
+distances to smaller values, and weighted by `strength`:
+
+    q(y)   = | y + delta/2 - delta round(y/delta + 1/2) |                 in [0, delta/2]
+    e_j    = 1 - sum_h alpha_h q(y_jh) / (delta/2 sum_h alpha_h)          in [0, 1]
+    R_k(x) = strength (e_1, ..., e_n)
+
+q is a triangle wave of slope 1, so e_j changes over a distance of about `quantization_step` in the input.
+
+Differences from the paper: messages have unit norm (so the step is in units of the input range along a unit direction)
+and zero mean; each message has a keyed dither, uniform on [0, delta), which makes phases uniform whatever the data (Chen
+and Wornell, 2001); `strength` weighs the sum (the paper has 1); the paper's index j in the sum of step 2 is read as h.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from variegate.errors import ConfigurationError
+from variegate.keys import CopyKey, Purpose, uniform24
+from variegate.projections import PROJECTIONS, build_projection
+from variegate.projections.base import Projection
+from variegate.projections.catalog import ProjectionKind
+from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength
+from variegate.rewriters.projected_input import unit_input
+from variegate.types import Bounds
+
+__all__ = ["QimHead", "QimSpec"]
+
+_LEAST_STEP = 1e-6  # float32 cannot tell the phases of a smaller step apart
+_MOST_STEP = 1e6
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QimSpec(AbstractSpec):
+    """Parameters of the QIM rewriter.
+
+    Args:
+        messages_per_class: B.
+        quantization_step: delta over the norm of a message (the messages have norm 1), in units of the input range.
+        strength: weight of the decoder beside the original's softmax scores.
+        weights: alpha_1 ... alpha_B; equal weights if empty.
+        dither: whether each message has a keyed offset.
+        zero_mean: whether messages sum to zero.
+        normalise_input: whether inputs are brought to one contrast first, which cancels gain and offset.
+        projection: "dense", "hadamard", "sparse" or "auto" (dense while small, then Hadamard).
+    """
+
+    rewriter: ClassVar[str] = "qim"
+
+    messages_per_class: int = 16
+    quantization_step: float = 0.1
+    strength: float = 2.0
+    weights: tuple[float, ...] = ()
+    dither: bool = True
+    zero_mean: bool = True
+    normalise_input: bool = False
+    projection: ProjectionKind = "auto"
+
+    def __post_init__(self) -> None:
+        self.check_types()
+        if self.messages_per_class < 1:
+            raise ConfigurationError(f"messages_per_class must be at least 1; got {self.messages_per_class}")
+        if not _LEAST_STEP <= self.quantization_step <= _MOST_STEP:
+            raise ConfigurationError(
+                f"quantization_step must be from {_LEAST_STEP:g} to {_MOST_STEP:g}; got {self.quantization_step}"
+            )
+        check_strength(self.strength)
+        if self.weights and (
+            len(self.weights) != self.messages_per_class
+            or not all(math.isfinite(weight) and weight >= 0 for weight in self.weights)
+            or not 0.0 < sum(self.weights) < math.inf
+        ):
+            raise ConfigurationError(
+                f"weights must be {self.messages_per_class} finite numbers of at least 0, one a message and not all 0; "
+                f"got {len(self.weights)}"
+            )
+        if self.projection != "auto" and self.projection not in PROJECTIONS:
+            raise ConfigurationError(
+                f"projection must be auto, {', '.join(sorted(PROJECTIONS))}; got {self.projection!r}"
+            )
+
+    def build(self, key: CopyKey, shape: OriginalShape) -> "QimHead":
+        """Return the head with B messages a class."""
+        rows = shape.num_classes * self.messages_per_class
+        projection = build_projection(self.projection, key, rows=rows, dim=shape.input_size, zero_mean=self.zero_mean)
+        dither = uniform24(key, Purpose.DITHER, 0, 0, rows) if self.dither else np.zeros(rows, np.float32)
+        return QimHead(projection, torch.from_numpy(dither), self, shape.bounds)
+
+
+@final
+class QimHead(AbstractHead):
+    """The QIM decoder of one copy. Cost: one projection to n B values and four passes over them."""
+
+    phase: Tensor
+    weight: Tensor
+
+    def __init__(self, projection: Projection, dither: Tensor, spec: QimSpec, bounds: Bounds) -> None:
+        super().__init__()
+        weights = spec.weights or (1.0,) * spec.messages_per_class
+        scale = 2.0 * spec.strength / sum(weights)  # the distance in steps is at most 1/2
+        self.projection = projection
+        self.register_buffer("phase", dither + 0.5, persistent=False)  # (n B,), in steps
+        scaled = torch.tensor([weight * scale for weight in weights], dtype=torch.float32)
+        self.register_buffer("weight", scaled, persistent=False)  # (B,)
+        self.per_step = 1.0 / spec.quantization_step
+        self.spec = spec
+        self.bounds = bounds
+
+    def decode(self, x: Tensor, scores: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Return strength times e, float32 (N, n)."""
+        y = self.projection(unit_input(x, self.bounds, normalise=self.spec.normalise_input))
+        phase = torch.add(self.phase, y, alpha=self.per_step)  # (N, n B), in steps
+        distance = (phase - phase.round()).abs()
+        error = distance.view(-1, scores.shape[1], self.spec.messages_per_class) @ self.weight  # (N, n)
+        return self.spec.strength - error

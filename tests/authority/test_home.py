@@ -1,0 +1,114 @@
+"""A home appears whole, keeps its secret private, and says what is wrong with it."""
+
+import stat
+
+import pytest
+
+from tests.authority.conftest import SECRET
+from variegate.authority import Authority
+from variegate.authority import home as home_module
+from variegate.authority.home import Home, folder_that_appears_whole
+from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, SecretError
+from variegate.keys import SellerSecret
+from variegate.secret_sources import read_secret
+
+
+def test_create_and_open_with_a_passphrase(tmp_path):
+    root = tmp_path / "deep" / "home"
+    Authority.create(root, SECRET, passphrase=b"correct horse").close()
+    home = Home(root)
+    assert stat.S_IMODE(home.sealed_secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert sorted(path.name for path in root.iterdir()) == ["models", "registry.db", "secret.sealed", "specs"]
+    assert [path.name for path in root.parent.iterdir()] == ["home"]
+    source = lambda: read_secret({"VARIEGATE_PASSPHRASE": "correct horse"}, sealed=home.sealed_secret)  # noqa: E731
+    with Authority.open(root, source) as desk:
+        assert desk.secret() == SECRET
+
+
+def test_without_a_passphrase_no_secret_is_kept(empty):
+    assert not empty.home.sealed_secret.exists()
+    for path in empty.home.root.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert bytes(range(32)) not in content
+            assert bytes(range(32)).hex().encode() not in content
+
+
+def test_another_secret_is_refused_by_name(empty):
+    other = SellerSecret.from_bytes(bytes(32))
+    with (
+        Authority.open(empty.home.root, lambda: other) as desk,
+        pytest.raises(
+            SecretError, match=f"expected the one with identifier {SECRET.identifier}, got {other.identifier}"
+        ),
+    ):
+        desk.secret()
+
+
+def test_the_secret_is_fetched_only_when_needed(empty):
+    def ask():
+        raise SecretError("nobody is there")
+
+    with Authority.open(empty.home.root, ask, read_only=True) as desk:
+        assert desk.store.list_models() == []
+        with pytest.raises(SecretError, match="nobody is there"):
+            desk.secret()
+
+
+def test_repr_shows_no_secret(desk):
+    desk.secret()
+    assert repr(desk) == f"Authority({str(desk.home.root)!r})"
+
+
+def test_second_home_is_refused(empty, tmp_path):
+    with pytest.raises(ConflictError, match="is a variegate home already"):
+        Authority.create(empty.home.root, SECRET, passphrase=None)
+    with pytest.raises(ConflictError, match="holds other files"):
+        Authority.create(tmp_path, SECRET, passphrase=None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConflictError, match="is a file"):
+        Authority.create(tmp_path / "file", SECRET, passphrase=None)
+
+
+def test_an_empty_folder_becomes_a_home(tmp_path):
+    (tmp_path / "home").mkdir()
+    Authority.create(tmp_path / "home", SECRET, passphrase=None).close()
+    assert Home(tmp_path / "home").registry.is_file()
+
+
+def test_a_home_that_fails_halfway_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise SecretError("no memory for Argon2id")
+
+    monkeypatch.setattr(home_module, "seal", fail)
+    with pytest.raises(SecretError, match="no memory"):
+        Authority.create(tmp_path / "home", SECRET, passphrase=b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_not_a_home(tmp_path):
+    with pytest.raises(NotFoundError, match=r"is not a variegate home.*variegate init"):
+        Authority.open(tmp_path, SellerSecret.generate)
+    (tmp_path / "registry.db").write_bytes(b"something else entirely" * 200)
+    with pytest.raises(FormatError, match="not a readable SQLite registry"):
+        Authority.open(tmp_path, SellerSecret.generate)
+
+
+def test_folder_under_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="a part of the path is a file"):
+        Authority.create(tmp_path / "file" / "home", SECRET, passphrase=None)
+
+
+def test_two_folders_for_one_place(tmp_path):
+    place = tmp_path / "place"
+    with (
+        pytest.raises(ConflictError, match="exists already"),
+        folder_that_appears_whole(place) as slow,
+    ):
+        (slow / "a").write_text("slow")
+        with folder_that_appears_whole(place) as quick:
+            (quick / "a").write_text("quick")
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert (place / "a").read_text() == "quick"

@@ -1,0 +1,95 @@
+"""Every command explains itself with an example, and typing errors are usage errors."""
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+import variegate
+from variegate.cli.main import app
+
+
+def commands(group=None, path=()):
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+
+
+def test_top_level(golden, invoke):
+    golden("cli-help.txt", invoke("--help").stdout.encode())
+
+
+def test_version(invoke):
+    assert invoke("--version").stdout == f"variegate {variegate.__version__}\n"
+
+
+def test_all_commands_are_there():
+    assert sorted(" ".join(path) for path in COMMANDS) == [
+        "attack hsj",
+        "audit replicate",
+        "calibrate",
+        "copies ls",
+        "copies show",
+        "doctor",
+        "init",
+        "issue",
+        "model import",
+        "model ls",
+        "model show",
+        "quickstart",
+        "report",
+    ]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_shows_an_example_of_itself(invoke, path):
+    text = invoke(*path, "--help").stdout
+    assert f"Examples:\n    variegate {' '.join(path)}" in text
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_option_is_explained(path):
+    assert [option.name for option in COMMANDS[path].params if not getattr(option, "help", None)] == []
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_prints_json(path):
+    assert "--json" in {name for option in COMMANDS[path].params for name in option.opts}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_no_secret_is_ever_a_flag(path):
+    names = {name for option in COMMANDS[path].params for name in option.opts}
+    assert not {name for name in names if "passphrase" in name or name in ("--secret", "--key")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["isue"], "No such command 'isue'"),
+        (["issue"], "Missing option '--model'"),
+        (["issue", "--model", "net", "--spec", "s", "--count", "0"], "'--count'"),
+        (["copies", "ls", "--status", "lost"], "'--status'"),
+        (["copies", "ls", "--nope"], "No such option: --nope"),
+        (["attack", "hsj", "--model", "net", "--data", "digits", "--norm", "l7"], "'--norm'"),
+        (["model", "show"], "Missing argument"),
+    ],
+    ids=str,
+)
+def test_usage_errors(arguments, message):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["copies"], ["model"]], ids=str)
+def test_no_arguments_show_the_help(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert "Commands:" in result.output

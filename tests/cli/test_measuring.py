@@ -1,0 +1,316 @@
+"""The measuring commands on a linear classifier of digits: small, but the real thing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from variegate import quickstart
+from variegate.attacks import driver
+from variegate.evaluation import recipes
+
+HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
+AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
+SMALL = ("--copies", 2, "--attackers", 1)
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory, prepared):
+    """A folder with one finished audit; not to be written to."""
+    from typer.testing import CliRunner
+
+    from variegate.cli.main import app
+
+    out = tmp_path_factory.mktemp("audit") / "out"
+    arguments = [*AUDIT, *SMALL, "--rewriters", "qim", "--independent", "other", "--out", out]
+    env = {"VARIEGATE_HOME": str(prepared / "home")}
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=env)
+    assert result.exit_code == 0, result.output
+    (out / "stdout").write_text(result.stdout)
+    return out
+
+
+class TestCalibrate:
+    OPTIONS = ("calibrate", "--model", "net", "--data", "digits", "--images", 60, "--attack-images", 3)
+
+    def test_saves_a_spec_that_can_be_issued(self, invoke, home):
+        options = (*self.OPTIONS, "--attack-queries", 120, "--rewriter", "permutation", "--max-change", "5%")
+        result = invoke(*options)
+        assert "Calibration" in result.stdout
+        assert "on net" in result.stdout
+        assert "saved the spec net-permutation" in result.stderr
+        saved = json.loads((home / "specs" / "net-permutation.json").read_text())
+        assert saved["model"] == "net"
+        assert saved["record"]["max_change"] == 0.05
+        invoke("issue", "--model", "net", "--spec", "net-permutation", "--buyer", "acme")
+        assert json.loads(invoke(*options, "--name", "again", "--json").stdout)["spec"] == saved["spec"]
+        assert "Calibration" in invoke("report", home / "specs" / "again.json").stdout
+
+    def test_a_name_is_not_taken_over_unless_asked(self, invoke, fails, home):
+        options = (*self.OPTIONS, "--attack-queries", 120, "--rewriter", "permutation", "--max-change", "5%")
+        assert "'net-qim' with other parameters exists already" in fails(1, *options, "--name", "net-qim")
+        invoke(*options, "--name", "net-qim", "--replace")
+        assert json.loads((home / "specs" / "net-qim.json").read_text())["spec"]["rewriter"] == "permutation"
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (("--rewriter", "nope"), 2, "'nope' cannot be calibrated; choose from"),
+            (("--rewriter", "qim", "--max-change", "lots"), 2, "--max-change must be a share"),
+            (("--rewriter", "qim", "--max-change", "0"), 2, "max_change must be above 0"),
+            (("--rewriter", "qim", "--images", 5), 1, "at least 50 inputs; got 5"),
+            (("--rewriter", "qim", "--data", "nowhere"), 4, "nowhere does not exist"),
+            (("--rewriter", "qim", "--split", "dev"), 2, '--split must be "train" or "test"; got \'dev\''),
+            (("--rewriter", "qim", "--model", "nope"), 4, "no model named 'nope'"),
+            (("--rewriter", "qim", "--name", "a b"), 2, "a spec's name must be"),
+        ],
+        ids=str,
+    )
+    def test_bad_calibrations(self, fails, home, arguments, code, message):
+        before = sorted(path.name for path in (home / "specs").iterdir())
+        assert message in fails(code, *self.OPTIONS, *arguments)
+        assert sorted(path.name for path in (home / "specs").iterdir()) == before
+
+
+class TestAttack:
+    def test_an_original(self, invoke, home):
+        summary = json.loads(invoke(*HSJ, "--model", "net", "--json").stdout)
+        assert summary["target"] == "net"
+        assert summary["command"].startswith("variegate attack hsj --data digits")
+        assert sum(summary["status"].values()) == 4
+        assert summary["succeeded"] >= 3
+        assert summary["queries"]["total"] <= 4 * 150
+        assert 0.0 < summary["distance"]["median"] < 3.0
+
+    def test_a_copy_with_files(self, invoke, fails, home, tmp_path):
+        (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "net-qim", "--buyer", "acme", "--json").stdout)
+        result = invoke(*HSJ, "--copy", copy["copy_id"], "--out", tmp_path / "a")
+        assert f"target     {copy['copy_id']}" in result.stdout
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+            "adversarials.npz",
+            "attack.safetensors",
+            "summary.json",
+        ]
+        with np.load(tmp_path / "a" / "adversarials.npz", allow_pickle=False) as arrays:
+            found = np.isfinite(arrays["distance"])
+            sizes = np.sqrt(((arrays["adversarial"] - arrays["clean"]) ** 2).sum((1, 2, 3)))
+            assert found.any()
+            assert np.allclose(sizes[found], arrays["distance"][found], atol=1e-4)
+            assert (arrays["adversarial_label"] != arrays["label"])[found].all()
+            assert (arrays["queries"] <= 150).all()
+        summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+        assert summary["command"].startswith("variegate attack hsj")
+        assert "holds results already" in fails(1, *HSJ, "--copy", copy["copy_id"], "--out", tmp_path / "a")
+        again = json.loads(invoke(*HSJ, "--copy", copy["copy_id"], "--resume", tmp_path / "a", "--json").stdout)
+        assert again["distance"] == summary["distance"]
+        other = (*HSJ[:-1], 140)
+        assert "belongs to another attack" in fails(5, *other, "--copy", copy["copy_id"], "--resume", tmp_path / "a")
+
+    def test_targeted_and_linf(self, invoke, home, tmp_path):
+        options = ("--targeted", "--norm", "linf", "--semantics", "art", "--seed", 3, "--out", tmp_path / "t")
+        summary = json.loads(invoke(*HSJ, "--model", "net", *options, "--json").stdout)
+        assert summary["attack"]["targeted"] is True
+        assert summary["attack"]["parameters"]["norm"] == summary["distance"]["norm"] == "linf"
+        assert summary["succeeded"] >= 2
+
+    def test_interrupted_and_resumed(self, invoke, home, tmp_path, monkeypatch):
+        from typer.testing import CliRunner
+
+        from variegate.cli.main import app
+
+        whole = json.loads(invoke(*HSJ, "--model", "net", "--queries", 400, "--json").stdout)
+
+        def stop(*_arguments, **_options):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "_result", stop)
+            arguments = [*HSJ, "--model", "net", "--queries", 400, "--out", tmp_path / "a"]
+            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 130
+        assert "--resume" in result.stderr
+        options = ("--model", "net", "--queries", 400, "--resume", tmp_path / "a", "--json")
+        assert json.loads(invoke(*HSJ, *options).stdout)["distance"] == whole["distance"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            ((), 2, "exactly one of --model and --copy"),
+            (("--model", "net", "--copy", "vg1-x"), 2, "exactly one of --model and --copy"),
+            (("--copy", "vg1-x"), 4, "no copy named 'vg1-x'"),
+            (("--model", "nope"), 4, "no model named 'nope'"),
+            (("--model", "net", "--semantics", "foolbox"), 2, '--semantics must be "paper" or "art"'),
+            (("--model", "net", "--data", "nowhere"), 4, "nowhere does not exist"),
+            (("--model", "net", "--resume", "nowhere"), 4, "no folder nowhere to resume"),
+            (("--model", "net", "--out", "a", "--resume", "."), 2, "got both"),
+        ],
+        ids=str,
+    )
+    def test_bad_attacks(self, fails, home, arguments, code, message):
+        assert message in fails(code, *HSJ, *arguments)
+
+    def test_images_that_do_not_fit(self, fails, home, tmp_path):
+        images, labels = np.zeros((3, 3, 8, 8), np.float32), np.array([1, 2, 3])
+        np.savez(tmp_path / "x.npz", images=images, labels=labels)
+        assert "(N, 1, 8, 8)" in fails(1, *HSJ, "--model", "net", "--data", tmp_path / "x.npz")
+        np.savez(tmp_path / "x.npz", images=images[:, :1], labels=labels + 8)
+        assert "from 0 to 9" in fails(1, *HSJ, "--model", "net", "--data", tmp_path / "x.npz")
+
+    def test_images_are_brought_to_the_bounds(self, invoke, home, tmp_path, prepared):
+        """A model with inputs in [-1, 1] sees -1 where the picture is black."""
+        options = ["--name", "wide", "--arch", "linear_net:build", "--input-shape", "1,8,8", "--labels", 10]
+        code = ["--code-path", prepared / "seller" / "linear_net.py", "--bounds=-1,1", "--mean=-1", "--std=2"]
+        invoke("model", "import", prepared / "seller" / "weights.safetensors", *options, *code)
+        wide = json.loads(invoke(*HSJ, "--model", "wide", "--out", tmp_path / "w", "--json").stdout)
+        plain = json.loads(invoke(*HSJ, "--model", "net", "--json").stdout)
+        assert wide["status"] == plain["status"]
+        with np.load(tmp_path / "w" / "adversarials.npz") as arrays:
+            assert arrays["clean"].min() == -1.0
+
+
+class TestAudit:
+    def test_record_and_tables(self, audited):
+        record = json.loads((audited / "record.json").read_text())
+        names = [group["name"] for group in record["groups"]]
+        assert names == ["identical", "noise", "independent", "qim"]
+        assert record["command"].startswith("variegate audit replicate --model net")
+        assert record["data"]["images"] == 3
+        assert record["attack"]["budget"] == 150
+        text = (audited / "stdout").read_text()
+        assert "Accuracy of the original" in text
+        assert "Replication on net" in text
+
+    def test_resume_takes_the_shards_over(self, invoke, home, audited, tmp_path, monkeypatch):
+        shutil.copytree(audited, tmp_path / "out")
+        (tmp_path / "out" / "record.json").unlink()
+        asked = []
+        monkeypatch.setattr(recipes.HopSkipJump, "step", lambda *_: asked.append(1))
+        options = ("--rewriters", "qim", "--independent", "other", "--resume", tmp_path / "out", "--json")
+        again = json.loads(invoke(*AUDIT, *SMALL, *options).stdout)
+        first = json.loads((audited / "record.json").read_text())
+        assert asked == []
+        assert [group["rates"] for group in again["groups"]] == [group["rates"] for group in first["groups"]]
+
+    def test_gate(self, fails, invoke, home, audited, tmp_path, monkeypatch):
+        shutil.copytree(audited, tmp_path / "out")
+        options = (*AUDIT, *SMALL, "--rewriters", "net-qim", "--independent", "other", "--resume", tmp_path / "out")
+        rate = json.loads((audited / "record.json").read_text())["groups"][-1]["rates"]["replication_rate"]["rate"]
+        invoke(*options, "--fail-above", "100%")
+        for given, expected in ((rate, None), (rate + 0.2, "qim"), (None, "could not be measured for qim")):
+            record = json.loads((audited / "record.json").read_text())
+            record["groups"][-1]["rates"]["replication_rate"]["rate"] = given
+            monkeypatch.setattr(recipes, "audit_replicate", lambda *_, record=record, **__: record)
+            if expected is None:
+                invoke(*options, "--fail-above", rate)
+            else:
+                assert expected in fails(3, *options, "--fail-above", f"{100 * (rate + 0.1)}%", "--json")
+
+    def test_interruption_says_how_to_go_on(self, home, tmp_path, monkeypatch):
+        from typer.testing import CliRunner
+
+        from variegate.cli.main import app
+
+        def stop(*_arguments, **_options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(recipes, "audit_replicate", stop)
+        arguments = [*AUDIT, *SMALL, "--rewriters", "qim", "--out", tmp_path / "out"]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 130
+        assert f"--resume {tmp_path / 'out'}" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (("--rewriters", "qim"), 2, "expected --out"),
+            (("--rewriters", "nope", "--out", "o"), 4, "no rewriter spec named 'nope' or net-nope"),
+            (("--rewriters", ",", "--out", "o"), 2, "at least one calibrated spec"),
+            (("--rewriters", "qim", "--out", "o", "--fail-above", "x"), 2, "--fail-above must be a share"),
+            (("--rewriters", "qim", "--out", "o", "--attackers", 6), 2, "from 1 to the 5 copies; got 6"),
+            (("--rewriters", "qim", "--out", "o", "--independent", "nope"), 4, "no model named 'nope'"),
+            (("--rewriters", "qim", "--out", "o", "--images", 61), 1, "needs 61 images"),
+            (("--rewriters", "qim", "--out", "o", "--data", "nowhere"), 4, "nowhere does not exist"),
+            (("--rewriters", "qim", "--out", "home"), 1, "holds results already"),
+        ],
+        ids=str,
+    )
+    def test_bad_audits(self, fails, home, arguments, code, message):
+        assert message in fails(code, *AUDIT, *arguments)
+
+
+class TestReport:
+    def test_text_and_json(self, invoke, audited):
+        text = invoke("report", audited).stdout
+        assert text == (audited / "stdout").read_text()
+        assert invoke("report", audited / "record.json", audited).stdout.count("Replication on net") == 2
+        (raw,) = json.loads(invoke("report", audited, "--json").stdout)
+        assert raw == json.loads((audited / "record.json").read_text())
+
+    def test_one_page(self, invoke, audited, tmp_path):
+        result = invoke("report", audited, "--html", tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text()
+        assert result.stderr == f"wrote {tmp_path / 'page.html'}\n"
+        assert result.stdout == ""
+        assert "<html" in page
+        assert "<script" not in page
+        assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
+
+    def test_an_index_over_several_audits(self, invoke, audited, tmp_path):
+        shutil.copytree(audited, tmp_path / "second")
+        invoke("report", audited, tmp_path / "second", "--html", tmp_path / "all.html")
+        assert sorted(path.name for path in tmp_path.glob("*.html")) == ["all-1.html", "all-2.html", "all.html"]
+        assert 'href="all-1.html' in (tmp_path / "all.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("content", "code", "message"),
+        [
+            (None, 4, "there is no file"),
+            ("", 1, "must be JSON"),
+            ("[1]", 1, "must be a JSON object"),
+            ('{"kind": "poem"}', 1, "must be replication or calibration; got 'poem'"),
+            ('{"kind": "replication"}', 1, "the record"),
+            ('{"kind": "spec", "record": null}', 1, "there is nothing to report"),
+            ("NaN", 1, "finite"),
+        ],
+    )
+    def test_bad_records(self, fails, tmp_path, content, code, message):
+        path = tmp_path / "record.json"
+        if content is not None:
+            path.write_text(content)
+        assert message in fails(code, "report", path)
+        assert message in fails(code, "report", path, "--html", tmp_path / "page.html")
+        assert not (tmp_path / "page.html").exists()
+
+    def test_the_pictures_of_a_renamed_record_are_found(self, invoke, audited, tmp_path):
+        shutil.copy(audited / "record.json", tmp_path / "net.json")
+        invoke("report", tmp_path / "net.json", "--html", tmp_path / "bare.html")
+        shutil.copy(audited / "pictures.npz", tmp_path / "net.npz")
+        invoke("report", tmp_path / "net.json", "--html", tmp_path / "full.html")
+        assert (tmp_path / "full.html").stat().st_size > (tmp_path / "bare.html").stat().st_size
+
+    def test_a_page_that_cannot_be_written(self, fails, audited, tmp_path):
+        assert "there is no folder" in fails(4, "report", audited, "--html", tmp_path / "nowhere" / "page.html")
+
+
+class TestQuickstart:
+    def test_prints_the_record_that_it_made(self, invoke, audited, tmp_path, monkeypatch):
+        record, asked = json.loads((audited / "record.json").read_text()), []
+
+        def made(out, progress):
+            asked.append(out)
+            progress("training", 1, 2)
+            return record
+
+        monkeypatch.setattr(quickstart, "run_quickstart", made)
+        result = invoke("quickstart", "--out", tmp_path / "q")
+        assert asked == [tmp_path / "q"]
+        assert "Replication on net" in result.stdout
+        assert "training: 1 of 2 (50 %)" in result.stderr
+        assert f"wrote {tmp_path / 'q' / 'report.html'}" in result.stderr
+        assert json.loads(invoke("quickstart", "--json").stdout) == record
+
+    def test_a_full_folder_is_refused(self, fails, tmp_path):
+        (tmp_path / "q").mkdir()
+        (tmp_path / "q" / "file").write_text("")
+        assert "is not empty" in fails(1, "quickstart", "--out", tmp_path / "q")

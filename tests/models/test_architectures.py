@@ -1,0 +1,152 @@
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+import torch
+from torch import nn
+
+from variegate.errors import ConfigurationError, ModelError, NotFoundError
+from variegate.models.architectures import catalog
+from variegate.models.architectures.catalog import (
+    ARCHITECTURES,
+    architecture_names,
+    build_architecture,
+    call_factory,
+)
+from variegate.models.architectures.resnet import _SubsampleAndPad
+
+# Counted by hand: weights and biases of convolutions and linear layers, two per channel of a batch normalisation.
+PARAMETERS = {
+    "digits_cnn": 25_978,
+    "resnet18": 11_173_962,
+    "resnet20": 269_722,
+    "vgg11": 9_228_362,
+    "vgg13": 9_413_066,
+    "vgg16": 14_724_042,
+    "vgg19": 20_035_018,
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes_gradients_and_parameter_counts(name: str) -> None:
+    module = build_architecture(name, {"num_classes": 10}).eval()
+    assert sum(parameter.numel() for parameter in module.parameters()) == PARAMETERS[name]
+    side, channels = (8, 1) if name == "digits_cnn" else (32, 3)
+    x = torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    logits = module(x)
+    assert logits.shape == (2, 10)
+    assert bool(logits.isfinite().all())
+    (gradient,) = torch.autograd.grad(logits.sum(), x)
+    assert float(gradient.abs().max()) > 0
+
+
+def test_vgg19_by_formula() -> None:
+    widths = [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
+    convolutions = sum(9 * before * after for before, after in zip([3, *widths], widths, strict=False))
+    assert PARAMETERS["vgg19"] == convolutions + 2 * sum(widths) + 512 * 10 + 10
+    module = build_architecture("vgg19", {"num_classes": 10})
+    assert sum(isinstance(part, nn.Conv2d) for part in module.modules()) == 16
+    assert sum(isinstance(part, nn.Linear) for part in module.modules()) == 1
+
+
+@pytest.mark.parametrize("name", ["vgg11", "resnet20", "digits_cnn"])
+def test_classes_channels_and_other_sizes(name: str) -> None:
+    module = build_architecture(name, {"num_classes": 7, "in_channels": 2}).eval()
+    assert module(torch.zeros(1, 2, 48, 40)).shape == (1, 7)
+
+
+def test_resnet20_takes_odd_sizes() -> None:
+    assert build_architecture("resnet20", {"num_classes": 2})(torch.zeros(2, 3, 29, 31)).shape == (2, 2)
+
+
+def test_option_a_shortcut_is_the_picture_itself() -> None:
+    x = torch.rand(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    out = _SubsampleAndPad(2, 4)(x)
+    assert torch.equal(out[:, 2:6], x[:, :, ::2, ::2])
+    assert float(out[:, :2].abs().sum() + out[:, 6:].abs().sum()) == 0
+
+
+def test_weights_follow_from_the_seed_and_leave_the_global_generator() -> None:
+    before = torch.get_rng_state()
+    states = [build_architecture("digits_cnn", {"num_classes": 3}, seed=seed).state_dict() for seed in (1, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not torch.equal(states[0]["classifier.weight"], states[2]["classifier.weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"num_classes": 1}, ConfigurationError, "num_classes must be an integer of at least 2; got 1"),
+        ({"num_classes": 0}, ConfigurationError, "got 0"),
+        ({"num_classes": 2.5}, ConfigurationError, "got 2.5"),
+        ({"num_classes": True}, ConfigurationError, "got True"),
+        (
+            {"num_classes": 3, "in_channels": 0},
+            ConfigurationError,
+            "in_channels must be an integer of at least 1; got 0",
+        ),
+        ({}, ModelError, r"'vgg11' takes \(num_classes: int, in_channels: int = 3\) .* given no arguments: missing"),
+        ({"num_classes": 3, "depth": 4}, ModelError, "given num_classes=3, depth=4: got an unexpected keyword"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        build_architecture("vgg11", arguments)  # type: ignore[arg-type]
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(NotFoundError, match=r"no architecture 'vgg20'; choose one of digits_cnn, .* vgg19, or give"):
+        build_architecture("vgg20", {"num_classes": 2})
+
+
+def tiny(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, num_classes))
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = catalog.ENTRY_POINTS
+    found = EntryPoints(
+        [
+            EntryPoint("plugin_net", "tests.models.test_architectures:tiny", group),
+            EntryPoint("broken_net", "no_such_package:tiny", group),
+            EntryPoint("vgg19", "no_such_package:tiny", group),
+        ]
+    )
+    monkeypatch.setattr(catalog, "entry_points", found.select)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_plugins_add_and_do_not_replace() -> None:
+    assert {"plugin_net", "vgg19"} <= set(architecture_names())
+    assert build_architecture("plugin_net", {"num_classes": 3})(torch.zeros(1, 4)).shape == (1, 3)
+    assert catalog.find_architecture("vgg19") is ARCHITECTURES["vgg19"]
+    with pytest.raises(
+        ModelError, match="'broken_net' of no_such_package:tiny cannot be imported: ModuleNotFoundError"
+    ):
+        build_architecture("broken_net", {})
+
+
+def fails() -> nn.Module:
+    raise KeyError("depth")
+
+
+def leaves() -> nn.Module:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (fails, "the net raised KeyError: 'depth'"),
+        (leaves, "the net raised SystemExit: 3"),
+        (lambda: "a string", "the net must return a torch.nn.Module; it returned str"),
+        (dict, "must return a torch.nn.Module; it returned dict"),
+        (3, "the net must be a function that returns a torch.nn.Module; it is int"),
+    ],
+)
+def test_factories_that_do_not_work(factory: object, message: str) -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(ModelError, match=message):
+        call_factory(factory, "the net", {})  # type: ignore[arg-type]
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,157 @@
+"""What goes in comes out, uniqueness is kept, filters filter."""
+
+import dataclasses
+import threading
+
+import pytest
+
+from tests.registry.conftest import SPEC, model_manifest
+from variegate.errors import ConflictError, NotFoundError
+from variegate.manifest import digest
+from variegate.registry.bulk import CHUNK_ROWS
+from variegate.registry.sqlite import SqliteStore
+from variegate.types import CopyStatus
+
+OTHER = {"rewriter": "permutation", "alpha": 0.8}
+
+
+def test_model_round_trip(store):
+    assert store.get_model("net") == model_manifest()
+    store.add_model(model_manifest("other"))
+    assert [manifest.name for manifest in store.list_models()] == ["net", "other"]
+
+
+def test_model_name_is_unique(store):
+    with pytest.raises(ConflictError, match="'net' exists already"):
+        store.add_model(model_manifest(labels=("a", "b")))
+    assert store.get_model("net").labels == ("stop", "yield")
+
+
+def test_missing_things_are_named(store):
+    with pytest.raises(NotFoundError, match="no model named 'nope'"):
+        store.get_model("nope")
+    with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
+        store.get_copy("vg1-0")
+    with pytest.raises(NotFoundError, match="no rewriter spec with digest sha256:0"):
+        store.get_spec("sha256:0")
+
+
+def test_spec_is_stored_once_and_returned_fresh(store):
+    assert store.add_spec("second name", SPEC) == digest(SPEC)
+    store.get_spec(digest(SPEC))["strength"] = 9.0
+    assert store.get_spec(digest(SPEC)) == SPEC
+
+
+def test_meta_is_remembered_and_does_not_change(store):
+    assert store.get_meta("colour") is None
+    store.put_meta("colour", "blue")
+    store.put_meta("colour", "blue")
+    with pytest.raises(ConflictError, match="'blue'; it cannot become 'red'"):
+        store.put_meta("colour", "red")
+    assert store.get_meta("colour") == "blue"
+
+
+def test_copy_round_trip(store, row):
+    assert store.add_copies([row("acme"), row("bolt")]) == 2
+    assert store.get_copy(row("acme").copy_id) == row("acme")
+    assert store.get_copies([row("bolt").copy_id, "vg1-unknown"]) == {row("bolt").copy_id: row("bolt")}
+
+
+def test_survives_reopening(store, row):
+    store.add_copies([row("acme")])
+    store.close()
+    with SqliteStore(store.path, read_only=True) as again:
+        assert again.list_copies() == [row("acme")]
+
+
+@pytest.mark.parametrize("count", [1, CHUNK_ROWS, CHUNK_ROWS + 1])
+def test_iterators_are_read_in_pieces(store, row, count):
+    assert store.add_copies(row(f"b{i}") for i in range(count)) == count
+    assert store.count_copies() == count
+    assert [copy.buyer for copy in store.list_copies()] == [f"b{i}" for i in range(count)]
+
+
+def test_second_copy_for_one_buyer_and_epoch_is_refused(store, row):
+    store.add_spec("other", OTHER)
+    store.add_copies([row("acme"), row("bolt")])
+    with pytest.raises(ConflictError, match="buyer 'bolt' holds copy vg1-.* of model 'net' for epoch 1 already"):
+        store.add_copies([row("new"), row("bolt", spec=OTHER), row("acme", spec=OTHER)])
+    assert store.count_copies() == 2
+    assert store.add_copies([row("bolt", spec=OTHER, epoch=2)]) == 1
+
+
+def test_the_same_copy_is_refused_or_kept_as_asked(store, row):
+    store.add_copies([row("acme")])
+    with pytest.raises(ConflictError, match="'acme'"):
+        store.add_copies([row("acme")])
+    later = dataclasses.replace(row("acme"), issued_at=1_800_000_000)
+    assert store.add_copies([later, row("bolt"), later], keep_existing=True) == 1
+    assert store.get_copy(later.copy_id).issued_at == 1_790_000_000
+
+
+@pytest.mark.parametrize("keep_existing", [False, True])
+def test_conflict_within_one_call_is_found_across_pieces(store, row, keep_existing):
+    store.add_spec("other", OTHER)
+    rows = [*(row(f"b{i}") for i in range(CHUNK_ROWS + 10)), row("b3", spec=OTHER), row("b1", spec=OTHER)]
+    with pytest.raises(ConflictError, match="buyer 'b3'"):
+        store.add_copies(rows, keep_existing=keep_existing)
+    assert store.count_copies() == 0
+    with pytest.raises(ConflictError, match="buyer 'x'"):
+        store.add_copies([row("x"), row("x", spec=OTHER)], keep_existing=keep_existing)
+    assert store.count_copies() == 0
+
+
+def test_rows_for_unknown_models_and_specs_are_refused(store, row):
+    with pytest.raises(NotFoundError, match="no model named 'nope'"):
+        store.add_copies([row("acme"), row("acme", model="nope")])
+    with pytest.raises(NotFoundError, match="no rewriter spec with digest"):
+        store.add_copies([row("acme", spec=OTHER)])
+    assert store.count_copies() == 0
+
+
+def test_an_exception_in_the_iterator_undoes_everything(store, row):
+    def rows():
+        yield from (row(f"b{i}") for i in range(CHUNK_ROWS + 5))
+        raise RuntimeError("the list broke off")
+
+    with pytest.raises(RuntimeError, match="broke off"):
+        store.add_copies(rows())
+    assert store.count_copies() == 0
+
+
+def test_filters_and_pages(store, row):
+    store.add_model(model_manifest("second"))
+    store.add_copies([*(row(f"b{i}") for i in range(5)), row("b0", model="second"), row("b0", epoch=2)])
+    assert store.count_copies() == 7
+    assert store.count_copies(model="net") == 6
+    assert store.count_copies(buyer="b0") == 3
+    assert store.count_copies(buyer="b0", model="second") == 1
+    assert store.count_copies(status=CopyStatus.REVOKED) == 0
+    assert store.count_copies(buyer="nobody") == 0
+    assert [copy.buyer for copy in store.list_copies(model="net", limit=2, offset=1)] == ["b1", "b2"]
+    assert [copy.epoch for copy in store.list_copies(buyer="b0", model="net")] == [1, 2]
+
+
+def test_threads_write_at_once(store, row):
+    failures = []
+
+    def write(part):
+        try:
+            for i in range(20):
+                store.add_copies([row(f"t{part}-{i}")])
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert store.count_copies() == 80
+
+
+def test_a_copy_costs_less_than_300_bytes(store, row):
+    store.add_copies(row(f"customer-{i:06d}") for i in range(5_000))
+    store.close()
+    assert store.path.stat().st_size / 5_000 < 300

@@ -1,0 +1,429 @@
+import copy
+import hashlib
+import json
+import math
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import keys_reference as reference
+from variegate import keys
+from variegate.errors import InputError, SecretError
+from variegate.keys import (
+    CopyKey,
+    KeyContext,
+    Purpose,
+    SellerSecret,
+    derangement,
+    distinct_below,
+    integers_below,
+    permutation,
+    signs,
+    uniform24,
+)
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "keys-v1.json").read_bytes())
+KEY = CopyKey.from_bytes(bytes.fromhex(GOLDEN["copy_key"]))
+CONTEXT = KeyContext(**GOLDEN["context"])
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+contexts = st.builds(
+    KeyContext, model_digest=texts, rewriter=texts, spec_digest=texts, buyer=texts, epoch=st.integers(0, 2**63 - 1)
+)
+secret_bytes = st.binary(min_size=32, max_size=32)
+streams = st.tuples(st.sampled_from(Purpose), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+
+
+# The reference itself
+
+
+def test_reference_chacha20_gives_the_block_of_rfc_8439():
+    block = reference.chacha20_block(bytes(range(32)), 1, bytes.fromhex("000000090000004a00000000"))
+    assert block.hex() == (
+        "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
+        "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"
+    )
+
+
+def test_reference_hkdf_gives_the_vectors_of_rfc_5869():
+    salt, info = bytes(range(13)), bytes(range(0xF0, 0xFA))
+    assert reference.hkdf(b"\x0b" * 22, salt, info, 42).hex() == (
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    )
+    assert reference.hkdf(b"\x0b" * 22, b"", b"", 42).hex() == (
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
+    )
+
+
+def test_reference_gives_the_golden_vectors():
+    assert json.loads(reference.as_file()) == GOLDEN
+
+
+# Known answers
+
+
+def test_golden_derivation():
+    secret = SellerSecret.from_bytes(bytes.fromhex(GOLDEN["secret"]))
+    assert secret.identifier == GOLDEN["secret_identifier"]
+    assert CONTEXT.info().hex() == GOLDEN["info"]
+    derived = secret.derive(CONTEXT)
+    assert derived.reveal().hex() == GOLDEN["copy_key"]
+    assert derived.identifier == GOLDEN["copy_key_identifier"]
+    assert {label: derived.subkey(label).reveal().hex() for label in GOLDEN["subkeys"]} == GOLDEN["subkeys"]
+
+
+@pytest.mark.parametrize("case", GOLDEN["keystream"], ids=str)
+def test_golden_keystream(case):
+    assert KEY.keystream(*case["stream"], *case["arguments"]).hex() == case["out"]
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype"),
+    [
+        (signs, np.int8),
+        (uniform24, np.float32),
+        (integers_below, np.int64),
+        (distinct_below, np.int64),
+        (permutation, np.int64),
+        (derangement, np.int64),
+    ],
+)
+def test_golden_numbers(function, dtype):
+    for case in GOLDEN[function.__name__]:
+        drawn = function(KEY, *case["stream"], *case["arguments"])
+        assert drawn.dtype == dtype
+        exact = drawn.astype(np.float64) * 2**24 if function is uniform24 else drawn
+        assert exact.tolist() == case["out"]
+
+
+def test_golden_long_streams():
+    # ~1 MB: what the short vectors cannot see, such as the block counter beyond one byte.
+    def sha256(array: np.ndarray) -> str:
+        return hashlib.sha256(array.astype(f"<{array.dtype.str[1:]}").tobytes()).hexdigest()[:16]
+
+    assert hashlib.sha256(KEY.keystream(Purpose.MESSAGE, 1, 1, 1 << 20)).hexdigest()[:16] == "a117cf9866461f94"
+    assert sha256(permutation(KEY, Purpose.PERMUTATION, 0, 0, 100_000)) == "a730c2f335d5d7d6"
+    assert sha256(distinct_below(KEY, Purpose.HADAMARD_ROWS, 0, 0, 2**18, 16_000)) == "4071e0555efadbaa"
+
+
+def test_purposes_are_never_renumbered():
+    assert {p.name: p.value for p in Purpose} == {
+        "MESSAGE": 1,
+        "DITHER": 2,
+        "PERMUTATION": 3,
+        "HADAMARD_SIGNS": 4,
+        "HADAMARD_ROWS": 5,
+        "SPARSE": 6,
+        "WEIGHT": 7,
+    }
+
+
+# Against the reference
+
+
+@given(secret=secret_bytes, context=contexts)
+def test_derivation_equals_the_reference(secret, context):
+    fields = {name: getattr(context, name) for name in reference.CONTEXT}
+    assert context.info() == reference.info(fields)
+    derived = SellerSecret.from_bytes(secret).derive(context)
+    assert derived.reveal() == reference.hkdf(secret, b"", reference.info(fields), 32)
+    assert derived.identifier == reference.identifier(derived.reveal(), "copy")
+    assert derived.subkey(context.buyer).reveal() == reference.subkey(derived.reveal(), context.buyer)
+
+
+@given(key=secret_bytes, stream=streams, count=st.integers(0, 200))
+def test_streams_equal_the_reference(key, stream, count):
+    mine = CopyKey.from_bytes(key)
+    assert mine.keystream(*stream, count) == reference.Stream(key, *stream).take(count)
+    assert signs(mine, *stream, count).tolist() == reference.signs(reference.Stream(key, *stream), count)
+    words = reference.uniform24(reference.Stream(key, *stream), count)
+    assert (uniform24(mine, *stream, count) * 2**24).tolist() == words
+
+
+bounds = st.integers(1, 50) | st.integers(1, 2**32) | st.sampled_from([2**32, 2**31 + 1, 3 * 2**30])
+
+
+@given(key=secret_bytes, stream=streams, bound=bounds, count=st.integers(0, 40))
+def test_integers_equal_the_reference(key, stream, bound, count):
+    mine = integers_below(CopyKey.from_bytes(key), *stream, bound, count)
+    assert mine.tolist() == reference.integers_below(reference.Stream(key, *stream), bound, count)
+
+
+@given(key=secret_bytes, stream=streams, bound=bounds, count=st.integers(0, 40), window=st.integers(1, 50))
+def test_distinct_integers_equal_the_reference(key, stream, bound, count, window):
+    count = min(count, bound)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "_WINDOW", window)
+        mine = distinct_below(CopyKey.from_bytes(key), *stream, bound, count)
+    assert mine.tolist() == reference.distinct_below(reference.Stream(key, *stream), bound, count)
+
+
+@given(key=secret_bytes, purpose=st.sampled_from(Purpose), index=st.integers(0, 2**22 - 1), n=st.integers(2, 12))
+def test_derangements_equal_the_reference(key, purpose, index, n):
+    mine = derangement(CopyKey.from_bytes(key), purpose, 4, index, n)
+    assert mine.tolist() == reference.derangement(key, purpose, 4, index, n)
+
+
+# Properties
+
+
+@given(stream=streams, n=st.integers(1, 300))
+def test_a_permutation_is_one(stream, n):
+    assert sorted(permutation(KEY, *stream, n).tolist()) == list(range(n))
+
+
+@given(n=st.integers(2, 100), index=st.integers(0, 2**22 - 1))
+def test_a_derangement_is_a_permutation_without_fixed_point(n, index):
+    drawn = derangement(KEY, Purpose.PERMUTATION, 0, index, n).tolist()
+    assert sorted(drawn) == list(range(n))
+    assert all(i != j for i, j in enumerate(drawn))
+
+
+DRAWS: list[Callable[..., Any]] = [
+    lambda *a: np.frombuffer(KEY.keystream(*a), dtype=np.uint8),
+    lambda *a: signs(KEY, *a),
+    lambda *a: uniform24(KEY, *a),
+    lambda *a: integers_below(KEY, *a[:3], 2**31 + 1, a[3]),
+    lambda *a: integers_below(KEY, *a[:3], 10, a[3]),
+    lambda *a: distinct_below(KEY, *a[:3], 3 * 2**30, a[3]),
+    lambda *a: distinct_below(KEY, *a[:3], 200, a[3]),
+]
+
+
+@given(draw=st.sampled_from(DRAWS), stream=streams, short=st.integers(0, 200), long=st.integers(0, 200))
+def test_more_values_begin_with_fewer(draw, stream, short, long):
+    short, long = min(short, long), max(short, long)
+    assert np.array_equal(draw(*stream, long)[:short], draw(*stream, short))
+
+
+@given(first=streams, second=streams)
+def test_different_streams_share_nothing(first, second):
+    same = KEY.keystream(*first, 16) == KEY.keystream(*second, 16)
+    assert same == (first == second)
+
+
+def test_neighbouring_streams_are_different():
+    drawn = {
+        KEY.keystream(p, c, i, 16) for p in Purpose for c in (0, 1, 256, 2**32 - 1) for i in (0, 1, 256, 2**32 - 1)
+    }
+    assert len(drawn) == len(Purpose) * 16
+
+
+@given(first=contexts, second=contexts)
+def test_different_contexts_give_different_keys(first, second):
+    secret = SellerSecret.from_bytes(bytes(32))
+    assert (first.info() == second.info()) == (first == second)
+    assert (secret.derive(first) == secret.derive(second)) == (first == second)
+
+
+@pytest.mark.parametrize("field", ["model_digest", "rewriter", "spec_digest", "buyer", "epoch"])
+def test_every_field_of_the_context_counts(field):
+    secret = SellerSecret.from_bytes(bytes(32))
+    other = replace(CONTEXT, **{field: 8 if field == "epoch" else "other"})
+    assert secret.derive(CONTEXT) != secret.derive(other)
+
+
+@pytest.mark.parametrize(("left", "right"), list(pairwise(("model_digest", "rewriter", "spec_digest", "buyer"))))
+def test_length_prefixes_keep_fields_apart(left, right):
+    # Moving a letter from one field to its neighbour must give another key.
+    secret = SellerSecret.from_bytes(bytes(32))
+    one = replace(CONTEXT, **{left: "ab", right: "c"})
+    two = replace(CONTEXT, **{left: "a", right: "bc"})
+    assert one.info() != two.info()
+    assert secret.derive(one) != secret.derive(two)
+
+
+def test_the_buyer_and_the_epoch_do_not_run_together():
+    assert replace(CONTEXT, buyer="b1", epoch=2).info() != replace(CONTEXT, buyer="b", epoch=12).info()
+
+
+def test_integers_have_no_modulo_bias():
+    # With words taken modulo 3 * 2**30 without rejection, half of the values would lie below 2**30; a third should.
+    drawn = integers_below(KEY, Purpose.MESSAGE, 0, 0, 3 * 2**30, 30_000)
+    share = float(np.mean(drawn < 2**30))
+    assert abs(share - 1 / 3) < 5 * math.sqrt(2 / 9 / 30_000)
+
+
+def test_numbers_are_fair():
+    count = 100_000
+    assert abs(signs(KEY, Purpose.MESSAGE, 0, 0, count).astype(int).sum()) < 5 * math.sqrt(count)
+    uniform = uniform24(KEY, Purpose.DITHER, 0, 0, count)
+    assert 0.0 <= uniform.min() < uniform.max() < 1.0
+    assert abs(float(uniform.astype(np.float64).mean()) - 0.5) < 5 * math.sqrt(1 / 12 / count)
+
+
+@pytest.mark.parametrize(("draw", "outcomes"), [(permutation, 24), (derangement, 9)])
+def test_permutations_of_four_are_uniform(draw, outcomes):
+    count = 4000
+    found = Counter(tuple(draw(KEY, Purpose.PERMUTATION, 1, index, 4).tolist()) for index in range(count))
+    assert len(found) == outcomes
+    expected = count / outcomes
+    chi2 = sum((n - expected) ** 2 / expected for n in found.values())
+    assert chi2 < outcomes - 1 + 5 * math.sqrt(2 * (outcomes - 1))
+
+
+def test_derangements_of_other_indices_share_no_draw():
+    # Index i + 1 must not be what index i would have tried next.
+    drawn = [tuple(derangement(KEY, Purpose.PERMUTATION, 0, index, 43).tolist()) for index in range(40)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_permutation_of_one_and_counts_of_zero():
+    assert permutation(KEY, Purpose.PERMUTATION, 0, 0, 1).tolist() == [0]
+    for draw in DRAWS:
+        assert len(draw(Purpose.MESSAGE, 0, 0, 0)) == 0
+
+
+def test_results_can_be_changed_by_their_owner():
+    for draw in DRAWS[1:]:
+        draw(Purpose.MESSAGE, 0, 0, 4)[0] = 0
+
+
+def test_numpy_integers_are_integers():
+    assert KEY.keystream(Purpose.MESSAGE, np.int64(1), np.uint8(2), np.int32(8)) == KEY.keystream(1, 1, 2, 8)
+
+
+# Secrets stay secret
+
+
+@pytest.mark.parametrize("cls", [SellerSecret, CopyKey])
+class TestHidden:
+    def test_repr_and_format_hide_it(self, cls):
+        value = cls.from_bytes(b"\xab" * 32)
+        for text in (repr(value), str(value), f"{value}", f"{value!r:>60}", "%s" % value):  # noqa: UP031
+            assert text.strip() == f"{cls.__name__}(<hidden>)"
+
+    def test_does_not_pickle(self, cls):
+        value = cls.from_bytes(bytes(32))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(SecretError, match="cannot be pickled"):
+                pickle.dumps(value, protocol)
+
+    def test_is_no_json(self, cls):
+        with pytest.raises(TypeError):
+            json.dumps(cls.from_bytes(bytes(32)))
+
+    def test_copies_are_itself(self, cls):
+        value = cls.from_bytes(bytes(32))
+        assert copy.copy(value) is value
+        assert copy.deepcopy([value])[0] is value
+
+    def test_does_not_change(self, cls):
+        value = cls.from_bytes(bytes(32))
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            value._secret = b""
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            del value._secret
+        with pytest.raises(AttributeError):
+            value.other = 1
+        assert not hasattr(value, "__dict__")
+
+    def test_equality_and_hash(self, cls):
+        one, same, other = (cls.from_bytes(b) for b in (bytes(32), bytearray(32), b"\1" * 32))
+        assert one == same
+        assert hash(one) == hash(same)
+        assert one != other
+        assert len({one, same, other}) == 2
+        assert one != bytes(32)
+
+    def test_equality_takes_constant_time(self, cls, monkeypatch):
+        called = []
+        monkeypatch.setattr("hmac.compare_digest", lambda a, b: called.append((a, b)) or True)
+        assert cls.from_bytes(bytes(32)) == cls.from_bytes(b"\1" * 32)
+        assert called == [(bytes(32), b"\1" * 32)]
+
+    def test_identifier_names_it_and_tells_nothing(self, cls):
+        value = cls.from_bytes(b"\xab" * 32)
+        assert len(bytes.fromhex(value.identifier)) == 8
+        assert value.identifier != cls.from_bytes(bytes(32)).identifier
+        assert "abab" not in value.identifier
+
+    @pytest.mark.parametrize("bad", [b"", bytes(31), bytes(33), bytes(64)])
+    def test_other_lengths_are_refused(self, cls, bad):
+        with pytest.raises(SecretError, match=f"must be 32 bytes; got {len(bad)} bytes"):
+            cls.from_bytes(bad)
+
+    @pytest.mark.parametrize("bad", ["00" * 32, None, 32, [0] * 32])
+    def test_other_types_are_refused(self, cls, bad):
+        with pytest.raises(SecretError, match=f"must be 32 bytes; got a {type(bad).__name__}") as caught:
+            cls.from_bytes(bad)
+        assert "0000" not in str(caught.value)
+
+    def test_the_class_is_not_called(self, cls):
+        with pytest.raises(SecretError, match="from_bytes"):
+            cls()
+
+
+def test_a_secret_and_a_key_of_the_same_bytes_are_different_things():
+    secret, key = SellerSecret.from_bytes(bytes(32)), CopyKey.from_bytes(bytes(32))
+    assert secret != key
+    assert secret.identifier != key.identifier
+
+
+def test_generated_secrets_are_different():
+    assert len({SellerSecret.generate() for _ in range(20)}) == 20
+
+
+def test_subkeys_are_unrelated():
+    assert len({KEY, KEY.subkey("a"), KEY.subkey("b"), KEY.subkey("a").subkey("b")}) == 4
+
+
+def test_a_context_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        CONTEXT.buyer = "other"
+
+
+# A caller's mistakes
+
+
+@pytest.mark.parametrize("field", ["model_digest", "rewriter", "spec_digest", "buyer"])
+@pytest.mark.parametrize(
+    ("bad", "got"),
+    [("", "got 0 characters"), ("x" * 4097, "got 4097 characters"), (None, "got a NoneType"), ("\ud800", "surrogate")],
+)
+def test_a_context_refuses_bad_text(field, bad, got):
+    with pytest.raises(InputError, match=got) as caught:
+        replace(CONTEXT, **{field: bad})
+    assert field in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [-1, 2**63, 1.0, "1", None, True])
+def test_a_context_refuses_a_bad_epoch(bad):
+    with pytest.raises(InputError, match=r"epoch must be an integer in 0\.\.2\*\*63-1; got"):
+        replace(CONTEXT, epoch=bad)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: KEY.keystream(Purpose.MESSAGE, -1, 0, 1), r"class index must be .* 0\.\.4294967295; got -1"),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 2**32, 1), r"index must be .* 0\.\.4294967295; got 4294967296"),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, -1), r"byte count must be .*; got -1"),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, 2**40), r"byte count must be .* 0\.\.1073741824; got"),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, 1.0), r"byte count must be an integer .*; got a float"),
+        (lambda: KEY.keystream(0, 0, 0, 1), r"purpose must be one of \['MESSAGE', .*; got 0"),
+        (lambda: KEY.keystream(99, 0, 0, 1), r"purpose must be one of .*; got 99"),
+        (lambda: KEY.subkey(""), r"subkey's label must be text of 1 to 4096 characters; got 0"),
+        (lambda: signs(KEY, Purpose.MESSAGE, 0, 0, -1), r"count of signs must be .*; got -1"),
+        (lambda: uniform24(KEY, Purpose.MESSAGE, 0, 0, -1), r"count of numbers must be .*; got -1"),
+        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 0, 1), r"bound must be .* 1\.\.4294967296; got 0"),
+        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 2**32 + 1, 1), r"bound must be .*; got 4294967297"),
+        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 5, -1), r"count of integers must be .*; got -1"),
+        (lambda: distinct_below(KEY, Purpose.MESSAGE, 0, 0, 5, 6), r"different integers must be .* 0\.\.5; got 6"),
+        (lambda: permutation(KEY, Purpose.PERMUTATION, 0, 0, 0), r"permutation's length must be .*; got 0"),
+        (lambda: derangement(KEY, Purpose.PERMUTATION, 0, 0, 1), r"derangement's length must be .* 2\.\..*; got 1"),
+        (lambda: derangement(KEY, Purpose.PERMUTATION, 0, 2**22, 5), r"index must be .* 0\.\.4194303; got 4194304"),
+    ],
+)
+def test_bad_arguments_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
