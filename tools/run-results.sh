@@ -36,7 +36,7 @@ for model in "$@"; do
     for rewriter in $rewriters; do
         if [ ! -e "$home/specs/$model-$rewriter.json" ]; then
             "$variegate" calibrate --model "$model" --data "$shared/data/$data" --rewriter "$rewriter" \
-                --max-change "$budget" --attack-images 16 --attack-queries 1500
+                --max-change "$budget" --attack-images 14 --attack-queries 1300
         fi
         buyers=$(printf -- "--buyer $rewriter-%d " 1 2 3 4 5)
         # shellcheck disable=SC2086 # the list is meant to be split

@@ -22,8 +22,8 @@ from variegate.evaluation.recipes import AuditSpec, audit_replicate
 from variegate.files import write_atomic
 from variegate.keys import SellerSecret
 from variegate.models.architectures.catalog import build_architecture
-from variegate.models.loading import prepare_import
 from variegate.models.classifier import Classifier
+from variegate.models.loading import ImportedModel, prepare_import
 from variegate.report.html import render_html
 from variegate.rewriters.base import AbstractSpec
 from variegate.training import train_classifier
@@ -118,7 +118,7 @@ def _train(
     )
 
 
-def _imported(out: Path, module: torch.nn.Module, class_names: tuple[str, ...]) -> Any:
+def _imported(out: Path, module: torch.nn.Module, class_names: tuple[str, ...]) -> ImportedModel:
     weights = out / "digits.safetensors"
     write_atomic(weights, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
     return prepare_import(

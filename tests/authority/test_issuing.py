@@ -107,8 +107,10 @@ def test_many_buyers_come_from_an_iterator(desk):
 def test_a_copy_that_is_no_longer_active_is_not_issued_again(desk):
     (manifest,) = desk.issue("net", "qim", ["acme"])
     edit(desk, "UPDATE copies SET status = 'revoked'")
-    with pytest.raises(ConflictError, match=f"copy {manifest.copy_id} of buyer 'acme' is revoked"):
-        desk.issue("net", "qim", ["acme"])
+    for issue in (desk.issue, desk.issue_many):
+        with pytest.raises(ConflictError, match=f"copy {manifest.copy_id} of buyer 'acme' is revoked"):
+            issue("net", "qim", ["new", "acme"])
+    assert desk.store.count_copies() == 1
 
 
 @pytest.mark.parametrize("spec_name", ["qim", "permutation"])

@@ -71,7 +71,7 @@ def test_no_secret_is_ever_a_flag(path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["isue"], "No such command 'isue'"),
+        (["dispense"], "No such command 'dispense'"),
         (["issue"], "Missing option '--model'"),
         (["issue", "--model", "net", "--spec", "s", "--count", "0"], "'--count'"),
         (["copies", "ls", "--status", "lost"], "'--status'"),

@@ -209,8 +209,8 @@ def make() -> Callable[..., Record]:
     return make_record
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pictures beside a record: smooth colour images, 3 in each of 4 groups."""
     generator = np.random.default_rng(0)
     axis = np.linspace(0.0, 1.0, 32, dtype=np.float32)
@@ -224,7 +224,7 @@ def pictures(tmp_path: Path) -> Path:
             clean.append(image)
             adversarial.append(np.clip(image + noise, 0.0, 1.0))
             groups.append(group)
-    path = tmp_path / "pictures.npz"
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
     count = len(groups)
     np.savez(
         path,

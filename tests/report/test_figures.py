@@ -26,9 +26,9 @@ def texts(drawing: Drawing) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", drawing.inline_svg())
 
 
-@pytest.fixture
-def drawings(record: Record, pictures: Path) -> dict[str, Drawing]:
-    drawn = figures.draw_all(parse_record(record), pictures=figures.load_pictures(pictures))
+@pytest.fixture(scope="module")
+def drawings(_record: Record, pictures: Path) -> dict[str, Drawing]:
+    drawn = figures.draw_all(parse_record(_record), pictures=figures.load_pictures(pictures))
     return {drawing.name: drawing for drawing in drawn}
 
 
@@ -163,6 +163,15 @@ def test_the_scale_is_shared_and_own_copies_are_hatched(drawings: dict[str, Draw
         axes = drawings[name].figure.axes[0]
         assert axes.images[0].get_clim() == (0.0, 100.0)
         assert len([patch for patch in axes.patches if patch.get_hatch()]) == 3
+
+
+def test_a_single_pair_needs_no_heat_map(make: Callable[..., Record]) -> None:
+    record = make(groups=("identical",), copies=2, images=4)
+    matrix = record["groups"][0]["matrix"]
+    matrix.update(attackers=[0], replicated=matrix["replicated"][:1], n=matrix["n"][:1])
+    parsed = parse_record(record)
+    assert figures.heat_map(parsed.groups[0]) is not None
+    assert [drawing.name for drawing in figures.draw_all(parsed)] == ["overshoot", "security", "norms", "trajectory"]
 
 
 def test_a_group_without_a_matrix_has_no_heat_map(record: Record) -> None:
@@ -305,10 +314,11 @@ def test_files_that_are_no_pictures_are_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_ticks_keep_their_distance() -> None:
-    assert spaced_ticks([1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0], gap=0.2) == [1.0, 1.25, 1.5, 2.0, 3.0]
-    assert spaced_ticks([0.0, 1.0, 1.9, 2.0], gap=0.5) == [0.0, 1.0, 2.0]
-    assert spaced_ticks([1.0], gap=5.0) == [1.0]
-    assert spaced_ticks([], gap=1.0) == []
+    assert spaced_ticks([1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0]) == [1.0, 1.1, 1.25, 1.5, 2.0, 3.0]
+    norms = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0]
+    assert spaced_ticks(norms) == [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0]
+    assert spaced_ticks([1.0]) == [1.0]
+    assert spaced_ticks([]) == []
 
 
 def test_plain_text_for_figures() -> None:

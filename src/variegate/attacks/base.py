@@ -84,7 +84,7 @@ class Attack(Protocol):
         ...
 
     def step(self, oracle: HardLabelOracle, problem: AttackProblem, state: AttackState) -> AttackState:
-        """Do one iteration for each RUNNING input; end an input by its status when its queries or iterations are spent."""
+        """Do one iteration for each RUNNING input; set the status of one that is done."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Saving an attack between two steps, and resuming it: safetensors, written atomically, bound to its run by a digest."""
+"""Saving an attack between two steps and resuming it: safetensors, written atomically, bound to its run by a digest."""
 
 import json
 from collections.abc import Sequence
@@ -30,10 +30,14 @@ def save_checkpoint(
     distances: Sequence[Tensor],
     seconds: float,
 ) -> None:
-    """Write the state, the meter (int64 (N,)), the trajectory and the time so far; nothing half-written is ever seen."""
+    """Write the state, the meter (int64 (N,)), the trajectory and the time so far, atomically."""
     tensors = {name: getattr(state, name).cpu().contiguous() for name in _FIELDS}
     tensors |= {f"extra.{name}": value.cpu().contiguous() for name, value in state.extra.items()}
-    tensors |= {"meter": per_sample.clone(), "queries": torch.stack(tuple(queries)), "distances": torch.stack(tuple(distances))}
+    tensors |= {
+        "meter": per_sample.clone(),
+        "queries": torch.stack(tuple(queries)),
+        "distances": torch.stack(tuple(distances)),
+    }
     header = {"format": _FORMAT, "run": run_digest, "iteration": str(state.iteration), "seconds": repr(seconds)}
     write_atomic(path, save(tensors, metadata=header))
 
@@ -63,6 +67,7 @@ def load_checkpoint(
         raise FormatError(f"{path} is not an attack checkpoint or is truncated; delete it to start again") from error
     if run != run_digest:
         raise VerificationError(
-            f"{path} belongs to another attack (other inputs, parameters, seed or budget); resume with the same or delete it"
+            f"{path} belongs to another attack (other inputs, parameters, seed or budget); resume with the same, "
+            "or delete it"
         )
     return AttackState(iteration=iteration, extra=extra, **kept), meter, list(queries), list(distances), seconds

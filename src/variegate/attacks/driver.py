@@ -108,8 +108,13 @@ def run_attack(
     def keep(current: _Point) -> None:
         if checkpoint is not None:
             save_checkpoint(
-                checkpoint, current.state, run_digest=run_digest, per_sample=current.meter, queries=current.queries,
-                distances=current.distances, seconds=spent + time.monotonic() - started,
+                checkpoint,
+                current.state,
+                run_digest=run_digest,
+                per_sample=current.meter,
+                queries=current.queries,
+                distances=current.distances,
+                seconds=spent + time.monotonic() - started,
             )
 
     try:
@@ -146,8 +151,14 @@ def run_attack(
 
 
 def _prepare(
-    oracle: HardLabelOracle, inputs: Tensor, labels: Tensor, seed: int, targets: Tensor | None,
-    starting_points: Tensor | None, identities: Sequence[int] | None, noise: NoiseSource | None,
+    oracle: HardLabelOracle,
+    inputs: Tensor,
+    labels: Tensor,
+    seed: int,
+    targets: Tensor | None,
+    starting_points: Tensor | None,
+    identities: Sequence[int] | None,
+    noise: NoiseSource | None,
 ) -> tuple[AttackProblem, Tensor]:
     count = inputs.shape[0]
     if count != oracle.meter.per_sample.shape[0]:
@@ -163,15 +174,17 @@ def _prepare(
             )
     if identities is not None and len(identities) != count:
         raise InputError(f"identities must be {count} integers, one an input; got {len(identities)}")
-    finite = all_finite(inputs) if inputs.ndim > 1 and inputs.is_floating_point() else torch.ones(count, dtype=torch.bool)
+    finite = (
+        all_finite(inputs) if inputs.ndim > 1 and inputs.is_floating_point() else torch.ones(count, dtype=torch.bool)
+    )
     middle = 0.5 * (oracle.bounds.lower + oracle.bounds.upper)
     whole = torch.where(finite.view(-1, *([1] * (inputs.ndim - 1))), inputs, torch.full_like(inputs, middle))
     clean = check_inputs(whole, oracle.input_shape, oracle.bounds).to(oracle.device)
     clean = clean.clamp(oracle.bounds.lower, oracle.bounds.upper)
     if starting_points is not None:
-        starting_points = check_inputs(
-            starting_points, oracle.input_shape, oracle.bounds, what="starting points"
-        ).to(oracle.device)
+        starting_points = check_inputs(starting_points, oracle.input_shape, oracle.bounds, what="starting points").to(
+            oracle.device
+        )
     criterion: Criterion = (
         Misclassified(labels.to(oracle.device)) if targets is None else MisclassifiedAs(targets.to(oracle.device))
     )
@@ -203,8 +216,12 @@ def _reopen(state: AttackState) -> AttackState:
 
 def _with_status(state: AttackState, status: Tensor) -> AttackState:
     return AttackState(
-        iteration=state.iteration, points=state.points, best=state.best, best_distance=state.best_distance,
-        status=status, extra=state.extra,
+        iteration=state.iteration,
+        points=state.points,
+        best=state.best,
+        best_distance=state.best_distance,
+        status=status,
+        extra=state.extra,
     )
 
 
@@ -216,8 +233,13 @@ def _nothing_found(problem: AttackProblem, status: Tensor) -> AttackState:
 
 
 def _result(
-    attack: Attack, oracle: HardLabelOracle, problem: AttackProblem, state: AttackState, point: _Point | None,
-    seconds: float, error: str | None,
+    attack: Attack,
+    oracle: HardLabelOracle,
+    problem: AttackProblem,
+    state: AttackState,
+    point: _Point | None,
+    seconds: float,
+    error: str | None,
 ) -> AttackResult:
     codes = state.status.tolist()
     found = torch.isfinite(state.best_distance)

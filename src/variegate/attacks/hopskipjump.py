@@ -136,14 +136,20 @@ class HopSkipJump:
         rows = rows[enough]
         if rows.numel() == 0:
             return AttackState(
-                iteration=state.iteration, points=state.points, best=state.best,
-                best_distance=state.best_distance, status=status, extra=state.extra,
+                iteration=state.iteration,
+                points=state.points,
+                best=state.best,
+                best_distance=state.best_distance,
+                status=status,
+                extra=state.extra,
             )
         clean, points = problem.inputs[rows], state.points[rows]
         base = distance(clean, points, self.norm) if self.semantics == "art" else state.extra["radius_base"][rows]
         if self.semantics == "art":
             points, _ = self._project(ask, clean, points, rows)
-        direction = self._normal(ask, oracle, problem, points, rows, self._radius(base, oracle, state.iteration), state.iteration)
+        direction = self._normal(
+            ask, oracle, problem, points, rows, self._radius(base, oracle, state.iteration), state.iteration
+        )
         points = self._line_search(ask, oracle, clean, points, direction, rows, state.iteration)
         if self.semantics == "paper":
             points, base = self._project(ask, clean, points, rows)
@@ -160,7 +166,9 @@ class HopSkipJump:
     def _keep(self, problem: AttackProblem, state: AttackState, rows: Tensor) -> AttackState:
         """Take the iterate as the result: always ("art"), or where it is closer than what is kept ("paper")."""
         size = distance(problem.inputs[rows], state.points[rows], self.norm)
-        better = torch.ones_like(size, dtype=torch.bool) if self.semantics == "art" else size < state.best_distance[rows]
+        better = (
+            torch.ones_like(size, dtype=torch.bool) if self.semantics == "art" else size < state.best_distance[rows]
+        )
         rows, size = rows[better], size[better]
         return AttackState(
             iteration=state.iteration,
@@ -211,15 +219,24 @@ class HopSkipJump:
         return bisect(ask, clean, points, rows, norm=self.norm, upper=upper, tolerance=tolerance), before
 
     def _normal(
-        self, ask: Asker, oracle: HardLabelOracle, problem: AttackProblem, points: Tensor, rows: Tensor, radius: Tensor,
+        self,
+        ask: Asker,
+        oracle: HardLabelOracle,
+        problem: AttackProblem,
+        points: Tensor,
+        rows: Tensor,
+        radius: Tensor,
         iteration: int,
     ) -> Tensor:
         """Return float32 (M, *input_shape): the estimated direction into the adversarial region, of unit length (L2)
-        or of signs (L-infinity)."""
+        or of signs (L-infinity).
+        """
         flat = points.flatten(1)
         size = flat.shape[1]
         wanted = min(int(self.first_probes * math.sqrt(iteration + 1)), self.most_probes)
-        later = self._reserve(size) if self.semantics == "paper" else _LINE_SEARCH_RESERVE  # "art" has projected already
+        later = (
+            self._reserve(size) if self.semantics == "paper" else _LINE_SEARCH_RESERVE
+        )  # "art" has projected already
         counts = (ask.remaining(rows) - later).clamp_max(wanted)
         signed, plain = torch.zeros_like(flat), torch.zeros_like(flat)  # sums of f u and of u
         votes = torch.zeros(rows.shape[0], device=flat.device)  # sum of f
@@ -229,7 +246,7 @@ class HopSkipJump:
                 step = problem.noise.probes(
                     int(rows[position]), iteration, first, (count, size), gaussian=self.norm is Norm.L2
                 ).to(flat.device)
-                step.mul_((radius[position] / step.norm(dim=1, keepdim=True).clamp_min(1e-30)))
+                step.mul_(radius[position] / step.norm(dim=1, keepdim=True).clamp_min(1e-30))
                 # Clipped as an offset: the difference of two points would be rounded to the grid of the points.
                 offset = step.clamp_(oracle.bounds.lower - flat[position], oracle.bounds.upper - flat[position])
                 probe = flat[position] + offset
@@ -254,7 +271,13 @@ class HopSkipJump:
         return normal.view_as(points)
 
     def _line_search(
-        self, ask: Asker, oracle: HardLabelOracle, clean: Tensor, points: Tensor, direction: Tensor, rows: Tensor,
+        self,
+        ask: Asker,
+        oracle: HardLabelOracle,
+        clean: Tensor,
+        points: Tensor,
+        direction: Tensor,
+        rows: Tensor,
         iteration: int,
     ) -> Tensor:
         """Step along `direction`, halving each row's step until it is adversarial; else stay."""

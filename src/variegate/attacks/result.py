@@ -26,7 +26,7 @@ class Trajectory:
     distances: Tensor
 
     def median_at(self, queries: int) -> float:
-        """Return the median over inputs of the smallest norm within `queries` queries; inputs without one count as infinite."""
+        """Return the median over inputs of the smallest norm within `queries` queries; infinite where there is none."""
         reached = torch.where(self.queries <= queries, self.distances, torch.full_like(self.distances, float("inf")))
         return float(reached.amin(0).median()) if reached.numel() else float("nan")
 

@@ -13,7 +13,9 @@ __all__ = ["Starts", "find_starts"]
 Starts = Literal["uniform", "varied"]
 
 
-def find_starts(ask: Asker, problem: AttackProblem, rows: Tensor, *, bounds: Bounds, trials: int, starts: Starts) -> tuple[Tensor, Tensor]:
+def find_starts(
+    ask: Asker, problem: AttackProblem, rows: Tensor, *, bounds: Bounds, trials: int, starts: Starts
+) -> tuple[Tensor, Tensor]:
     """Try random inputs until each row has an adversarial one; one query a trial and row.
 
     Args:

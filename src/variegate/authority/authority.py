@@ -15,7 +15,7 @@ from variegate.keys import KeyContext, SellerSecret
 from variegate.manifest import CopyManifest, ModelManifest
 from variegate.registry.protocol import CopyRow, Store
 from variegate.registry.sqlite import SqliteStore
-from variegate.types import CopyStatus, check_identifier
+from variegate.types import check_identifier
 
 if TYPE_CHECKING:
     from variegate.models.classifier import Classifier
@@ -201,9 +201,6 @@ class Authority:
         if self.store.add_copies(issued, keep_existing=True) < len(issued):
             known = self.store.get_copies([row.copy_id for row in issued])
             issued = [known[row.copy_id] for row in issued]
-        for row in issued:
-            if row.status is not CopyStatus.ACTIVE:
-                raise ConflictError(f"copy {row.copy_id} of buyer {row.buyer!r} is {row.status}; issue a later epoch")
         return [copy_manifest(row, spec) for row in issued]
 
     def issue_many(self, model: str, spec_name: str, buyers: Iterable[str], *, epoch: int = 1) -> int:
@@ -212,7 +209,8 @@ class Authority:
         Raises:
             NotFoundError: if there is no such model or spec.
             ConfigurationError: if a buyer's name is malformed, or the spec was calibrated for another model.
-            ConflictError: if a buyer holds a copy of this model and epoch that was made with another spec.
+            ConflictError: if a buyer holds a copy of this model and epoch that was made with another spec, or that
+                is no longer active; it names the first such buyer.
             SecretError: if the secret is missing or is not this home's.
         """
         _, rows = self._prepare(model, spec_name, buyers, epoch)

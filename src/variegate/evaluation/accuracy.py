@@ -1,4 +1,4 @@
-"""What rewriting costs on clean inputs: accuracy of the original and of each copy, and labels that changed (Table 1)."""
+"""What rewriting costs on clean inputs: accuracy of the original and of each copy, labels that changed (Table 1)."""
 
 from dataclasses import dataclass
 from typing import Any, final

@@ -3,13 +3,13 @@
 Steps:
 
 1. from the original's scores on unlabelled inputs (images are jittered first, `variegate.evaluation.jitter`, because
-   a network is surer of images it was trained on than of new ones), predict for each strength how many messages (QIM), which amplitude
-   (spread spectrum) or which alpha (permutation) keeps the changed labels within the budget
+   a network is surer of images it was trained on than of new ones), predict for each strength how many messages (QIM),
+   which amplitude (spread spectrum) or which alpha (permutation) keeps the changed labels within the budget
    (`variegate.rewriters.calibrate`); for QIM, the quantization step follows from the original's boundary distance;
 2. make a few experimental copies of each candidate and measure the changed labels; a candidate above the budget is
    weakened and measured again;
-3. attack one copy of each candidate with HopSkipJump and replay on the others, at s = 1 to 2: the best candidate has the
-   lowest mean replication over these, because a small step past the own boundary costs an attacker nothing;
+3. attack one copy of each candidate with HopSkipJump and replay on the others, at s = 1 to 2: the best candidate has
+   the lowest mean replication over these, because a small step past the own boundary costs an attacker nothing;
 4. report the candidates as a trade-off: changed labels, replication, and how much closer the own boundary has come.
 
 Inputs need no labels: an attack counts as successful where the copy leaves the original's label.
@@ -56,7 +56,7 @@ __all__ = ["OBJECTIVE_SCALES", "CalibrationResult", "calibrate_spec"]
 
 OBJECTIVE_SCALES = (1.0, 1.25, 1.5, 2.0)
 
-_STRENGTHS = (1.0, 2.0, 4.0)
+_STRENGTHS = (1.0, 2.0, 4.0, 8.0)
 _SHARES = (0.35, 0.7)  # of the original's boundary distance
 _COPIES = 4
 _FEWEST_INPUTS = 50

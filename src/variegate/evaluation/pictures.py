@@ -18,7 +18,7 @@ _MOST = 40
 def collect_pictures(
     inputs: Tensor, labels: Tensor, examples: Mapping[str, AttackResult], predict: Callable[[Tensor], Tensor]
 ) -> bytes:
-    """Return an .npz: clean and adversarial float32 (K, *input_shape), group, label, the original's label for the adversarial.
+    """Return an .npz: clean, adversarial float32 (K, *input_shape), group, label, adversarial_label (the original's).
 
     Takes the first five successes of each group, 40 pictures at most.
     """
@@ -40,5 +40,6 @@ def collect_pictures(
         rows["label"].append(labels[chosen].numpy())
         rows["adversarial_label"].append(torch.as_tensor(predict(result.adversarials[chosen])).cpu().numpy())
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: np.concatenate(parts) for name, parts in rows.items() if parts})  # type: ignore[arg-type]
+    arrays = {name: np.concatenate(parts) for name, parts in rows.items() if parts}
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

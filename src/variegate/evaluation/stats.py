@@ -2,7 +2,7 @@
 
 A rate over (attacker, victim, image) triples is not a mean of independent trials: triples share images and copies. Its
 interval comes from a two-way bootstrap that draws images and copies with replacement (the pigeonhole bootstrap of Owen,
-2007); where only one pair of copies was measured, images are the only source of variation and Wilson's interval is used.
+2007); where only one pair of copies was measured, images alone vary and Wilson's interval is used.
 """
 
 import math
@@ -34,7 +34,7 @@ class Rate:
 
     @property
     def rate(self) -> float | None:
-        """k / n."""
+        """K / n."""
         return self.k / self.n if self.n else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def rate_of_triples(
 
     Args:
         hit, counted: bool (attackers, victims, images); hits outside `counted` do not count.
-        attackers: int64 (attackers,), which copy (position among the victims) each attacker is; copies are drawn once for
-            both roles.
+        attackers: int64 (attackers,), which copy (position among the victims) each attacker is; copies are drawn once
+            for both roles.
         seed: of the bootstrap.
     """
     hit = hit & counted

@@ -215,7 +215,7 @@ class Classifier:
 
     @torch.no_grad()
     def _probe(self) -> None:
-        """Run two inputs: check the answer's shape, and take the faster channels-last layout if the module allows it."""
+        """Run two inputs: check the answer's shape, and take the faster channels-last layout if the module can."""
         middle = 0.5 * (self.bounds.lower + self.bounds.upper)
         x = torch.full((2, *self.input_shape), middle, device=self.device)
         try:

@@ -123,7 +123,8 @@ class HardLabelOracle:
         first, last = (int(value) for value in torch.aminmax(labels))
         if first < 0 or last >= self.num_classes:
             raise OracleError(
-                f"the model behind the oracle must return labels from 0 to {self.num_classes - 1}; got {first} to {last}"
+                f"the model behind the oracle must return labels from 0 to {self.num_classes - 1}; "
+                f"got {first} to {last}"
             )
         self.meter.add(samples)
         return labels

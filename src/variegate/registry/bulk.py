@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from variegate.errors import ConflictError, NotFoundError
 from variegate.registry.protocol import CopyRow
 from variegate.registry.schema import buyers, copies, models, specs
+from variegate.types import CopyStatus
 
 __all__ = ["CHUNK_ROWS", "insert_copies"]
 
@@ -34,10 +35,11 @@ def insert_copies(connection: Connection, rows: Sequence[CopyRow], *, keep_exist
     Args:
         connection: inside a transaction that holds the write lock.
         rows: at most `CHUNK_ROWS` copies.
-        keep_existing: pass over a row whose `copy_id` is recorded already.
+        keep_existing: pass over a row whose `copy_id` is recorded already and active.
 
     Raises:
-        ConflictError: naming the first buyer, in the order of `rows`, who holds another copy for this model and epoch.
+        ConflictError: naming the first buyer, in the order of `rows`, who holds another copy for this model and epoch,
+            or whose copy is no longer active.
         NotFoundError: if a model or a spec is not recorded.
     """
     model_ids = {pair: _model_id(connection, *pair) for pair in {(row.model, row.model_digest) for row in rows}}
@@ -58,9 +60,12 @@ def insert_copies(connection: Connection, rows: Sequence[CopyRow], *, keep_exist
     statement = _ADD_COPY_OR_KEEP if keep_existing else _ADD_COPY
     try:
         with connection.begin_nested():
-            return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount
+            added = connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount
     except IntegrityError as error:
         raise _first_conflict(connection, rows, keep_existing=keep_existing) or error from error
+    if added < len(rows):
+        _check_active(connection, rows)
+    return added
 
 
 def _first_conflict(connection: Connection, rows: Sequence[CopyRow], *, keep_existing: bool) -> ConflictError | None:
@@ -83,6 +88,20 @@ def _first_conflict(connection: Connection, rows: Sequence[CopyRow], *, keep_exi
             "nothing was recorded"
         )
     return None
+
+
+def _check_active(connection: Connection, rows: Sequence[CopyRow]) -> None:
+    """Refuse to pass over a copy that was revoked or superseded."""
+    query = (
+        select(copies.c.copy_id, copies.c.status, buyers.c.name)
+        .join(buyers)
+        .where(copies.c.copy_id.in_([row.copy_id for row in rows]), copies.c.status != CopyStatus.ACTIVE.value)
+        .order_by(copies.c.id)
+    )
+    if found := connection.execute(query).first():
+        raise ConflictError(
+            f"copy {found.copy_id} of buyer {found.name!r} is {found.status}; nothing was recorded: issue a later epoch"
+        )
 
 
 def _model_id(connection: Connection, name: str, digest: str) -> int:

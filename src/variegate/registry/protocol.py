@@ -96,11 +96,11 @@ class Store(Protocol):
 
         Args:
             rows: the copies; their models and specs are recorded before.
-            keep_existing: a row whose `copy_id` is recorded already is passed over, instead of refused.
+            keep_existing: a row whose `copy_id` is recorded already and active is passed over, instead of refused.
 
         Raises:
-            ConflictError: if a buyer holds another copy for the same model and epoch; it names the first such buyer.
-                Nothing is recorded then.
+            ConflictError: if a buyer holds another copy for the same model and epoch, or one that is no longer active;
+                it names the first such buyer. Nothing is recorded then.
             NotFoundError: if a row's model or spec is not recorded.
         """
         ...

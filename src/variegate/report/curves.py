@@ -1,6 +1,5 @@
 """Curves of a replication record: rate against s, rate against norm, norm against queries."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -145,12 +144,7 @@ def _ticks(axes: Axes, positions: list[float]) -> None:
     """Ticks at the measured places of a logarithmic axis; labels only where they do not run into each other."""
     if not positions:
         return
-    logs = [math.log(position) for position in positions]
-    span = (logs[-1] - logs[0]) or 1.0
-    kept = {round(value, 9) for value in spaced_ticks(logs, gap=span / 12)}
-    axes.xaxis.set_major_locator(
-        FixedLocator([p for p, log in zip(positions, logs, strict=True) if round(log, 9) in kept])
-    )
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(positions)))
     axes.xaxis.set_minor_locator(FixedLocator(positions) if len(positions) > 1 else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())

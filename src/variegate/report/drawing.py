@@ -4,6 +4,7 @@ Each `Drawing` carries its title and a text alternative that says in words what 
 """
 
 import io
+import math
 import re
 import textwrap
 import threading
@@ -27,6 +28,7 @@ try:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 except ImportError as error:  # pragma: no cover - depends on what is installed
     raise ConfigurationError("figures need matplotlib; install it with: pip install 'variegate[report]'") from error
 
@@ -155,10 +157,12 @@ def style() -> Iterator[None]:
         yield
 
 
-def canvas(height: float, *, rows: int = 1, sharex: bool = False, width: float = WIDTH) -> tuple[Figure, list[Axes]]:
-    """A figure of the given size in inches with `rows` axes, one above the other. Call it within `style()`."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=sharex, squeeze=False)
+def canvas(
+    height: float, *, rows: int = 1, sharex: bool = False, ratios: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure of the given height in inches with `rows` axes, one above the other. Call it within `style()`."""
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.1))
+    axes = figure.subplots(rows, 1, sharex=sharex, squeeze=False, height_ratios=ratios)
     return figure, [row[0] for row in axes]
 
 
@@ -177,14 +181,21 @@ def plain(text: str, *, limit: int = 40) -> str:
     return text.replace("$", r"\$")
 
 
-def spaced_ticks(positions: Sequence[float], *, gap: float) -> list[float]:
-    """Those of the ascending positions that keep the gap to their predecessor; the first and the last stay."""
+def spaced_ticks(positions: Sequence[float], *, share: float = 1 / 12) -> list[float]:
+    """Which of the places on a logarithmic axis get a label, so that labels do not run into each other.
+
+    Both ends come first, then 1, 2 and 5 times powers of ten, then the others from small to large; a place is left out
+    if it is nearer than `share` of the axis to one that is there already.
+
+    Args:
+        positions: positive, ascending.
+    """
+    if not positions:
+        return []
+    gap = share * math.log(positions[-1] / positions[0])
+    round_ones = [position for position in positions if f"{position:.3e}"[:5] in ("1.000", "2.000", "5.000")]
     kept: list[float] = []
-    for position in positions:
-        if not kept or position - kept[-1] >= gap:
+    for position in (positions[0], positions[-1], *round_ones, *positions):
+        if all(abs(math.log(position / other)) >= gap for other in kept if other != position) and position not in kept:
             kept.append(position)
-    if positions and kept[-1] != positions[-1]:
-        if len(kept) > 1:
-            kept.pop()
-        kept.append(positions[-1])
-    return kept
+    return sorted(kept)

@@ -12,7 +12,7 @@ from variegate.report.drawing import Drawing
 from variegate.report.gallery import Pictures, load_pictures, picture_grid
 from variegate.report.matrices import heat_map
 from variegate.report.norms import norm_histogram
-from variegate.report.record import Record, ReplicationRecord
+from variegate.report.record import Group, Record, ReplicationRecord
 from variegate.report.tradeoff import trade_off
 
 __all__ = [
@@ -37,7 +37,7 @@ def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawi
     if isinstance(record, CalibrationRecord):
         return (trade_off(record),) if record.candidates else ()
     drawings = [overshoot_curve(record), security_curve(record)]
-    drawings += [drawing for group in record.groups if (drawing := heat_map(group))]
+    drawings += [drawing for group in record.groups if _pairs(group) > 1 and (drawing := heat_map(group))]
     if any(group.attacked and group.distances for group in record.groups):
         drawings.append(norm_histogram(record))
     if any(attacker.trajectory for group in record.groups for attacker in group.attacked):
@@ -55,6 +55,11 @@ def save_all(record: Record, folder: Path, *, pictures: Pictures | None = None, 
             files.append(folder / f"{drawing.name}{suffix}")
             drawing.save(files[-1], dpi=dpi)
     return tuple(files)
+
+
+def _pairs(group: Group) -> int:
+    """Pairs that were measured; a single one needs no heat map."""
+    return 0 if group.matrix is None else sum(count is not None for row in group.matrix.replicated for count in row)
 
 
 def _grid(record: ReplicationRecord, pictures: Pictures) -> Drawing | None:

@@ -5,7 +5,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from variegate.report.drawing import GRID, WIDTH, Axes, Drawing, canvas, plain, style, titled
+from variegate.report.drawing import GRID, Axes, Drawing, canvas, plain, style, titled
 from variegate.report.matrix import Matrix
 from variegate.report.record import Group
 from variegate.report.words import copy_names, group_title, percent
@@ -40,7 +40,7 @@ def heat_map(group: Group) -> Drawing | None:
     cell = min(0.52, 4.9 / columns)
     height = min(max(rows * max(cell, 0.05), 0.5), 6.0)
     with style():
-        figure, (axes,) = canvas(height + 1.9)
+        figure, (axes, scale) = canvas(height + 1.9, rows=2, ratios=(height, 0.13))
         image = axes.imshow(
             np.ma.masked_invalid(values), cmap=_SCALE, vmin=0.0, vmax=100.0, aspect="auto", interpolation="none"
         )
@@ -52,8 +52,8 @@ def heat_map(group: Group) -> Drawing | None:
             _numbers(axes, values)
         _copy_ticks(axes, matrix, cell)
         axes.set_xlabel("victim's copy")
-        axes.set_ylabel("attacker's copy")
-        bar = figure.colorbar(image, ax=axes, location="bottom", fraction=0.05, shrink=min(1.0, 3.2 / WIDTH), aspect=26)
+        axes.set_ylabel("attacker's copy" if height > 1.1 else "attacker's\ncopy")
+        bar = figure.colorbar(image, cax=scale, orientation="horizontal")
         bar.set_label("victims fooled (%)" + _note(matrix, values))
         bar.outline.set_edgecolor(GRID)
         titled(figure, title)

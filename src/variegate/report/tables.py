@@ -142,7 +142,7 @@ def noise_table(record: ReplicationRecord) -> Table:
     )
 
 
-def within_table(record: ReplicationRecord, *, most: int = 9) -> Table:
+def within_table(record: ReplicationRecord, *, most: int = 8) -> Table:
     """Victims fooled within a norm: at most `most` columns, spread over the norms, and where protection ends."""
     norms = sorted({point.at for group in record.groups for point in group.replication_within})
     if len(norms) > most:

@@ -238,7 +238,8 @@ def rewrite(original: Classifier, key: CopyKey, spec: AbstractSpec) -> Rewritten
     """Make the copy that belongs to `key`: a pure function, the original is shared and not changed.
 
     Raises:
-        ConfigurationError: `key` is not a `CopyKey` (a seed decides experiments, never copies), or the spec does not fit.
+        ConfigurationError: `key` is not a `CopyKey` (a seed decides experiments, never copies), or the spec does not
+            fit.
     """
     if not isinstance(key, CopyKey):
         raise ConfigurationError(f"a copy is made from a CopyKey, never from a seed; got {type(key).__name__}")

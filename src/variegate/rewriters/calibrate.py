@@ -58,6 +58,7 @@ def predicted_change_spread_spectrum(scores: Tensor, inputs: Tensor, *, strength
 
 def predicted_change_permutation(scores: Tensor, *, alpha: float, seed: int = 0, draws: int = 64) -> float:
     """Return the share of labels that a permutation copy changes, mean over `draws` random derangements."""
+    _check_scores(scores)
     generator = np.random.default_rng(seed)
     label, changed, n = scores.argmax(1), 0.0, scores.shape[1]
     for _ in range(draws):
@@ -88,8 +89,8 @@ def most_messages(shape: OriginalShape) -> int:
 def flip_reach(share: float) -> float:
     """Return r: the L2 length, in units of step sqrt(B), that moves e_k - e_y by `share` of its whole swing.
 
-    From zero error, moving both classes' B phases by a steps each costs sqrt(2 B) a step; water-filling over phases that
-    are uniform gives sqrt(2 (a^2 - 4 a^3 / 3)) with a = (1 - sqrt(1 - share)) / 2.
+    From zero error, moving both classes' B phases by a steps each costs sqrt(2 B) a step; water-filling over phases
+    that are uniform gives sqrt(2 (a^2 - 4 a^3 / 3)) with a = (1 - sqrt(1 - share)) / 2.
     """
     if not 0.0 <= share <= 1.0:
         raise ConfigurationError(f"share must be from 0 to 1; got {share}")
@@ -121,10 +122,14 @@ def step_for_distance(
     return share * float(np.median(known)) / (math.sqrt(messages_per_class) * reach)
 
 
-def _change_by_noise(scores: Tensor, sigma: Tensor) -> float:
-    """Return the expected share of argmax changes under independent Gaussian noise of deviation `sigma` (N,) a class."""
+def _check_scores(scores: Tensor) -> None:
     if scores.ndim != 2 or scores.shape[0] == 0:
         raise InputError(f"scores must have shape (N, n) with N > 0; got {tuple(scores.shape)}")
+
+
+def _change_by_noise(scores: Tensor, sigma: Tensor) -> float:
+    """Return the expected share of argmax changes under independent Gaussian noise of deviation `sigma` (N,)."""
+    _check_scores(scores)
     points, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     z, weight = torch.from_numpy(points), torch.from_numpy(weights / weights.sum())
     scores, sigma = scores.double().cpu(), sigma.double().cpu().clamp_min(1e-12)

@@ -1,4 +1,4 @@
-"""Rewriters by name. A new one is listed here, or offered by a package through the entry point `variegate.rewriters`."""
+"""Rewriters by name. A new one is listed here, or a package offers it through the entry point `variegate.rewriters`."""
 
 from collections.abc import Mapping
 from functools import cache

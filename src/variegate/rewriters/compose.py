@@ -46,6 +46,8 @@ class ComposedSpec(AbstractSpec):
         parts = values.get("parts")
         if not isinstance(parts, (list, tuple)):
             raise ConfigurationError(f"a composition needs a list 'parts' of rewriters; got {type(parts).__name__}")
+        if (name := values.get("rewriter", cls.rewriter)) != cls.rewriter:
+            raise ConfigurationError(f"these are parameters of the rewriter {name!r}, not of {cls.rewriter!r}")
         if unknown := sorted(set(values) - {"rewriter", "parts"}):
             raise ConfigurationError(f"rewriter {cls.rewriter!r} has no parameter {', '.join(unknown)}; it has parts")
         return cls(parts=tuple(spec_from_dict(part) for part in parts))

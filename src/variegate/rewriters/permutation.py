@@ -2,9 +2,9 @@
 
     R_k(x) = alpha pi_k(M(x)),   that is   copy_j ~ M_j + alpha M_pi(j)
 
-Differences from the paper: pi has no fixed point by default (a fixed point leaves its class unbound), and `dummy_classes`
-adds classes of score 0 before the permutation and drops them after it, as the paper suggests for few classes; with
-alpha < 1 a dummy class can never win.
+Differences from the paper: pi has no fixed point by default (a fixed point leaves its class unbound), and
+`dummy_classes` adds classes of score 0 before the permutation and drops them after it, as the paper suggests for few
+classes; with alpha < 1 a dummy class can never win.
 """
 
 from collections.abc import Mapping

@@ -21,6 +21,7 @@ def unit_input(x: Tensor, bounds: Bounds, *, normalise: bool) -> Tensor:
         flat = (flat - bounds.lower) * (1.0 / bounds.range)
     if normalise:
         centred = flat - flat.mean(1, keepdim=True)
-        deviation = (centred * centred).mean(1, keepdim=True).sqrt()
-        flat = centred * (TYPICAL_DEVIATION / deviation.clamp_min(torch.finfo(torch.float32).eps))
+        variance = (centred * centred).mean(1, keepdim=True)
+        least = torch.finfo(torch.float32).eps ** 2  # under the root: at 0 its gradient would be infinite
+        flat = centred * (TYPICAL_DEVIATION / variance.clamp_min(least).sqrt())
     return flat

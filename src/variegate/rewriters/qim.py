@@ -11,8 +11,9 @@ distances to smaller values, and weighted by `strength`:
 q is a triangle wave of slope 1, so e_j changes over a distance of about `quantization_step` in the input.
 
 Differences from the paper: messages have unit norm (so the step is in units of the input range along a unit direction)
-and zero mean; each message has a keyed dither, uniform on [0, delta), which makes phases uniform whatever the data (Chen
-and Wornell, 2001); `strength` weighs the sum (the paper has 1); the paper's index j in the sum of step 2 is read as h.
+and zero mean; each message has a keyed dither, uniform on [0, delta), which makes phases uniform whatever the data
+(Chen and Wornell, 2001); `strength` weighs the sum (the paper has 1); the paper's index j in the sum of step 2 is
+read as h.
 """
 
 import math

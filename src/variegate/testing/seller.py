@@ -1,4 +1,4 @@
-"""A seller in memory, for experiments and tests: no home, no registry, nothing on disk. And small classifiers to sell."""
+"""A seller in memory, for experiments and tests: no home, no registry, no file. And small classifiers to sell."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy, original_shape, rewrite
 from variegate.types import Bounds, check_identifier
 
-__all__ = ["InMemorySeller", "small_classifier", "test_key"]
+__all__ = ["InMemorySeller", "known_key", "small_classifier"]
 
 
 @final
@@ -58,7 +58,7 @@ class InMemorySeller:
         return CopyBank(self.original, heads)
 
 
-def test_key(number: int = 0) -> CopyKey:
+def known_key(number: int = 0) -> CopyKey:
     """Return a key that is no secret: the same for the same number, everywhere."""
     return CopyKey.from_bytes(hashlib.sha256(f"variegate test key {number}".encode()).digest())
 
