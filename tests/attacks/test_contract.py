@@ -18,7 +18,15 @@ CASES = {
 }
 
 
+# What a mode is known not to keep, and why.
+KNOWN = {
+    ("hopskipjump art linf", "units_do_not_matter"): "ART's L-infinity tolerance is in units of the input",
+}
+
+
 @pytest.mark.parametrize("check", ATTACK_CHECKS)
 @pytest.mark.parametrize("name", CASES)
-def test_contract(name, check):
+def test_contract(name, check, request):
+    if (name, check) in KNOWN:
+        request.applymarker(pytest.mark.xfail(reason=KNOWN[name, check], raises=AssertionError, strict=True))
     ATTACK_CHECKS[check](CASES[name])

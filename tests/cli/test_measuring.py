@@ -262,6 +262,27 @@ class TestReport:
         assert sorted(path.name for path in tmp_path.glob("*.html")) == ["all-1.html", "all-2.html", "all.html"]
         assert 'href="all-1.html' in (tmp_path / "all.html").read_text()
 
+    def test_pages_are_named_by_originals_and_hold_their_calibrations(self, invoke, audited, home, tmp_path):
+        options = (*TestCalibrate.OPTIONS, "--attack-queries", 120, "--rewriter", "permutation", "--max-change", "5%")
+        invoke(*options, "--name", "again")
+        (tmp_path / "second").mkdir()
+        other = json.loads((audited / "record.json").read_text())
+        other["model"] |= {"name": "other", "digest": "sha256:" + "0" * 64}
+        (tmp_path / "second" / "record.json").write_text(json.dumps(other))
+        invoke("report", audited, tmp_path / "second", home / "specs" / "again.json", "--html", tmp_path / "all.html")
+        assert sorted(path.name for path in tmp_path.glob("*.html")) == ["all-net.html", "all-other.html", "all.html"]
+        assert "Calibration" in (tmp_path / "all-net.html").read_text()
+        assert "Calibration" not in (tmp_path / "all-other.html").read_text()
+
+    def test_figures(self, invoke, audited, tmp_path):
+        result = invoke("report", audited, "--figures", tmp_path / "figures")
+        assert result.stdout == ""
+        names = {path.name for path in (tmp_path / "figures").iterdir()}
+        assert {name.removesuffix(".svg") for name in names if name.endswith(".svg")} == {
+            name.removesuffix(".png") for name in names if name.endswith(".png")
+        }
+        assert any("overshoot" in name for name in names)
+
     @pytest.mark.parametrize(
         ("content", "code", "message"),
         [

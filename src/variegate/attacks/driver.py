@@ -185,6 +185,8 @@ def _prepare(
         starting_points = check_inputs(starting_points, oracle.input_shape, oracle.bounds, what="starting points").to(
             oracle.device
         )
+    if starting_points is not None and starting_points.shape[0] != count:
+        raise InputError(f"starting points must be as many as the inputs, {count}; got {starting_points.shape[0]}")
     criterion: Criterion = (
         Misclassified(labels.to(oracle.device)) if targets is None else MisclassifiedAs(targets.to(oracle.device))
     )

@@ -128,7 +128,7 @@ class HopSkipJump:
         """Probe, step and project (in ART's order: project, probe and step) every running input."""
         ask = Asker(oracle, problem.criterion)
         rows = state.running
-        enough = ask.remaining(rows) >= self._reserve(problem.inputs[0].numel()) + _FEWEST_PROBES
+        enough = ask.remaining(rows) >= self._reserve(oracle) + _FEWEST_PROBES
         limit = self.iterations if self.iterations is not None else (50 if oracle.budget is None else None)
         if limit is not None and state.iteration >= limit:
             enough = torch.zeros_like(enough)
@@ -186,9 +186,14 @@ class HopSkipJump:
             drawn = (points != problem.starting_points[rows]).flatten(1).any(1)
         one = torch.ones(int(drawn.sum()), device=points.device)
         closer = bisect(
-            ask, problem.inputs[rows[drawn]], points[drawn], rows[drawn], norm=Norm.L2, upper=one,
+            ask,
+            problem.inputs[rows[drawn]],
+            points[drawn],
+            rows[drawn],
+            norm=Norm.L2,
+            upper=one,
             tolerance=one * _START_TOLERANCE,
-        )  # fmt: skip
+        )
         return replace_rows(points, drawn.nonzero().flatten(), closer)
 
     def _theta(self, size: int) -> float:
@@ -196,9 +201,12 @@ class HopSkipJump:
             return 0.01 / math.sqrt(size) if self.norm is Norm.L2 else 0.01 / size
         return self.gamma / (size * math.sqrt(size)) if self.norm is Norm.L2 else self.gamma / (size * size)
 
-    def _reserve(self, size: int) -> int:
+    def _reserve(self, oracle: HardLabelOracle) -> int:
         """Queries that an iteration needs besides its probes."""
-        return math.ceil(math.log2(1.0 / min(self._theta(size), 0.5))) + 1 + _LINE_SEARCH_RESERVE
+        finest = min(self._theta(math.prod(oracle.input_shape)), 0.5)
+        if self.semantics == "art" and self.norm is Norm.LINF:
+            finest /= max(1.0, oracle.bounds.range)  # its tolerance is in units of the input
+        return math.ceil(math.log2(1.0 / finest)) + 1 + _LINE_SEARCH_RESERVE
 
     def _radius(self, base: Tensor, oracle: HardLabelOracle, iteration: int) -> Tensor:
         """Return float32 (M,): how far probes go (delta_t)."""
@@ -216,6 +224,8 @@ class HopSkipJump:
             upper, tolerance = torch.ones_like(before), torch.full_like(before, theta)
         else:
             upper, tolerance = before, before * theta
+            if self.semantics == "art":
+                tolerance = tolerance.clamp_max(theta)  # in units of the input, whatever its range
         return bisect(ask, clean, points, rows, norm=self.norm, upper=upper, tolerance=tolerance), before
 
     def _normal(
@@ -234,36 +244,40 @@ class HopSkipJump:
         flat = points.flatten(1)
         size = flat.shape[1]
         wanted = min(int(self.first_probes * math.sqrt(iteration + 1)), self.most_probes)
-        later = (
-            self._reserve(size) if self.semantics == "paper" else _LINE_SEARCH_RESERVE
-        )  # "art" has projected already
+        later = self._reserve(oracle) if self.semantics == "paper" else _LINE_SEARCH_RESERVE  # "art" projected before
         counts = (ask.remaining(rows) - later).clamp_max(wanted)
-        signed, plain = torch.zeros_like(flat), torch.zeros_like(flat)  # sums of f u and of u
-        votes = torch.zeros(rows.shape[0], device=flat.device)  # sum of f
+        names, reach = rows.tolist(), radius.tolist()
+        below, above = oracle.bounds.lower - flat, oracle.bounds.upper - flat  # how far each value may move
+        sums = torch.zeros((len(names), 2, size), device=flat.device)  # of f u and of u
+        votes = torch.zeros(len(names), device=flat.device)  # sum of f
         for batch in _batches(counts.tolist(), oracle.preferred_rows):
-            offsets, owners, probes = [], [], []
+            total = sum(count for _, _, count in batch)
+            probes = torch.empty((total, size), device=flat.device)
+            owners = torch.repeat_interleave(
+                torch.tensor([position for position, _, _ in batch]), torch.tensor([count for _, _, count in batch])
+            ).to(rows.device)
+            offsets, start = [], 0
             for position, first, count in batch:
-                step = problem.noise.probes(
-                    int(rows[position]), iteration, first, (count, size), gaussian=self.norm is Norm.L2
+                offset = problem.noise.probes(
+                    names[position], iteration, first, (count, size), gaussian=self.norm is Norm.L2
                 ).to(flat.device)
-                step.mul_(radius[position] / step.norm(dim=1, keepdim=True).clamp_min(1e-30))
+                length = torch.linalg.vector_norm(offset, dim=1, keepdim=True).clamp_min_(1e-30)
                 # Clipped as an offset: the difference of two points would be rounded to the grid of the points.
-                offset = step.clamp_(oracle.bounds.lower - flat[position], oracle.bounds.upper - flat[position])
-                probe = flat[position] + offset
+                offset.mul_(reach[position] / length).clamp_(below[position], above[position])
+                torch.add(flat[position], offset, out=probes[start : start + count])
                 offsets.append(offset)
-                owners.append(torch.full((count,), position, device=rows.device))
-                probes.append(probe)
-            hit = ask(torch.cat(probes).view(-1, *points.shape[1:]), rows[torch.cat(owners)])
-            start = 0
-            for (position, _, count), offset in zip(batch, offsets, strict=True):
-                f = hit[start : start + count].to(flat.dtype).mul_(2.0).sub_(1.0)
-                signed[position] += f @ offset
-                plain[position] += offset.sum(0)
-                votes[position] += f.sum()
                 start += count
-        mean = votes / counts
-        agreed = (mean.abs() == 1.0)[:, None]
-        normal = torch.where(agreed, mean[:, None] * plain, signed - mean[:, None] * plain)
+            hit = ask(probes.view(-1, *points.shape[1:]), rows[owners])
+            f = hit.to(flat.dtype).mul_(2.0).sub_(1.0)
+            votes.index_add_(0, owners, f)  # whole numbers, so the order does not matter
+            weights, start = torch.stack((f, torch.ones_like(f))), 0
+            for (position, _, count), offset in zip(batch, offsets, strict=True):
+                # A product with a shape and memory of its own for each chunk: the same sums in any batch.
+                sums[position] += weights[:, start : start + count].clone() @ offset
+                start += count
+        mean = (votes / counts)[:, None]
+        signed, plain = sums.unbind(1)
+        normal = torch.where(mean.abs() == 1.0, mean * plain, signed - mean * plain)
         if self.norm is Norm.L2:
             normal = normal / normal.norm(dim=1, keepdim=True).clamp_min(torch.finfo(normal.dtype).tiny)
         else:

@@ -48,6 +48,7 @@ def attack_closed_form(
     targets: Tensor | None = None,
     starting_points: Tensor | None = None,
     identities: list[int] | None = None,
+    num_classes: int = 2,
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttackResult:
@@ -57,7 +58,7 @@ def attack_closed_form(
         predict,
         input_shape=model.input_shape,
         bounds=model.bounds,
-        num_classes=2,
+        num_classes=num_classes,
         samples=inputs.shape[0],
         budget=budget,
     )
@@ -136,8 +137,9 @@ def _check_points_stay_in_bounds(attack: Attack) -> None:
 
 def _check_budget_is_kept(attack: Attack) -> None:
     """Also where it ends in a start, in a bisection, inside a batch of probes or in a line search."""
-    model, inputs = _problem(attack, 3)
+    plain, wide = _problem(attack, 3), _problem(attack, 3, setting=2)
     for budget in (*range(1, 60), *range(60, 420, 7)):
+        model, inputs = wide if budget % 3 else plain
         recorder = RecordingModel(model.predict)
         result = attack_closed_form(attack, model, inputs, budget=budget, recorder=recorder)
         assert result.error is None, f"with {budget} queries: {result.error}"
@@ -209,7 +211,8 @@ def _check_targeted(attack: Attack) -> None:
     def predict(x: Tensor) -> Tensor:
         flat = x.flatten(1).double()
         gap = (flat * model.normal).sum(1) - model.threshold
-        return (gap > 0).long() + (gap > 0.05).long()
+        labels: Tensor = (gap > 0).long() + (gap > 0.05).long()
+        return labels
 
     targets = torch.tensor([2, 1, 0])
     starts = torch.rand((3, 30), generator=torch.Generator().manual_seed(0))
@@ -218,7 +221,7 @@ def _check_targeted(attack: Attack) -> None:
     starts[1] = inputs[1] + (0.02 - float(((inputs[1] - 0.5).double() * model.normal).sum())) * normal
     recorder = RecordingModel(predict)
     result = attack_closed_form(
-        attack, model, inputs, recorder=recorder, targets=targets, starting_points=starts.clamp(0.0, 1.0)
+        attack, model, inputs, recorder=recorder, targets=targets, starting_points=starts.clamp(0.0, 1.0), num_classes=3
     )
     assert result.status == (Status.SUCCESS, Status.SUCCESS, Status.ALREADY_MISCLASSIFIED), f"got {result.status}"
     assert predict(result.adversarials).tolist() == [2, 1, 0], "an adversarial has another label than its target"
@@ -343,7 +346,8 @@ def _check_interrupted_progress(attack: Attack) -> None:
     whole = attack_closed_form(attack, model, inputs)
     for stop_at in (1, 2, 3):
         with tempfile.TemporaryDirectory() as folder:
-            path, told = Path(folder) / "state.safetensors", []
+            path = Path(folder) / "state.safetensors"
+            told: list[int] = []
 
             def progress(done: int, _most: int, told: list[int] = told, stop_at: int = stop_at) -> None:
                 told.append(done)
