@@ -15,7 +15,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint fmt docs bench check
+.PHONY: help venv demo test test-slow lint fmt docs bench results check
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -54,5 +54,8 @@ docs: $(READY) ## Check the documentation: links, commands that it names, spelli
 
 bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks
+
+results: $(READY) ## Measure docs/results anew from the shared models and data: hours
+	VARIEGATE=$(BIN)/variegate tools/run-results.sh
 
 check: lint test ## All that a change must pass

@@ -39,7 +39,7 @@ def art_classifier(module: nn.Module, classifier: Classifier) -> Any:  # noqa: A
 
 def foolbox_model(module: nn.Module, classifier: Classifier) -> Any:  # noqa: ANN401 - Foolbox is untyped here
     """Return Foolbox's model over `module`."""
-    from foolbox import PyTorchModel
+    from foolbox.models.pytorch import PyTorchModel
 
     bounds = (classifier.bounds.lower, classifier.bounds.upper)
     return PyTorchModel(module.eval(), bounds=bounds, device=classifier.device)

@@ -1,7 +1,7 @@
 """The classifiers and images that the benchmarks run on."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -10,11 +10,21 @@ from torch import Tensor, nn
 
 from variegate.data.catalog import load_dataset
 from variegate.errors import NotFoundError
-from variegate.models.architectures.catalog import build_architecture
+from variegate.keys import CopyKey, KeyContext, SellerSecret
+from variegate.models.architectures.catalog import ARCHITECTURES, build_architecture
 from variegate.models.classifier import Classifier
 from variegate.models.loading import load_factory, load_state
 
-__all__ = ["Subject", "digits_subject", "random_subject", "shared_subject"]
+__all__ = [
+    "Subject",
+    "count_macs",
+    "digits_subject",
+    "imagenet_sized_stack",
+    "named_subject",
+    "random_subject",
+    "shared_subject",
+    "timing_keys",
+]
 
 CIFAR_LIKE = (3, 32, 32)
 
@@ -37,10 +47,27 @@ class Subject:
     images: Tensor
     labels: Tensor
     trained: bool
+    cache: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def predicted(self) -> Tensor:
+        """Return int64 (N,): the labels that the classifier gives."""
+        if "predicted" not in self.cache:
+            self.cache["predicted"] = self.classifier.predict(self.images)
+        return self.cache["predicted"]
 
     def correct(self, count: int) -> Tensor:
         """Return int64 (count or fewer,): the first positions of images that the classifier labels correctly."""
-        return (self.classifier.predict(self.images) == self.labels).nonzero().flatten()[:count]
+        return (self.predicted == self.labels).nonzero().flatten()[:count]
+
+
+def named_subject(shared: Path, name: str, *, images: int) -> Subject:
+    """Return "digits_cnn" (trained now), an architecture of the catalog (random weights), or a trained shared model."""
+    if name == "digits_cnn":
+        return digits_subject(images=images)
+    if name in ARCHITECTURES:
+        return random_subject(name, images=images)
+    return shared_subject(shared, name, images=images)
 
 
 def shared_subject(shared: Path, name: str, *, images: int) -> Subject:
@@ -70,8 +97,8 @@ def shared_subject(shared: Path, name: str, *, images: int) -> Subject:
 def random_subject(architecture: str, *, images: int, seed: int = 0, classes: int = 10) -> Subject:
     """Return a network with random weights whose labels vary: for timings, which do not depend on the weights.
 
-    Batch normalisations take the statistics of the images, and the last layer's bias makes all classes equal on average.
-    The images are smooth noise.
+    Batch normalisations take the statistics of the images, and the last layer's bias makes all classes equal on
+    average. The images are smooth noise.
     """
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand((images, 3, 8, 8), generator=generator)
@@ -117,3 +144,50 @@ def digits_subject(*, images: int, epochs: int = 20) -> Subject:
         labels=torch.from_numpy(test.labels),
         trained=True,
     )
+
+
+def timing_keys(count: int) -> list[CopyKey]:
+    """Return keys of a secret that is not secret, for timings."""
+    secret = SellerSecret.from_bytes(bytes(range(32)))
+    return [
+        secret.derive(KeyContext(model_digest="-", rewriter="qim", spec_digest="-", buyer=f"buyer-{i}", epoch=1))
+        for i in range(count)
+    ]
+
+
+def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Return the multiply-adds of convolutions and linear layers for one input."""
+    total = 0
+
+    def add(part: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(part, nn.Conv2d):
+            total += output[0].numel() * part.weight[0].numel()
+        elif isinstance(part, nn.Linear):
+            total += part.weight.numel()
+
+    handles = [part.register_forward_hook(add) for part in module.modules()]
+    try:
+        with torch.no_grad():
+            module(torch.zeros((1, *input_shape)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
+
+
+def imagenet_sized_stack() -> nn.Module:
+    """Return a plain stack of 3 x 3 convolutions for 3 x 224 x 224 and 1000 classes that costs what a ResNet-50 costs.
+
+    About 4.1 thousand million multiply-adds (He et al., 2016, table 1 gives 3.8 for the version with strides in the
+    1 x 1 convolutions), in the resolutions and widths of a ResNet-18.
+    """
+    parts: list[nn.Module] = [nn.Conv2d(3, 64, 7, stride=2, padding=3), nn.ReLU(), nn.MaxPool2d(2)]
+    channels = 64
+    for width, depth in ((64, 8), (128, 8), (256, 9), (512, 8)):
+        if width != channels:
+            parts += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.ReLU()]
+        parts += [part for _ in range(depth) for part in (nn.Conv2d(width, width, 3, padding=1), nn.ReLU())]
+        channels = width
+    parts += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000)]
+    return nn.Sequential(*parts).eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -24,7 +24,7 @@ from variegate.models.classifier import Classifier
 from variegate.models.oracle import HardLabelOracle
 from variegate.types import Norm
 
-__all__ = ["ArtDraws", "RecordingModule", "Replay", "replay_art", "replay_variegate"]
+__all__ = ["ArtDraws", "RecordingModule", "Replay", "replay_art", "replay_variegate", "seeded_numpy"]
 
 
 @final
@@ -85,7 +85,7 @@ class Replay:
 
 
 @contextmanager
-def _seeded(start_seed: int, probe_seed: int) -> Iterator[None]:
+def seeded_numpy(start_seed: int, probe_seed: int) -> Iterator[None]:
     """Seed the generators that ART uses, and put NumPy's global one back after."""
     starts = np.random.RandomState(start_seed)
     before = np.random.get_state()  # noqa: NPY002 - ART draws from the legacy generators
@@ -133,7 +133,7 @@ def replay_art(
         verbose=False,
     )
     label = classifier.predict(image).numpy() if target is None else np.array([target])
-    with _seeded(start_seed, probe_seed):
+    with seeded_numpy(start_seed, probe_seed):
         found: Any = attack.generate(image.numpy(), y=label, x_adv_init=None if start is None else start.numpy())
     labels, points = torch.cat(module.labels), torch.cat(module.points)
     end = len(labels) - (2 if target is None else 1)

@@ -51,3 +51,8 @@ for model in "$@"; do
     cp "$work/$model/record.json" "$work/$model/pictures.npz" "docs/results/$model/"
     for rewriter in $rewriters; do cp "$home/specs/$model-$rewriter.json" "docs/results/$model/"; done
 done
+
+# The pages and the README's figure, from all records that are there.
+"$variegate" report docs/results/*/record.json docs/results/*/*-*.json --html docs/results/index.html
+"$variegate" report docs/results/cifar10-s0 --figures "$work/figures"
+cp "$work/figures/overshoot.svg" "$work/figures/security.svg" docs/results/

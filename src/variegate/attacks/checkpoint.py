@@ -56,15 +56,15 @@ def load_checkpoint(
         size = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + size])["__metadata__"]
         tensors = load(data)
-        if header["format"] != _FORMAT:
-            raise KeyError(header["format"])
         iteration = int(header["iteration"])
         extra = {k.removeprefix("extra."): v.to(device) for k, v in tensors.items() if k.startswith("extra.")}
         kept = {name: tensors[name].to(device) for name in _FIELDS}
         meter, queries, distances = tensors["meter"], tensors["queries"], tensors["distances"]
-        run, seconds = header["run"], float(header["seconds"])
+        run, seconds, known = header["run"], float(header["seconds"]), header["format"] == _FORMAT
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"{path} is not an attack checkpoint or is truncated; delete it to start again") from error
+    if not known:
+        raise FormatError(f"{path} is of another format than {_FORMAT}; delete it to start again")
     if run != run_digest:
         raise VerificationError(
             f"{path} belongs to another attack (other inputs, parameters, seed or budget); resume with the same, "

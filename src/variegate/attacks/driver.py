@@ -86,68 +86,98 @@ def run_attack(
     identities = None if identities is None else [int(identity) for identity in identities]
     problem, status = _prepare(oracle, inputs, labels, seed, targets, starting_points, identities, noise)
     run_digest = _run_digest(attack, oracle, subject, inputs, labels, seed, targets, starting_points, identities)
-    started = saved = time.monotonic()
-    spent = 0.0
-    point: _Point | None = None
+    journal = _Journal(oracle, run_digest, checkpoint, checkpoint_seconds, progress)
     error: str | None = None
-    if checkpoint is not None and checkpoint.exists():
-        point, spent = _resume(checkpoint, run_digest, oracle)
-    resumed = 0 if point is None else len(point.queries)
-
-    def after(state: AttackState, before: _Point | None) -> _Point:
-        meter = oracle.meter.per_sample.clone()
-        queries, distances = (before.queries, before.distances) if before is not None else ((), ())
-        return _Point(
-            state=state, meter=meter, queries=(*queries, meter), distances=(*distances, state.best_distance.cpu())
-        )
-
-    def tell() -> None:
-        if progress is not None:
-            progress(oracle.meter.total, (oracle.budget or 0) * inputs.shape[0])
-
-    def keep(current: _Point) -> None:
-        if checkpoint is not None:
-            save_checkpoint(
-                checkpoint,
-                current.state,
-                run_digest=run_digest,
-                per_sample=current.meter,
-                queries=current.queries,
-                distances=current.distances,
-                seconds=spent + time.monotonic() - started,
-            )
-
     try:
-        if point is None:
+        if journal.point is None:
             status = _mark_misclassified(oracle, problem, labels, status)
-            point = after(attack.init(oracle, problem, status), None)
-            tell()
-            keep(point)
-        while point.state.running.numel():
-            point = after(attack.step(oracle, problem, point.state), point)
-            tell()
-            if time.monotonic() - saved >= checkpoint_seconds:
-                keep(point)
-                saved = time.monotonic()
-        if len(point.queries) != resumed:
-            keep(point)
-        state = point.state
+            journal.add(attack.init(oracle, problem, status))
+            journal.keep()
+        while journal.state.running.numel():
+            journal.add(attack.step(oracle, problem, journal.state))
+            journal.keep_now_and_then()
+        journal.keep()
+        state = journal.state
     except OracleError as failure:
         error = str(failure)
         _LOG.warning("the attack stopped early: %s", error)
-        if point is None:
-            state = _nothing_found(problem, status)
-        else:
-            oracle.meter.per_sample.copy_(point.meter)  # the failed step is repeated on resume, so it is not counted
-            keep(point)
-            state = point.state
+        journal.rewind()
+        state = journal.state if journal.point is not None else _nothing_found(problem, status)
         state = _with_status(state, fill_status(state.status, state.running, Status.ORACLE_FAILED))
     except BaseException:  # an interrupt, or an error in the caller's progress: what was paid for is kept
-        if point is not None:
-            oracle.meter.per_sample.copy_(point.meter)
-            keep(point)
+        journal.rewind()
         raise
-    return _result(attack, oracle, problem, state, point, spent + time.monotonic() - started, error)
+    return _result(attack, oracle, problem, state, journal, error)
+
+
+@final
+class _Journal:
+    """What is known after the last whole step, on disk where a checkpoint was asked for."""
+
+    def __init__(
+        self,
+        oracle: HardLabelOracle,
+        run_digest: str,
+        checkpoint: Path | None,
+        every_seconds: float,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.point: _Point | None = None
+        self._oracle, self._run_digest, self._progress = oracle, run_digest, progress
+        self._checkpoint, self._every_seconds = checkpoint, every_seconds
+        self._started = self._kept_at = time.monotonic()
+        self._spent_before = 0.0
+        if checkpoint is not None and checkpoint.exists():
+            self.point, self._spent_before = _resume(checkpoint, run_digest, oracle)
+        self._kept = self.point
+
+    @property
+    def state(self) -> AttackState:
+        """The last state; there is one once `init` is done."""
+        if self.point is None:
+            raise RuntimeError("the journal is empty: init comes first")
+        return self.point.state
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds, those before a resume included."""
+        return self._spent_before + time.monotonic() - self._started
+
+    def add(self, state: AttackState) -> None:
+        """Take over the state after a step, with the meter that belongs to it, and tell the progress."""
+        meter = self._oracle.meter.per_sample.clone()
+        queries, distances = (self.point.queries, self.point.distances) if self.point is not None else ((), ())
+        self.point = _Point(
+            state=state, meter=meter, queries=(*queries, meter), distances=(*distances, state.best_distance.cpu())
+        )
+        if self._progress is not None:
+            self._progress(self._oracle.meter.total, (self._oracle.budget or 0) * meter.shape[0])
+
+    def keep(self) -> None:
+        """Save the last state, unless it is saved already."""
+        if self._checkpoint is None or self.point is None or self.point is self._kept:
+            return
+        save_checkpoint(
+            self._checkpoint,
+            self.point.state,
+            run_digest=self._run_digest,
+            per_sample=self.point.meter,
+            queries=self.point.queries,
+            distances=self.point.distances,
+            seconds=self.seconds,
+        )
+        self._kept, self._kept_at = self.point, time.monotonic()
+
+    def keep_now_and_then(self) -> None:
+        """Save the last state if the last save is long enough ago."""
+        if time.monotonic() - self._kept_at >= self._every_seconds:
+            self.keep()
+
+    def rewind(self) -> None:
+        """Forget the queries of an unfinished step, which a resume repeats, and save what is whole."""
+        if self.point is not None:
+            self._oracle.meter.per_sample.copy_(self.point.meter)
+            self.keep()
 
 
 def _prepare(
@@ -239,10 +269,10 @@ def _result(
     oracle: HardLabelOracle,
     problem: AttackProblem,
     state: AttackState,
-    point: _Point | None,
-    seconds: float,
+    journal: _Journal,
     error: str | None,
 ) -> AttackResult:
+    point = journal.point
     codes = state.status.tolist()
     found = torch.isfinite(state.best_distance)
     status = tuple(
@@ -261,7 +291,7 @@ def _result(
         ),
         norm=attack.norm,
         iterations=state.iteration,
-        seconds=seconds,
+        seconds=journal.seconds,
         error=error,
     )
 

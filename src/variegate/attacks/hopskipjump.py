@@ -1,13 +1,14 @@
-"""HopSkipJump (Chen, Jordan, Wainwright, 2020): estimate the boundary's normal from labels, step along it, project back.
+"""HopSkipJump (Chen, Jordan, Wainwright, 2020): estimate the boundary's normal from labels, step along it, project.
 
-Each iteration of an input asks n_t = first_probes * sqrt(t) probes around the boundary point, at radius delta_t, forms the
-baseline-subtracted mean of their directions signed by the labels, steps dist / sqrt(t) along it, halving until the
+Each iteration of an input asks n_t = first_probes * sqrt(t) probes around the boundary point, at radius delta_t, forms
+the baseline-subtracted mean of their directions signed by the labels, steps dist / sqrt(t) along it, halving until the
 point is adversarial, and bisects between it and the clean input.
 
 `semantics`:
 
 - "paper": the constants of the authors' published implementation: bisection to gamma / d^1.5 (L2) or gamma / d^2
-  (L-infinity) after every step, so that the attack ends on the boundary; delta_t = sqrt(d) theta dist (L2) or d theta dist.
+  (L-infinity) after every step, so that the attack ends on the boundary; delta_t = sqrt(d) theta dist (L2) or
+  d theta dist.
 - "art": as ART 1.20 runs it: bisection to 0.01 / sqrt(d) (L2) or 0.01 / d before every step, radius 0.01 dist, and the
   last step's point is returned without projection, up to dist / sqrt(t) past the boundary.
 
@@ -180,7 +181,7 @@ class HopSkipJump:
         )
 
     def _approach(self, ask: Asker, problem: AttackProblem, points: Tensor, rows: Tensor) -> Tensor:
-        """Bisect random starts towards the clean inputs; starting points that were given stay, as both sources have it."""
+        """Bisect random starts towards the clean inputs; given starting points stay, as both sources have it."""
         drawn = torch.ones(rows.shape[0], dtype=torch.bool, device=rows.device)
         if problem.starting_points is not None:
             drawn = (points != problem.starting_points[rows]).flatten(1).any(1)
@@ -238,9 +239,7 @@ class HopSkipJump:
         radius: Tensor,
         iteration: int,
     ) -> Tensor:
-        """Return float32 (M, *input_shape): the estimated direction into the adversarial region, of unit length (L2)
-        or of signs (L-infinity).
-        """
+        """Return float32 (M, *input_shape): the estimated way into the adversarial region, of unit length or signs."""
         flat = points.flatten(1)
         size = flat.shape[1]
         wanted = min(int(self.first_probes * math.sqrt(iteration + 1)), self.most_probes)

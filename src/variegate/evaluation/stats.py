@@ -19,6 +19,7 @@ __all__ = ["Rate", "rate_of_triples", "wilson_rate"]
 _Z = 1.959963984540054
 _REPLICATES = 2000
 _FEWEST_REPLICATES = 100
+_BLOCK = 1 << 20  # pairs of copies times replicates that are weighed at once
 
 
 @final
@@ -93,14 +94,16 @@ def rate_of_triples(
         copy_weights[:, attackers] if len(set(attackers.tolist())) > 1 else np.ones((_REPLICATES, len(attackers)))
     )
     victim_weights = copy_weights[:, : hit.shape[1]] if hit.shape[1] > 1 else np.ones((_REPLICATES, 1))
-    rates = np.empty(_REPLICATES)
-    hits, counts = hit.astype(np.float64), counted.astype(np.float64)
-    for r in range(_REPLICATES):
-        pair_weights = attacker_weights[r][:, None] * victim_weights[r][None, :]
-        weights = pair_weights[:, :, None] * image_weights[r][None, None, :]
-        total = float((weights * counts).sum())
-        rates[r] = float((weights * hits).sum()) / total if total else np.nan
-    rates = rates[~np.isnan(rates)]
+    hits, counts = (table.reshape(-1, images).astype(np.float64).T for table in (hit, counted))  # (images, pairs)
+    block = max(1, _BLOCK // hits.shape[1])
+    totals, found = np.empty(_REPLICATES), np.empty(_REPLICATES)
+    for start in range(0, _REPLICATES, block):
+        chosen = slice(start, start + block)
+        pair_weights = attacker_weights[chosen, :, None] * victim_weights[chosen, None, :]
+        pair_weights = pair_weights.reshape(-1, hits.shape[1])
+        found[chosen] = (image_weights[chosen] @ hits * pair_weights).sum(1)  # whole numbers: exact in any order
+        totals[chosen] = (image_weights[chosen] @ counts * pair_weights).sum(1)
+    rates = found[totals > 0] / totals[totals > 0]
     if rates.size < _FEWEST_REPLICATES:
         return wilson_rate(k, n)
     low, high = np.quantile(rates, [0.025, 0.975])

@@ -1,0 +1,166 @@
+"""Speed of HopSkipJump: queries a second over the model's own best throughput, and over ART's and Foolbox's.
+
+The raw throughput is `Classifier.predict` on 1,024 random rows: no attack that asks the model can be faster for long.
+All engines attack correctly classified images of the same model for the same number of iterations, from the same
+starting points; every row that the model labels is counted. Queries a second at the same budget are samples a second
+times a constant, so their ratios are the same. ART goes image by image, so it is timed on one image a round; Foolbox
+takes its images as one batch. variegate attacks all images in lock-step.
+
+Where the forward pass is the floor, nothing can be gained: "at most" is raw throughput over the library's.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.libraries import ToFloat32, art_classifier, foolbox_model
+from benchmarks.models import Subject, named_subject
+from benchmarks.replay import seeded_numpy
+from benchmarks.tables import print_table
+from benchmarks.timing import Samples, alternate, ratio
+from variegate.attacks.driver import run_attack
+from variegate.attacks.hopskipjump import HopSkipJump
+from variegate.models.oracle import HardLabelOracle
+
+__all__ = ["add_arguments", "run"]
+
+_RAW_ROWS = 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--models", nargs="+", default=["digits_cnn", "cifar10-s0", "vgg19", "resnet18"])
+    parser.add_argument("--images", type=int, default=64, help="images that variegate and Foolbox attack at once")
+    parser.add_argument("--large-images", type=int, default=8, help="the same for vgg19 and resnet18")
+    parser.add_argument("--iterations", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only-ours", action="store_true", help="leave ART and Foolbox out")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Time, print, and return rates and ratios for each model."""
+    results = {}
+    for name in options.models:
+        large = name in ("vgg19", "resnet18")
+        subject = named_subject(options.shared, name, images=256)
+        chosen = subject.correct(options.large_images if large else options.images)
+        results[name] = _measure(subject, chosen, options)
+    print_table(
+        "Queries a second (medians over rounds), and ratios",
+        ("model", "raw", "ours", "ART", "Foolbox", "/raw", "by CPU", "/ART", "at most", "/Foolbox", "at most"),
+        [
+            (
+                name, r["raw_per_second"], r["ours_per_second"], r["art_per_second"], r["foolbox_per_second"],
+                r["ours_over_raw"]["best"], r["ours_over_raw"]["cpu"],
+                _median(r["ours_over_art"]), r["at_most_over_art"],
+                _median(r["ours_over_foolbox"]), r["at_most_over_foolbox"],
+            )
+            for name, r in results.items()
+        ],
+    )  # fmt: skip
+    return results
+
+
+class _Counter(nn.Module):
+    """Counts the rows that the module labels."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, *input_shape) to logits."""
+        self.rows += len(x)
+        result: Tensor = self.module(x)
+        return result
+
+
+def _measure(subject: Subject, chosen: Tensor, options: argparse.Namespace) -> dict[str, Any]:
+    images, labels = subject.images[chosen], subject.labels[chosen]
+    random = torch.rand((_RAW_ROWS, *subject.classifier.input_shape), generator=torch.Generator().manual_seed(0))
+    queries: dict[str, list[int]] = {}
+
+    def counted(name: str, attack: Callable[[], int]) -> Callable[[], None]:
+        return lambda: queries.setdefault(name, []).append(attack())
+
+    actions: dict[str, Callable[[], object]] = {"raw": lambda: subject.classifier.predict(random)}
+    actions["ours"] = counted("ours", lambda: _ours(subject, images, labels, options.iterations))
+    if not options.only_ours:
+        actions["art"] = counted("art", lambda: _art(subject, images[:1], labels[:1], options.iterations))
+        actions["foolbox"] = counted("foolbox", lambda: _foolbox(subject, images, labels, options.iterations))
+    samples = alternate(actions, rounds=options.rounds)
+    asked = {name: counts[-1] for name, counts in queries.items()} | {"raw": _RAW_ROWS}  # seeded: the same every round
+    found: dict[str, Any] = {
+        "images": len(images),
+        "trained": subject.trained,
+        "iterations": options.iterations,
+        "queries": asked,
+        "seconds": {name: {"wall": s.wall, "cpu": s.cpu} for name, s in samples.items()},
+        "ours_over_raw": ratio(samples["raw"], samples["ours"], scale=asked["ours"] / asked["raw"]),
+    }
+    for name in ("raw", "ours", "art", "foolbox"):
+        found[f"{name}_per_second"] = asked[name] / samples[name].median if name in samples else None
+    for name in ("art", "foolbox"):
+        found[f"ours_over_{name}"] = _faster(samples, asked, "ours", name)
+        over = _faster(samples, asked, "raw", name)
+        found[f"at_most_over_{name}"] = None if over is None else over["median"]
+    return found
+
+
+def _faster(samples: dict[str, Samples], asked: dict[str, int], one: str, other: str) -> dict[str, Any] | None:
+    """Return how many times more queries a second `one` asks than `other`."""
+    if other not in samples:
+        return None
+    return ratio(samples[other], samples[one], scale=asked[one] / asked[other])
+
+
+def _median(value: dict[str, Any] | None) -> float | None:
+    return None if value is None else float(value["median"])
+
+
+def _ours(subject: Subject, images: Tensor, labels: Tensor, iterations: int) -> int:
+    classifier = subject.classifier
+    oracle = HardLabelOracle(
+        classifier.predict,
+        input_shape=classifier.input_shape,
+        bounds=classifier.bounds,
+        num_classes=classifier.num_classes,
+        samples=len(images),
+    )
+    run_attack(
+        HopSkipJump(iterations=iterations), oracle, images, labels, seed=0, starting_points=_starts(subject, labels)
+    )
+    return oracle.meter.total
+
+
+def _art(subject: Subject, images: Tensor, labels: Tensor, iterations: int) -> int:
+    from art.attacks.evasion import HopSkipJump as ArtHopSkipJump
+
+    module = _Counter(ToFloat32(subject.classifier.module))
+    attack = ArtHopSkipJump(art_classifier(module, subject.classifier), max_iter=iterations, verbose=False)
+    with seeded_numpy(0, 0):
+        attack.generate(images.numpy(), y=labels.numpy(), x_adv_init=_starts(subject, labels).numpy())
+    return module.rows
+
+
+def _foolbox(subject: Subject, images: Tensor, labels: Tensor, iterations: int) -> int:
+    from foolbox.attacks.hop_skip_jump import HopSkipJumpAttack
+    from foolbox.criteria import Misclassification
+
+    module = _Counter(subject.classifier.module)
+    with torch.random.fork_rng(devices=[]), seeded_numpy(0, 0), torch.no_grad():
+        torch.default_generator.manual_seed(0)
+        model = foolbox_model(module, subject.classifier)
+        starts = _starts(subject, labels)
+        HopSkipJumpAttack(steps=iterations).run(model, images, Misclassification(labels), starting_points=starts)
+    return module.rows
+
+
+def _starts(subject: Subject, labels: Tensor) -> Tensor:
+    """Return for each label an image that the model gives another label: a start that cannot fail."""
+    given = subject.predicted
+    return torch.stack([subject.images[int((given != label).nonzero()[0])] for label in labels])

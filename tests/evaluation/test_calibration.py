@@ -1,0 +1,209 @@
+"""Calibration of a tiny classifier: it keeps to its budget, says how it chose, and refuses what it cannot do."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from variegate.errors import ConfigurationError, InputError
+from variegate.evaluation.calibration import OBJECTIVE_SCALES, calibrate_spec
+from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.jitter import natural_jitter
+from variegate.models.bank import CopyBank
+from variegate.models.classifier import Classifier
+from variegate.rewriters.catalog import spec_from_dict
+from variegate.testing.seller import small_classifier
+from variegate.types import Bounds
+
+REWRITERS = ["qim", "spread_spectrum", "permutation"]
+
+
+def images(count=160, *, shape=(1, 8, 8), seed=3):
+    return torch.rand((count, *shape), generator=torch.Generator().manual_seed(seed)).numpy()
+
+
+def confident(scale=8.0):
+    """Return a classifier whose margins are wide enough to be rewritten within a few per cent."""
+    classifier = small_classifier()
+    classifier.module[3].weight.data *= scale
+    return Classifier(classifier.module, input_shape=(1, 8, 8), labels=10)
+
+
+def calibrate(rewriter="qim", *, original=None, **options):
+    options = {"max_change": 0.1, "attack_images": 6, "attack_queries": 200, "images": images(), **options}
+    return calibrate_spec(original or confident(), options.pop("images"), rewriter=rewriter, **options)
+
+
+@pytest.fixture(scope="module", params=REWRITERS)
+def calibrated(request):
+    return request.param, calibrate(request.param)
+
+
+def test_the_record_explains_the_choice(calibrated):
+    rewriter, result = calibrated
+    record = result.record
+    json.dumps(record, allow_nan=False)
+    assert (record["format"], record["kind"], record["rewriter"]) == (1, "calibration", rewriter)
+    assert (record["inputs"], record["max_change"], record["seed"]) == (160, 0.1, 0)
+    assert record["model_digest"] == confident().digest
+    assert record["boundary_distance"] > 0
+    assert record["attack"] == {"name": "hopskipjump", "images": 6, "queries": 200, "copies": 4}
+    chosen = [row for row in record["candidates"] if row["chosen"]]
+    assert len(chosen) == 1
+    assert chosen[0]["spec"] == record["chosen"] == result.spec.to_dict()
+    assert spec_from_dict(record["chosen"]) == result.spec
+    scored = {
+        row["spec"]["strength"] if "strength" in row["spec"] else row["spec"]["alpha"]: row
+        for row in record["candidates"]
+    }
+    assert len(scored) >= 2
+
+
+def test_the_choice_is_feasible_and_has_the_lowest_mean_replication(calibrated):
+    _, result = calibrated
+
+    def mean(row):
+        assert list(row["replication"]) == [str(s) for s in OBJECTIVE_SCALES]
+        return sum(row["replication"].values()) / len(OBJECTIVE_SCALES)
+
+    rows = result.record["candidates"]
+    for row in rows:
+        assert row["feasible"] is (row["measured_change"] <= 0.1)
+        assert (row["replication"] is not None) is row["feasible"]
+    attacked = [row for row in rows if row["replication"] is not None]
+    (chosen,) = (row for row in rows if row["chosen"])
+    assert chosen["feasible"]
+    assert mean(chosen) == min(mean(row) for row in attacked)
+    assert chosen["median_distance"] > 0
+    assert chosen["original_median_distance"] > 0
+
+
+def test_the_change_is_kept_on_other_inputs_too(calibrated):
+    """Other inputs of the same kind, other copies: within a factor of two of a budget of 10 %."""
+    _, result = calibrated
+    original, fresh = confident(), torch.from_numpy(images(600, seed=4))
+    bank = CopyBank(original, experiment_heads(original, result.spec, copies=4, seed=99))
+    changed = (bank.predict_all(fresh) != original.predict(fresh)[:, None]).double().mean()
+    assert float(changed) < 0.2
+
+
+def test_predicted_and_measured_change_agree_roughly(calibrated):
+    _, result = calibrated
+    for row in result.record["candidates"]:
+        assert row["predicted_change"] == pytest.approx(row["measured_change"], abs=0.05)
+
+
+def test_calibration_can_be_repeated():
+    one, again = calibrate("permutation"), calibrate("permutation")
+    assert one.record == again.record
+    assert one.spec == again.spec
+
+
+def test_without_an_attack_the_strongest_feasible_candidate_is_taken():
+    result = calibrate("permutation", attack_images=0)
+    rows = result.record["candidates"]
+    assert all(row["replication"] is None for row in rows)
+    assert result.spec.alpha == max(row["strength"] for row in rows if row["feasible"])
+    assert result.record["attack"]["images"] == 0
+
+
+def test_a_tighter_budget_is_weaker():
+    wide, tight = (calibrate("spread_spectrum", max_change=change, attack_images=0) for change in (0.2, 0.05))
+    assert tight.spec.strength < 0.8 * wide.spec.strength
+
+
+def test_other_bounds():
+    original = small_classifier(input_shape=(30,), num_classes=3, bounds=Bounds(-1.0, 1.0))
+    original.module[3].weight.data *= 8.0
+    original = Classifier(original.module, input_shape=(30,), labels=3, bounds=Bounds(-1.0, 1.0))
+    inputs = 2.0 * images(100, shape=(30,)) - 1.0
+    result = calibrate("qim", original=original, images=inputs)
+    assert result.spec.quantization_step < 1.0
+
+
+def test_progress_is_told():
+    told = []
+    calibrate("permutation", progress=lambda *what: told.append(what))
+    assert told
+    assert any("attacking candidate" in what for what, _, _ in told)
+
+
+@pytest.mark.parametrize("change", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_bad_budget(change):
+    with pytest.raises(ConfigurationError, match=f"max_change must be above 0 and below 1 .* got {change}"):
+        calibrate(max_change=change)
+
+
+@pytest.mark.parametrize("options", [{"attack_images": -1}, {"attack_queries": 0}])
+def test_bad_attack(options):
+    with pytest.raises(ConfigurationError, match="attack_images must be at least 0 and attack_queries at least 1; got"):
+        calibrate(**options)
+
+
+@pytest.mark.parametrize("rewriter", ["composed", "quim", ""])
+def test_unknown_rewriter(rewriter):
+    with pytest.raises(ConfigurationError, match="cannot be calibrated; choose from qim, spread_spectrum, permutation"):
+        calibrate(rewriter)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (images(49), "calibration needs at least 50 inputs; got 49"),
+        (images(60)[:, 0], r"inputs must have shape \(N, 1, 8, 8\)"),
+        (images(60) * 255, "must lie in"),
+        (np.full((60, 1, 8, 8), np.nan, dtype=np.float32), "must be finite"),
+        ((images(60) * 255).astype(np.uint8), "must be floating point"),
+    ],
+)
+def test_bad_inputs(inputs, message):
+    with pytest.raises(InputError, match=message):
+        calibrate(images=inputs)
+
+
+class Undecided(nn.Module):
+    """All scores nearly equal: any rewriting changes labels."""
+
+    def forward(self, x):
+        return 1e-4 * x.flatten(1)[:, :4]
+
+
+def test_a_classifier_that_cannot_be_rewritten_within_the_budget():
+    original = Classifier(Undecided(), input_shape=(1, 8, 8), labels=4)
+    with pytest.raises(
+        ConfigurationError, match=r"no qim candidate changes at most 1.00% of labels; the closest changes"
+    ):
+        calibrate(original=original, max_change=0.01)
+
+
+class OneClass(nn.Module):
+    def forward(self, x):
+        return torch.tensor([10.0, 0.0, -5.0]).expand(len(x), 3) + 0.0 * x.flatten(1)[:, :1]
+
+
+def test_a_classifier_without_a_boundary():
+    original = Classifier(OneClass(), input_shape=(1, 8, 8), labels=3)
+    with pytest.raises(InputError, match="no boundary distance could be measured"):
+        calibrate(original=original)
+
+
+def test_jitter():
+    x = torch.from_numpy(images(6, shape=(3, 20, 24)))
+    bounds = Bounds()
+    one, again, other = (natural_jitter(x, bounds=bounds, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert one.shape == x.shape
+    assert one.dtype is torch.float32
+    assert float(one.min()) >= 0.0
+    assert float(one.max()) <= 1.0
+    wide = natural_jitter(4.0 * x - 1.0, bounds=Bounds(-1.0, 3.0), seed=0)
+    torch.testing.assert_close(wide, 4.0 * one - 1.0, atol=1e-4, rtol=0)
+    for small in (x[:0], x[:, :, :15], x[:, 0], x.flatten(1)):
+        assert natural_jitter(small, bounds=bounds, seed=0) is small
+    flat = torch.full((50, 1, 16, 16), 0.5)
+    shift = natural_jitter(flat, bounds=bounds, seed=0).mean((1, 2, 3)) - 0.5
+    assert float(shift.abs().max()) <= 0.15 + 1e-5  # a flat image changes by brightness alone
+    assert float(shift.std()) > 0.05

@@ -1,0 +1,139 @@
+"""Intervals against published values, by symmetry, and by how often they hold the truth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from variegate.errors import InputError
+from variegate.evaluation.stats import Rate, rate_of_triples, wilson_rate
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [
+        # Newcombe (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        # and by the formula
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+    ],
+)
+def test_wilson(k, n, low, high):
+    rate = wilson_rate(k, n)
+    assert (rate.k, rate.n, rate.interval) == (k, n, "wilson")
+    assert rate.rate == k / n
+    assert rate.low == pytest.approx(low, abs=6e-5)
+    assert rate.high == pytest.approx(high, abs=6e-5)
+
+
+@given(st.integers(1, 2000), st.data())
+def test_wilson_is_symmetric_and_holds_the_rate(n, data):
+    k = data.draw(st.integers(0, n))
+    rate, mirrored = wilson_rate(k, n), wilson_rate(n - k, n)
+    assert 0.0 <= rate.low <= rate.rate <= rate.high <= 1.0
+    assert rate.low == pytest.approx(1.0 - mirrored.high, abs=1e-12)
+
+
+def test_nothing_counted():
+    assert wilson_rate(0, 0) == Rate(k=0, n=0, low=None, high=None, interval="wilson")
+    assert wilson_rate(0, 0).to_dict() == {
+        "rate": None,
+        "k": 0,
+        "n": 0,
+        "low": None,
+        "high": None,
+        "interval": "wilson",
+    }
+    empty = np.zeros((2, 3, 5), dtype=bool)
+    assert rate_of_triples(empty, empty, np.array([0, 1])).to_dict()["rate"] is None
+    none = np.zeros((2, 3, 0), dtype=bool)
+    assert rate_of_triples(none, none, np.array([0, 1])).n == 0
+
+
+@pytest.mark.parametrize(("k", "n"), [(3, 2), (-1, 4), (1, 0)])
+def test_impossible_counts(k, n):
+    with pytest.raises(InputError, match=f"k must be from 0 to n; got k={k}, n={n}"):
+        wilson_rate(k, n)
+
+
+def pairs(copies, images):
+    counted = np.ones((copies, copies, images), dtype=bool)
+    counted[np.arange(copies), np.arange(copies)] = False
+    return counted
+
+
+def test_counts_are_of_counted_triples_only():
+    counted = pairs(3, 4)
+    counted[0, 1, 2] = False
+    hit = np.ones((3, 3, 4), dtype=bool)
+    hit[1, 2, :] = False
+    rate = rate_of_triples(hit, counted, np.arange(3))
+    assert (rate.k, rate.n) == (19, 23)
+    assert rate.interval == "bootstrap"
+    assert rate.low < rate.rate < rate.high
+
+
+def test_one_pair_is_a_row_of_trials():
+    counted = np.zeros((1, 2, 30), dtype=bool)
+    counted[0, 1] = True
+    hit = np.zeros((1, 2, 30), dtype=bool)
+    hit[0, 1, :7] = True
+    assert rate_of_triples(hit, counted, np.array([0])) == wilson_rate(7, 30)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_all_or_none_hit_has_the_width_of_its_images_not_of_its_triples(share):
+    counted = pairs(5, 30)
+    hit = counted & bool(share)
+    rate = rate_of_triples(hit, counted, np.arange(5))
+    assert (rate.k, rate.n) == (600 * share, 600)
+    width = wilson_rate(30 * share, 30)
+    assert (rate.low, rate.high) == (width.low, width.high)
+
+
+def test_bootstrap_is_repeatable():
+    generator = np.random.default_rng(0)
+    counted, hit = pairs(4, 37), generator.random((4, 4, 37)) < 0.4
+    one, again, other = (rate_of_triples(hit, counted, np.arange(4), seed=seed) for seed in (0, 0, 1))
+    assert one == again
+    assert one != other
+
+
+def test_one_attacker_among_several_victims():
+    """Only victims and images vary; the attacker's own copy is not counted."""
+    counted = np.ones((1, 4, 20), dtype=bool)
+    counted[0, 0] = False
+    hit = np.zeros((1, 4, 20), dtype=bool)
+    hit[0, 1], hit[0, 2, :10] = True, True
+    rate = rate_of_triples(hit, counted, np.array([0]))
+    assert (rate.k, rate.n, rate.interval) == (30, 60, "bootstrap")
+    assert rate.low < 0.25  # three victims with rates 1, 1/2 and 0: wide
+    assert rate.high > 0.75
+
+
+def simulate(generator, *, copies=5, images=40, image_spread=1.5, copy_spread=0.7):
+    """Hits whose chance depends on the image, the attacker and the victim, and the rate over all images and copies."""
+    easy = image_spread * generator.standard_normal(images)
+    bad, weak = copy_spread * generator.standard_normal((2, copies))
+    chance = 1 / (1 + np.exp(-(easy[None, None] + bad[:, None, None] + weak[None, :, None] - 0.5)))
+    return generator.random(chance.shape) < chance
+
+
+def test_bootstrap_holds_the_truth_about_as_often_as_it_says():
+    """Two-way bootstrap intervals of the pooled rate, against Wilson's as if all triples were independent."""
+    generator = np.random.default_rng(1)
+    draws = generator.standard_normal(200_000) * np.sqrt(1.5**2 + 2 * 0.7**2)
+    truth = float((1 / (1 + np.exp(-(draws - 0.5)))).mean())
+    counted, covered, naive, runs = pairs(5, 40), 0, 0, 60
+    for _ in range(runs):
+        hit = simulate(generator)
+        rate = rate_of_triples(hit, counted, np.arange(5))
+        independent = wilson_rate(rate.k, rate.n)
+        covered += rate.low <= truth <= rate.high
+        naive += independent.low <= truth <= independent.high
+    assert covered >= 0.8 * runs
+    assert naive <= 0.7 * runs
