@@ -110,7 +110,7 @@ def test_without_an_attack_the_strongest_feasible_candidate_is_taken():
 
 
 def test_a_tighter_budget_is_weaker():
-    wide, tight = (calibrate("spread_spectrum", max_change=change, attack_images=0) for change in (0.2, 0.05))
+    wide, tight = (calibrate("spread_spectrum", max_change=change, attack_images=0) for change in (0.2, 0.02))
     assert tight.spec.strength < 0.8 * wide.spec.strength
 
 
