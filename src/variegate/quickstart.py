@@ -61,7 +61,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
         for rewriter in _REWRITERS:
             result = calibrate_spec(
                 original,
-                train.images[:512],
+                train.images,
                 rewriter=rewriter,
                 max_change=0.01,
                 attack_images=16,

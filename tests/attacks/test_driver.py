@@ -5,6 +5,7 @@ import stat
 import pytest
 import torch
 
+from variegate.attacks import driver
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.result import AttackResult, Trajectory
@@ -48,6 +49,55 @@ def test_a_checkpoint_belongs_to_one_attack(tmp_path, other):
     run_attack(ATTACK, oracle(), INPUTS, LABELS, seed=0, checkpoint=path)
     with pytest.raises(VerificationError, match="other inputs, parameters, seed or budget"):
         run_attack(other, oracle(), INPUTS, LABELS, seed=0, checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [(HopSkipJump, "revision", 10**6), (driver, "__version__", "0.0.0+other"), (torch, "__version__", "1.0.0")],
+)
+def test_a_checkpoint_belongs_to_one_state_of_the_code(tmp_path, monkeypatch, place, name, value):
+    path = tmp_path / "state"
+    run_attack(ATTACK, oracle(), INPUTS, LABELS, seed=0, checkpoint=path)
+    with monkeypatch.context() as other:
+        other.setattr(place, name, value)
+        with pytest.raises(VerificationError, match="belongs to another attack"):
+            run_attack(ATTACK, oracle(), INPUTS, LABELS, seed=0, checkpoint=path)
+    run_attack(ATTACK, oracle(), INPUTS, LABELS, seed=0, checkpoint=path)
+
+
+def test_a_checkpoint_belongs_to_one_kind_of_device():
+    """Sums differ in their last bits between kinds, not between two devices of one kind."""
+
+    def digest(device):
+        target = HardLabelOracle(
+            MODEL.predict, input_shape=(30,), bounds=MODEL.bounds, num_classes=2, samples=3, device=device
+        )
+        return driver._run_digest(ATTACK, target, INPUTS)
+
+    assert digest("cpu") != digest("cuda:0") == digest("cuda:1")
+
+
+def test_a_checkpoint_belongs_to_one_class(monkeypatch):
+    """A plug-in may give its class the name of another."""
+    before = driver._run_digest(ATTACK, oracle())
+    monkeypatch.setattr(HopSkipJump, "__module__", "elsewhere")
+    assert driver._run_digest(ATTACK, oracle()) != before
+
+
+def test_starting_points_are_put_into_the_bounds():
+    bounds = MODEL.bounds
+    start = MODEL.inputs(3, distance=-0.15, norm=Norm.L2)
+    start[:, 0], start[:, 1] = bounds.lower - 5e-6 * bounds.range, bounds.upper + 5e-6 * bounds.range
+    recorder = RecordingModel(MODEL.predict)
+    run_attack(ATTACK, oracle(recorder.predict), INPUTS, LABELS, seed=0, starting_points=start)
+    low, high = torch.aminmax(recorder.questions)
+    assert bounds.lower <= float(low) <= float(high) <= bounds.upper
+
+
+def test_an_attack_that_leaves_the_bounds_is_told_so(monkeypatch):
+    monkeypatch.setattr("variegate.attacks.hopskipjump.bisect", lambda ask, x, y, rows, **_: ask(y + 1, rows))
+    with pytest.raises(InputError, match="the inputs that an oracle labels must lie in"):
+        run_attack(ATTACK, oracle(), INPUTS, LABELS, seed=0)
 
 
 def test_identities_of_any_integer_kind_name_the_same_run(tmp_path):

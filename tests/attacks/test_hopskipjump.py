@@ -131,13 +131,12 @@ def test_art_does_not_project_its_last_step(norm):
     assert min(overshoot(HopSkipJump(norm=norm, semantics="art"), model, inputs)) > 0.05
 
 
-def cosines(kind, *, size, probes, offset=0.0, rows=40):
+def cosines(kind, *, size, probes, offset=0.0, rows=40, radius=0.02):
     """Return the mean cosine between the estimated and the true normal, and its standard error.
 
     Probes go out from points `offset` standard deviations of a probe's height above the plane.
     """
     model = LinearClassifier((size,))
-    radius = 0.02
     points = torch.full((rows, size), 0.5) + (offset * radius / math.sqrt(size)) * model.normal.float()
     oracle = HardLabelOracle(
         model.predict, input_shape=(size,), bounds=Bounds(), num_classes=2, samples=rows, budget=None
@@ -299,6 +298,28 @@ def test_a_large_input_does_not_bisect_below_the_resolution_of_float32():
     inputs = model.inputs(1, distance=10.0, norm=Norm.L2)
     result = attack_closed_form(HopSkipJump(iterations=1, first_probes=1), model, inputs, budget=None)
     assert int(result.queries[0]) < 100
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_probes_are_never_finer_than_float32(norm):
+    """At d = 150,528 and L2 distance 0.3 the authors' radius dist / d moves a pixel by a tenth of its last bit."""
+    for bounds in (Bounds(), Bounds(0.0, 256.0)):
+        oracle = HardLabelOracle(
+            lambda x: x, input_shape=(3, 224, 224), bounds=bounds, num_classes=2, samples=1, budget=None
+        )
+        near, far = HopSkipJump(norm=norm)._radius(torch.tensor([0.3, 3000.0]) * bounds.range, oracle, 5).tolist()
+        assert near / math.sqrt(150_528) == pytest.approx(2.0**-24 * bounds.range)
+        assert far == pytest.approx(3000.0 * bounds.range / 150_528)
+
+
+def test_the_finest_probes_still_find_the_normal():
+    """Although points and probes are rounded to float32; at a tenth of that radius they would not."""
+    size, found = 256, []
+    for share in (1.0, 0.1):
+        mean, _ = cosines(HopSkipJump, size=size, probes=200, radius=share * 2.0**-24 * math.sqrt(size))
+        found.append(mean / expected_cosine(size, 200))
+    assert found[0] > 0.8
+    assert found[1] < 0.6
 
 
 def test_status_codes_are_those_of_saved_checkpoints():

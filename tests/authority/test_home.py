@@ -1,6 +1,7 @@
 """A home appears whole, keeps its secret private, and says what is wrong with it."""
 
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.authority.conftest import SECRET
 from variegate.authority import Authority
 from variegate.authority import home as home_module
 from variegate.authority.home import Home, folder_that_appears_whole
-from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, SecretError
+from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, SecretError, VariegateError
 from variegate.keys import SellerSecret
 from variegate.secret_sources import read_secret
 
@@ -112,3 +113,76 @@ def test_two_folders_for_one_place(tmp_path):
             (quick / "a").write_text("quick")
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
     assert (place / "a").read_text() == "quick"
+
+
+def test_the_current_folder_becomes_a_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Authority.create(Path(), SECRET, passphrase=b"x").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "registry.db", "secret.sealed", "specs"]
+    Authority.open(Path(), lambda: SECRET).close()
+
+
+def test_a_link_to_an_empty_folder_becomes_a_home(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    Authority.create(tmp_path / "link", SECRET, passphrase=None).close()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "registry.db").is_file()
+    assert stat.S_IMODE((tmp_path / "real" / "registry.db").stat().st_mode) == 0o600
+
+
+def test_an_existing_folder_is_filled_and_never_replaced(tmp_path):
+    """A mount point cannot be renamed over."""
+    (tmp_path / "home").mkdir()
+    before = (tmp_path / "home").stat().st_ino
+    Authority.create(tmp_path / "home", SECRET, passphrase=None).close()
+    assert (tmp_path / "home").stat().st_ino == before
+
+
+def test_an_existing_folder_is_left_empty_by_a_failure(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    rename = Path.rename
+
+    def fail_at_the_registry(self, target):
+        if self.name == "registry.db":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_registry)
+    with pytest.raises(VariegateError, match="no space left"):
+        Authority.create(tmp_path / "home", SECRET, passphrase=None)
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_the_registry_comes_last(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    order, rename = [], Path.rename
+
+    def remember(self, target):
+        order.append(self.name)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", remember)
+    Authority.create(tmp_path / "home", SECRET, passphrase=None).close()
+    assert order[-1] == "registry.db"
+
+
+def test_files_that_appear_meanwhile_are_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    fill = home_module._fill
+
+    def fill_slowly(*arguments):
+        fill(*arguments)
+        (tmp_path / "home" / "models").mkdir()
+
+    monkeypatch.setattr(home_module, "_fill", fill_slowly)
+    with pytest.raises(ConflictError, match="holds other files by now"):
+        Authority.create(tmp_path / "home", SECRET, passphrase=None)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["models"]
+
+
+def test_a_link_to_a_folder_that_is_not_there_yet_becomes_a_home(tmp_path):
+    (tmp_path / "link").symlink_to("real")
+    Authority.create(tmp_path / "link", SECRET, passphrase=None).close()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "registry.db").is_file()

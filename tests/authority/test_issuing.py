@@ -79,8 +79,10 @@ def test_bad_buyers(desk, buyers, message):
 
 
 def test_bad_epoch_and_unknown_names(desk):
-    with pytest.raises(ConfigurationError, match="from 1; got 0"):
+    with pytest.raises(ConfigurationError, match="from 1 to 2147483647; got 0"):
         desk.issue("net", "qim", ["acme"], epoch=0)
+    with pytest.raises(ConfigurationError, match="from 1 to 2147483647; got 9999"):
+        desk.issue("net", "qim", ["acme"], epoch=int("9" * 20))
     with pytest.raises(NotFoundError, match="no model named 'nope'"):
         desk.issue("nope", "qim", ["acme"])
     with pytest.raises(NotFoundError, match="no rewriter spec named 'nope'"):

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 from typer.testing import CliRunner
 
-from variegate.cli import checks
+from variegate.authority import checks
 from variegate.cli.main import app
 
 

@@ -5,6 +5,7 @@ import typer.main
 from typer.testing import CliRunner
 
 import variegate
+from variegate.cli.guard import SellerCodeCommand
 from variegate.cli.main import app
 
 
@@ -43,6 +44,9 @@ def test_all_commands_are_there():
         "model show",
         "quickstart",
         "report",
+        "spec ls",
+        "spec save",
+        "spec show",
     ]
 
 
@@ -78,6 +82,14 @@ def test_no_secret_is_ever_a_flag(path):
         (["copies", "ls", "--nope"], "No such option: --nope"),
         (["attack", "hsj", "--model", "net", "--data", "digits", "--norm", "l7"], "'--norm'"),
         (["model", "show"], "Missing argument"),
+        (["issue", "--model", "net", "--spec", "s", "--buyer", "a", "--epoch", "9" * 20], "'--epoch'"),
+        (["issue", "--model", "net", "--spec", "s", "--count", "1000000000"], "'--count'"),
+        (["copies", "ls", "--offset", "9" * 20], "'--offset'"),
+        (["copies", "ls", "--limit", "9" * 20], "'--limit'"),
+        (["audit", "replicate", "--model", "n", "--data", "d", "--rewriters", "q", "--seed", "-1"], "'--seed'"),
+        (["calibrate", "--model", "n", "--data", "d", "--rewriter", "q", "--seed", "2147483648"], "'--seed'"),
+        (["attack", "hsj", "--model", "n", "--data", "d", "--seed", "-1"], "'--seed'"),
+        (["attack", "hsj", "--model", "n", "--data", "d", "--device", "tpu"], "'--device'"),
     ],
     ids=str,
 )
@@ -93,3 +105,16 @@ def test_usage_errors(arguments, message):
 def test_no_arguments_show_the_help(arguments):
     result = CliRunner().invoke(app, arguments)
     assert "Commands:" in result.output
+
+
+@pytest.mark.parametrize("path", [("attack", "hsj"), ("audit", "replicate"), ("calibrate",), ("model", "import")])
+def test_what_a_sellers_code_prints_stays_off_stdout(path):
+    assert isinstance(COMMANDS[path], SellerCodeCommand)
+
+
+def test_only_rewriters_that_can_be_calibrated_are_offered():
+    from variegate.evaluation.candidates import PROPOSERS
+
+    (option,) = [option for option in COMMANDS["calibrate",].params if option.name == "rewriter"]
+    assert option.help == "qim, permutation or spread_spectrum."
+    assert set(PROPOSERS) == {"qim", "permutation", "spread_spectrum"}

@@ -47,6 +47,7 @@ def test_issue_to_a_file(invoke, home, tmp_path):
         (("--model", "nope", "--buyer", "a"), 4, "no model named 'nope'"),
         (("--spec", "nope", "--buyer", "a"), 4, "no rewriter spec named 'nope'"),
         (("--spec", "../x", "--buyer", "a"), 2, "a spec's name must be"),
+        (("--count", 100_001, "--json"), 2, "at most 100,000 manifests; got 100,001 buyers"),
         (("--model", "other", "--buyer", "a"), 2, "was calibrated for model 'net'; got 'other'"),
     ],
     ids=str,

@@ -8,7 +8,7 @@ import pytest
 
 from variegate import quickstart
 from variegate.attacks import driver
-from variegate.evaluation import recipes
+from variegate.evaluation import calibration, recipes
 
 HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
 AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
@@ -49,7 +49,9 @@ class TestCalibrate:
 
     def test_a_name_is_not_taken_over_unless_asked(self, invoke, fails, home):
         options = (*self.OPTIONS, "--attack-queries", 120, "--rewriter", "permutation", "--max-change", "5%")
-        assert "'net-qim' with other parameters exists already" in fails(1, *options, "--name", "net-qim")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(calibration, "calibrate_spec", None)  # the name is checked before the work
+            assert "'net-qim' exists already" in fails(1, *options, "--name", "net-qim")
         invoke(*options, "--name", "net-qim", "--replace")
         assert json.loads((home / "specs" / "net-qim.json").read_text())["spec"]["rewriter"] == "permutation"
 
@@ -69,7 +71,7 @@ class TestCalibrate:
     )
     def test_bad_calibrations(self, fails, home, arguments, code, message):
         before = sorted(path.name for path in (home / "specs").iterdir())
-        assert message in fails(code, *self.OPTIONS, *arguments)
+        assert message in fails(code, *self.OPTIONS, "--name", "fresh", *arguments)
         assert sorted(path.name for path in (home / "specs").iterdir()) == before
 
 
@@ -86,7 +88,7 @@ class TestAttack:
     def test_a_copy_with_files(self, invoke, fails, home, tmp_path):
         (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "net-qim", "--buyer", "acme", "--json").stdout)
         result = invoke(*HSJ, "--copy", copy["copy_id"], "--out", tmp_path / "a")
-        assert f"target     {copy['copy_id']}" in result.stdout
+        assert f"target         {copy['copy_id']}" in result.stdout
         assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
             "adversarials.npz",
             "attack.safetensors",
@@ -136,19 +138,130 @@ class TestAttack:
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
-            ((), 2, "exactly one of --model and --copy"),
-            (("--model", "net", "--copy", "vg1-x"), 2, "exactly one of --model and --copy"),
+            ((), 2, "exactly one of --model, --copy and --onnx"),
+            (("--model", "net", "--copy", "vg1-x"), 2, "exactly one of --model, --copy and --onnx"),
             (("--copy", "vg1-x"), 4, "no copy named 'vg1-x'"),
             (("--model", "nope"), 4, "no model named 'nope'"),
             (("--model", "net", "--semantics", "foolbox"), 2, '--semantics must be "paper" or "art"'),
             (("--model", "net", "--data", "nowhere"), 4, "nowhere does not exist"),
             (("--model", "net", "--resume", "nowhere"), 4, "no folder nowhere to resume"),
             (("--model", "net", "--out", "a", "--resume", "."), 2, "got both"),
+            (("--model", "net", "--labels", 10), 2, "describe an ONNX file"),
+            (("--onnx", "nowhere.onnx"), 4, "there is no file nowhere.onnx"),
+            (("--onnx", "x.onnx", "--device", "cuda"), 2, "ONNX files run on the CPU"),
         ],
         ids=str,
     )
     def test_bad_attacks(self, fails, home, arguments, code, message):
         assert message in fails(code, *HSJ, *arguments)
+
+    @pytest.mark.parametrize("target", ["--model", "--copy"])
+    def test_the_device_is_that_of_the_option(self, invoke, home, monkeypatch, target):
+        import torch
+
+        from variegate.evaluation.single_attack import SingleAttack
+        from variegate.models.classifier import Classifier
+        from variegate.rewriters.base import AbstractHead
+
+        (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "net-qim", "--buyer", "acme", "--json").stdout)
+        moved, asked = [], []
+
+        def move(self, device):
+            moved.append((type(self).__name__, str(device)))
+            return self
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(Classifier, "to", move)
+        monkeypatch.setattr(AbstractHead, "to", move)
+        monkeypatch.setattr(SingleAttack, "run", lambda *_, device, **__: asked.append(device) or {"error": None})
+        invoke(*HSJ, target, "net" if target == "--model" else copy["copy_id"], "--device", "auto")
+        assert asked == ["cuda"]
+        assert ("Classifier", "cuda") in moved
+        assert (("QimHead", "cuda") in moved) == (target == "--copy")
+
+    @pytest.mark.gpu
+    def test_on_a_gpu(self, invoke, home):
+        (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "net-qim", "--buyer", "acme", "--json").stdout)
+        summary = json.loads(invoke(*HSJ, "--copy", copy["copy_id"], "--device", "cuda", "--json").stdout)
+        assert summary["succeeded"] >= 2
+
+    def test_a_model_that_fails(self, invoke, home, tmp_path, monkeypatch):
+        from typer.testing import CliRunner
+
+        from variegate.cli.main import app
+        from variegate.models.classifier import Classifier
+
+        def fail(*_arguments):
+            raise RuntimeError("out of memory")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Classifier, "predict", fail)
+            arguments = [*HSJ, "--model", "net", "--out", tmp_path / "a", "--json"]
+            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 1
+        assert "error: the model behind the oracle failed on 4 inputs: out of memory; go on with" in result.stderr
+        summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+        assert summary == json.loads(result.stdout)
+        assert summary["status"] == {"oracle_failed": 4}
+        again = json.loads(invoke(*HSJ, "--model", "net", "--resume", tmp_path / "a", "--json").stdout)
+        assert again["succeeded"] >= 3
+
+    def test_a_saved_state_is_not_continued_on_another_target(self, invoke, fails, home, tmp_path):
+        invoke(*HSJ, "--model", "net", "--out", tmp_path / "a")
+        message = fails(5, *HSJ, "--model", "other", "--resume", tmp_path / "a")
+        assert "belongs to another attack" in message
+
+    def test_interrupted_before_anything_is_saved(self, home, tmp_path, monkeypatch):
+        from typer.testing import CliRunner
+
+        from variegate.cli.main import app
+
+        def stop(*_arguments, **_options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(driver, "_mark_misclassified", stop)
+        arguments = [*HSJ, "--model", "net", "--out", tmp_path / "a"]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert (result.exit_code, "--resume" in result.stderr) == (130, False)
+
+    def test_a_seller_that_prints_does_not_break_the_json(self, invoke, home, prepared, tmp_path):
+        code = tmp_path / "linear_net.py"
+        code.write_text(
+            "from torch import nn\nprint('module')\n"
+            "class Loud(nn.Sequential):\n    def forward(self, x):\n        print('forward')\n"
+            "        return super().forward(x)\n\n"
+            "def build(num_classes):\n    print('factory')\n"
+            "    return Loud(nn.Flatten(), nn.Linear(64, num_classes))\n"
+        )
+        options = ["--name", "loud", "--arch", "linear_net:build", "--input-shape", "1,8,8", "--labels", 10]
+        weights = prepared / "seller" / "weights.safetensors"
+        result = invoke("model", "import", weights, *options, "--code-path", code, "--json")
+        assert json.loads(result.stdout)["name"] == "loud"
+        assert {"module", "factory", "forward"} <= set(result.stderr.splitlines())
+        assert json.loads(invoke(*HSJ, "--model", "loud", "--json").stdout)["target"] == "loud"
+
+    def test_an_onnx_file(self, invoke, home, tmp_path):
+        onnx = pytest.importorskip("onnx", reason="needs the package onnx")
+        pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
+        helper = onnx.helper
+        weight = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+        graph = helper.make_graph(
+            [
+                helper.make_node("Flatten", ["x"], ["flat"]),
+                helper.make_node("MatMul", ["flat", "weight"], ["scores"]),
+            ],
+            "net",
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 1, 8, 8])],
+            [helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["N", 10])],
+            [onnx.numpy_helper.from_array(weight, "weight")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+        options = ("--onnx", tmp_path / "net.onnx", "--input-shape", "1,8,8", "--labels", 10, "--bounds", "0,1")
+        summary = json.loads(invoke(*HSJ, *options, "--home", tmp_path / "none", "--json").stdout)
+        assert summary["target"] == "net.onnx"
+        assert summary["target_digest"].startswith("sha256:")
+        assert sum(summary["status"].values()) == 4
 
     def test_images_that_do_not_fit(self, fails, home, tmp_path):
         images, labels = np.zeros((3, 3, 8, 8), np.float32), np.array([1, 2, 3])
@@ -192,6 +305,40 @@ class TestAudit:
         assert asked == []
         assert [group["rates"] for group in again["groups"]] == [group["rates"] for group in first["groups"]]
 
+    @pytest.mark.parametrize("command", ["calibrate", "audit"])
+    def test_a_missing_gpu_is_named(self, fails, home, tmp_path, monkeypatch, command):
+        import torch
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        options = {
+            "calibrate": (*TestCalibrate.OPTIONS, "--rewriter", "qim", "--name", "fresh"),
+            "audit": (*AUDIT, *SMALL, "--rewriters", "qim", "--out", tmp_path / "o"),
+        }[command]
+        assert "--device cuda needs a GPU" in fails(2, *options, "--device", "cuda")
+
+    @pytest.mark.parametrize("command", ["calibrate", "audit"])
+    def test_originals_move_to_the_device(self, home, tmp_path, monkeypatch, command):
+        import torch
+        from typer.testing import CliRunner
+
+        from variegate.cli.main import app
+        from variegate.models.classifier import Classifier
+
+        def stop(*_arguments, **_options):
+            raise KeyboardInterrupt
+
+        moved = []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(Classifier, "to", lambda self, device: moved.append(device) or self)
+        monkeypatch.setattr(recipes, "audit_replicate", stop)
+        monkeypatch.setattr(calibration, "calibrate_spec", stop)
+        options = {
+            "calibrate": (*TestCalibrate.OPTIONS, "--rewriter", "qim", "--name", "fresh"),
+            "audit": (*AUDIT, *SMALL, "--rewriters", "qim", "--independent", "other", "--out", tmp_path / "o"),
+        }[command]
+        CliRunner().invoke(app, [str(argument) for argument in (*options, "--device", "cuda")])
+        assert moved == ["cuda"] * (2 if command == "audit" else 1)
+
     def test_gate(self, fails, invoke, home, audited, tmp_path, monkeypatch):
         shutil.copytree(audited, tmp_path / "out")
         options = (*AUDIT, *SMALL, "--rewriters", "net-qim", "--independent", "other", "--resume", tmp_path / "out")
@@ -206,6 +353,28 @@ class TestAudit:
             else:
                 assert expected in fails(3, *options, "--fail-above", f"{100 * (rate + 0.1)}%", "--json")
 
+    def test_a_literal_name_does_not_hide_the_models_own_spec(self, invoke, fails, home, tmp_path):
+        (tmp_path / "s.json").write_text('{"rewriter": "permutation", "alpha": 0.2}')
+        invoke("spec", "save", tmp_path / "s.json", "--name", "qim")
+        message = fails(2, *AUDIT, *SMALL, "--rewriters", "qim", "--out", tmp_path / "o")
+        assert "'qim' may mean the spec 'qim' or the spec 'net-qim'; name 'net-qim'" in message
+        invoke("spec", "save", tmp_path / "s.json", "--name", "qim", "--model", "other", "--replace")
+        with pytest.MonkeyPatch.context() as patch:
+            asked = []
+
+            def audit(spec, **_options):
+                asked.append(spec)
+                raise KeyboardInterrupt
+
+            patch.setattr(recipes, "audit_replicate", audit)
+            from typer.testing import CliRunner
+
+            from variegate.cli.main import app
+
+            arguments = [*AUDIT, *SMALL, "--rewriters", "qim", "--out", tmp_path / "o"]
+            CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert [each.rewriter for each in asked[0].rewriters] == ["qim"]
+
     def test_interruption_says_how_to_go_on(self, home, tmp_path, monkeypatch):
         from typer.testing import CliRunner
 
@@ -218,6 +387,12 @@ class TestAudit:
         arguments = [*AUDIT, *SMALL, "--rewriters", "qim", "--out", tmp_path / "out"]
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == 130
+        assert "--resume" not in result.stderr  # nothing is saved yet
+        (tmp_path / "out" / "shards").mkdir(parents=True)
+        (tmp_path / "out" / "shards" / "original-0.safetensors").write_bytes(b"")
+        arguments[-2:] = ["--resume", tmp_path / "out"]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 130
         assert f"--resume {tmp_path / 'out'}" in result.stderr
 
     @pytest.mark.parametrize(
@@ -225,6 +400,13 @@ class TestAudit:
         [
             (("--rewriters", "qim"), 2, "expected --out"),
             (("--rewriters", "nope", "--out", "o"), 4, "no rewriter spec named 'nope' or net-nope"),
+            (("--rewriters", "x" * 300, "--out", "o"), 2, "a spec's name must be"),
+            (("--rewriters", "x" * 128, "--out", "o"), 4, "no rewriter spec named"),
+            (
+                ("--model", "other", "--rewriters", "net-qim", "--out", "o"),
+                2,
+                "calibrated for model 'net'; got 'other'",
+            ),
             (("--rewriters", ",", "--out", "o"), 2, "at least one calibrated spec"),
             (("--rewriters", "qim", "--out", "o", "--fail-above", "x"), 2, "--fail-above must be a share"),
             (("--rewriters", "qim", "--out", "o", "--attackers", 6), 2, "from 1 to the 5 copies; got 6"),

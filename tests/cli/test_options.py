@@ -3,10 +3,19 @@
 import pytest
 
 from variegate.cli import progress as progress_module
-from variegate.cli.options import output_folder, parse_floats, parse_integers, parse_pairs, parse_rate, parse_semantics
+from variegate.cli.experiment import choose_device
+from variegate.cli.options import (
+    DeviceChoice,
+    output_folder,
+    parse_floats,
+    parse_integers,
+    parse_pairs,
+    parse_rate,
+    parse_semantics,
+)
 from variegate.cli.output import print_pairs, print_table
 from variegate.cli.progress import show_progress
-from variegate.errors import ConfigurationError, ConflictError, NotFoundError
+from variegate.errors import ConfigurationError, ConflictError, InputError, NotFoundError
 
 
 @pytest.mark.parametrize(("text", "rate"), [("1%", 0.01), ("0.01", 0.01), ("0", 0.0), ("100%", 1.0), (" 5% ", 0.05)])
@@ -58,6 +67,8 @@ def test_output_folder(tmp_path):
         output_folder(tmp_path / "record.json", None)
     with pytest.raises(ConfigurationError, match="got both"):
         output_folder(tmp_path, tmp_path)
+    with pytest.raises(InputError, match="the name is too long"):
+        output_folder(tmp_path / ("x" * 300), None)
     with pytest.raises(NotFoundError, match="to resume"):
         output_folder(None, tmp_path / "nope")
 
@@ -102,3 +113,17 @@ def test_bars_on_a_terminal(monkeypatch, capsys):
 )
 def test_durations(seconds, text):
     assert progress_module._duration(seconds) == text
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_devices(monkeypatch, there):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert choose_device(DeviceChoice.CPU) == "cpu"
+    assert choose_device(DeviceChoice.AUTO) == ("cuda" if there else "cpu")
+    if there:
+        assert choose_device(DeviceChoice.CUDA) == "cuda"
+    else:
+        with pytest.raises(ConfigurationError, match="needs a GPU that torch can use; there is none"):
+            choose_device(DeviceChoice.CUDA)

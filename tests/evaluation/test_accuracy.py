@@ -64,19 +64,32 @@ def test_experiment_copies_follow_seed_spec_original_and_number():
     original, other = small_classifier(), small_classifier(seed=1)
     spec = PermutationSpec()
     keys = {
-        experiment_key(seed, digest, rewriter, copy)
+        experiment_key(purpose, seed, digest, rewriter, copy)
+        for purpose in ("audit", "calibration")
         for seed in (0, 1)
         for digest in (original.digest, other.digest)
         for rewriter in (spec, PermutationSpec(alpha=0.7))
         for copy in (0, 1)
     }
-    assert len(keys) == 16
+    assert len(keys) == 32
     x = torch.rand((5, 1, 8, 8), generator=torch.Generator().manual_seed(0))
     five = experiment_heads(original, spec, copies=5, seed=0)
     some = experiment_heads(original, spec, copies=[3, 1], seed=0)
     assert len(five) == 5
     for head, number in zip(some, (3, 1), strict=True):
         assert torch.equal(RewrittenCopy(original, head).scores(x), RewrittenCopy(original, five[number]).scores(x))
+
+
+def test_an_audit_looks_at_other_copies_than_a_calibration():
+    original, spec = small_classifier(), PermutationSpec()
+    x = torch.rand((20, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+
+    def scores(**options):
+        (head,) = experiment_heads(original, spec, copies=1, seed=0, **options)
+        return RewrittenCopy(original, head).scores(x)
+
+    assert torch.equal(scores(), scores(purpose="audit"))
+    assert not torch.equal(scores(), scores(purpose="calibration"))
 
 
 def test_throughput_counts_rows():

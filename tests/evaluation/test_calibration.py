@@ -8,12 +8,16 @@ import torch
 from torch import nn
 
 from variegate.errors import ConfigurationError, InputError
+from variegate.evaluation import trial as trial_module
 from variegate.evaluation.calibration import OBJECTIVE_SCALES, calibrate_spec
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.jitter import natural_jitter
+from variegate.evaluation.replication import measure_replication
+from variegate.evaluation.trial import Effort, Outcome, Trial
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
 from variegate.rewriters.catalog import spec_from_dict
+from variegate.rewriters.permutation import PermutationSpec
 from variegate.testing.seller import small_classifier
 from variegate.types import Bounds
 
@@ -70,14 +74,108 @@ def test_the_choice_is_feasible_and_has_the_lowest_mean_replication(calibrated):
 
     rows = result.record["candidates"]
     for row in rows:
-        assert row["feasible"] is (row["measured_change"] <= 0.1)
+        assert row["feasible"] is (row["change_bound"] <= 0.1)
+        assert row["change_bound"] >= row["measured_change"]
         assert (row["replication"] is not None) is row["feasible"]
     attacked = [row for row in rows if row["replication"] is not None]
     (chosen,) = (row for row in rows if row["chosen"])
     assert chosen["feasible"]
-    assert mean(chosen) == min(mean(row) for row in attacked)
+    clear = [row for row in attacked if not row["masks"]] or attacked
+    assert mean(chosen) == min(mean(row) for row in clear)
     assert chosen["median_distance"] > 0
     assert chosen["original_median_distance"] > 0
+
+
+def test_the_bound_is_of_the_mean_over_inputs(calibrated):
+    """One-sided, 95 %, by the central limit over inputs: copies share them and are no trials of their own."""
+    _, result = calibrated
+    original, x = confident(), torch.from_numpy(images())
+    x = natural_jitter(x, bounds=original.bounds, seed=0)
+    heads = experiment_heads(original, result.spec, copies=4, seed=0, purpose="calibration")
+    changed = (CopyBank(original, heads).predict_all(x) != original.predict(x)[:, None]).double().mean(1)
+    (row,) = (row for row in result.record["candidates"] if row["chosen"])
+    assert row["measured_change"] == pytest.approx(float(changed.mean()))
+    assert row["change_bound"] == pytest.approx(float(changed.mean() + 1.645 * changed.std() / 160**0.5))
+    assert row["change_bound"] > row["measured_change"]
+
+
+def test_rows_say_how_they_were_attacked(calibrated):
+    _, result = calibrated
+    rows = [row for row in result.record["candidates"] if row["feasible"]]
+    for row in rows:
+        # all of the attack, or half of it in a first round
+        assert (row["attack_images"], row["attack_queries"]) in {(6, 200), (3, 100)}
+        assert 0 < row["pairs"] <= 3 * row["attack_images"]
+        assert row["pairs"] % 3 == 0
+        assert row["masks"] is (row["median_distance"] > 1.3 * row["original_median_distance"])
+        assert list(row["intervals"]) == list(row["replication"])
+        for s, (low, high) in row["intervals"].items():
+            assert 0.0 <= low <= row["replication"][s] <= high <= 1.0
+            assert high - low > 0.2  # six images say little
+    (chosen,) = (row for row in rows if row["chosen"])
+    assert (chosen["attack_images"], chosen["attack_queries"]) == (6, 200)
+    for row in result.record["candidates"]:
+        if not row["feasible"]:
+            assert all(row[name] is None for name in ("attack_images", "attack_queries", "intervals", "pairs", "masks"))
+
+
+def test_a_share_within_the_budget_is_not_enough_where_its_bound_is_above(monkeypatch):
+    monkeypatch.setattr(Trial, "measure_change", lambda self, spec: (0.09, 0.11))
+    message = r"no permutation candidate .* 10.00% of labels; the closest changes 9.00% \(at most 11.00%\)"
+    with pytest.raises(ConfigurationError, match=message):
+        calibrate("permutation", attack_images=0)
+    monkeypatch.setattr(Trial, "measure_change", lambda self, spec: (0.09, 0.10))
+    assert all(row["feasible"] for row in calibrate("permutation", attack_images=0).record["candidates"])
+
+
+@pytest.mark.parametrize(("count", "shares"), [(10, [3, 3, 2, 2]), (3, [1, 1, 1])])
+def test_every_copy_attacks_an_equal_share_of_the_images(monkeypatch, count, shares):
+    seen = []
+
+    def measure(predict_all, inputs, labels, outcomes, **options):
+        seen.append((inputs, outcomes))
+        return measure_replication(predict_all, inputs, labels, outcomes, **options)
+
+    monkeypatch.setattr(trial_module, "measure_replication", measure)
+    trial = Trial(confident(), torch.from_numpy(images()), seed=0)
+    outcome = trial.attack(PermutationSpec(), Effort(images=count, queries=150))
+    ((inputs, outcomes),) = seen
+    assert len(inputs) == count
+    assert [each.copy for each in outcomes] == list(range(len(shares)))
+    for each in outcomes:
+        own = torch.arange(count) % 4 == each.copy
+        assert not (each.attempted & ~own).any()
+        assert torch.equal(each.adversarials[~own], inputs[~own])
+        moved = (each.adversarials != inputs).flatten(1).any(1)
+        assert torch.equal(moved, each.succeeded)
+    assert [int((torch.arange(count) % 4 == each.copy).sum()) for each in outcomes] == shares
+    assert outcome.pairs == 3 * sum(int(each.succeeded.sum()) for each in outcomes)
+
+
+def outcome_of(rate, distance):
+    effort = Effort(images=6, queries=200)
+    return Outcome(
+        effort=effort,
+        replication={str(s): rate for s in OBJECTIVE_SCALES},
+        intervals={str(s): [rate, rate] for s in OBJECTIVE_SCALES},
+        pairs=18,
+        median_distance=distance,
+        original_median_distance=1.0,
+    )
+
+
+def test_a_candidate_on_which_the_attack_is_lost_is_passed_over(monkeypatch):
+    assert [outcome_of(0.1, d).masks for d in (0.5, 1.3, 1.31, None)] == [False, False, True, True]
+
+    def choose(*outcomes):
+        left = iter(outcomes)
+        monkeypatch.setattr(Trial, "attack", lambda self, spec, effort: next(left))
+        rows = calibrate("permutation").record["candidates"]
+        return [row["chosen"] for row in rows], [row["masks"] for row in rows]
+
+    assert choose(outcome_of(0.1, 2.0), outcome_of(0.5, 0.9)) == ([False, True], [True, False])
+    assert choose(outcome_of(0.1, 1.2), outcome_of(0.5, 0.9)) == ([True, False], [False, False])
+    assert choose(outcome_of(0.1, 2.0), outcome_of(0.5, 2.0)) == ([True, False], [True, True])  # no other to take
 
 
 def test_the_change_is_kept_on_other_inputs_too(calibrated):

@@ -1,7 +1,11 @@
 """Whole audits of a tiny classifier: what the record holds, resuming, and what is refused."""
 
+import copy
 import json
+import re
 import shutil
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,9 +13,12 @@ import torch
 
 from variegate.attacks import driver
 from variegate.errors import ConfigurationError, FormatError, InputError, OracleError, VerificationError
+from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.recipes import AuditSpec, audit_replicate
 from variegate.evaluation.replication import SCALES, default_norms
 from variegate.models.classifier import Classifier
+from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import small_classifier
@@ -37,6 +44,17 @@ def pool(original, count=60, *, wrong=5):
     return images.numpy(), labels.numpy()
 
 
+def perturbed(original=None, *, by=0.02, seed=1):
+    """Return a classifier that answers almost as `original` does: another training, as far as an audit can tell."""
+    original = original or small_classifier()
+    module = copy.deepcopy(original.module)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1.0 + by * torch.randn(parameter.shape, generator=generator))
+    return Classifier(module, input_shape=original.input_shape, labels=original.num_classes, bounds=original.bounds)
+
+
 def spec(**changes):
     values = {
         "model_name": "small",
@@ -57,7 +75,7 @@ def audit(out, changes=None, *, original=None, independent=None, **options):
     images, labels = pool(original)
     arguments = {
         "original": original,
-        "independent": [small_classifier(seed=1)] if independent is None else independent,
+        "independent": [perturbed(original)] if independent is None else independent,
         "images": images,
         "labels": labels,
         "out": out,
@@ -98,10 +116,13 @@ def test_head_of_the_record(finished):
     assert record["model"] == {
         "name": "small",
         "digest": original.digest,
+        "manifest_digest": None,
         "num_classes": 10,
         "input_shape": [1, 8, 8],
         "bounds": [0.0, 1.0],
     }
+    assert record["source"] == source_digest()
+    assert re.fullmatch("sha256:[0-9a-f]{64}", record["source"])
     data = record["data"]
     assert (data["name"], data["split"], data["images"]) == ("noise", "test", 6)
     assert data["indices"] == sorted(set(data["indices"]))
@@ -167,11 +188,15 @@ def test_adversarials_succeed_on_their_own_copy(finished):
 
 
 def test_pictures(finished):
-    out, _ = finished
+    out, record = finished
+    shown = {g["name"]: min(5, g["attack"]["attackers"][0]["succeeded"]) for g in record["groups"]}
+    del shown["noise"]
+    assert shown["identical"] == shown["independent"] == 5
     with np.load(out / "pictures.npz", allow_pickle=False) as pictures:
-        assert pictures["clean"].shape == pictures["adversarial"].shape == (25, 1, 8, 8)
-        assert set(pictures["group"]) == {"identical", "independent", "qim", "permutation", "qim-2"}
-        assert not np.array_equal(pictures["clean"], pictures["adversarial"])
+        assert pictures["clean"].shape == pictures["adversarial"].shape == (sum(shown.values()), 1, 8, 8)
+        assert set(shown) == {"identical", "independent", "qim", "permutation", "qim-2"}
+        assert {name: pictures["group"].tolist().count(name) for name in shown} == shown
+        assert (pictures["clean"] != pictures["adversarial"]).any((1, 2, 3)).all()
 
 
 def test_an_audit_can_be_repeated(finished, tmp_path):
@@ -313,11 +338,191 @@ def test_linf_other_bounds_and_one_dimension(tmp_path):
         ({"attackers": 3}, "attackers must be from 1 to the 2 copies; got 3"),
         ({"images": 0}, "images and queries must be at least 1; got 0 and 250"),
         ({"queries": 0}, "images and queries must be at least 1; got 6 and 0"),
+        ({"seed": -1}, "the seed must be from 0 to 2147483647; got -1"),
+        ({"seed": 2**31}, "the seed must be from 0 to 2147483647; got 2147483648"),
+        ({"deal_images": True, "copies": 7}, "6 images cannot be dealt out to 7 attackers"),
     ],
 )
 def test_bad_specs(changes, message):
     with pytest.raises(ConfigurationError, match=message):
         spec(**changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSpec(PermutationSpec):
+    """A rewriter of one's own that has a control's name."""
+
+    rewriter: ClassVar[str] = "noise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HyphenatedSpec(PermutationSpec):
+    """A rewriter of one's own whose name looks numbered."""
+
+    rewriter: ClassVar[str] = "my-own"
+
+
+def test_names_of_controls_are_reserved():
+    with pytest.raises(ConfigurationError, match="a rewriter cannot be called noise: that names a control"):
+        spec(rewriters=(QIM, NoiseSpec()))
+
+
+def test_groups_of_a_name_with_a_hyphen_are_told_apart(tmp_path):
+    twice = (HyphenatedSpec(), HyphenatedSpec(alpha=0.7))
+    record = audit(tmp_path, {"rewriters": twice, "images": 1}, independent=[])
+    assert [group["name"] for group in record["groups"][2:]] == ["my-own", "my-own-2"]
+    assert {path.name for path in (tmp_path / "shards").iterdir()} == {
+        "original-0.safetensors",
+        *(f"{name}-{number}.safetensors" for name in ("my-own", "my-own-2") for number in (0, 1)),
+    }
+
+
+def test_the_copies_of_an_audit_are_those_of_its_purpose(tmp_path):
+    """Table 1 is that of the copies `experiment_heads` makes for audits."""
+    original = small_classifier()
+    record = audit(tmp_path, {"rewriters": (QIM,), "images": 1}, original=original, independent=[])
+    images, labels = pool(original)
+
+    def correct(purpose):
+        heads = experiment_heads(original, QIM, copies=2, seed=1, purpose=purpose)
+        x = torch.from_numpy(images)
+        return [int((RewrittenCopy(original, head).predict(x).numpy() == labels).sum()) for head in heads]
+
+    found = [each["correct"] for each in record["groups"][-1]["accuracy"]["copies"]]
+    assert found == correct("audit")
+    assert found != correct("calibration")
+
+
+def test_audited_images_are_right_on_the_independent_classifiers_too(tmp_path):
+    original = small_classifier()
+    others = [perturbed(original, by=0.5, seed=1), perturbed(original, by=0.5, seed=2)]
+    images, labels = pool(original)
+    right = np.stack([other.predict(torch.from_numpy(images)).numpy() == labels for other in (original, *others)])
+    both = np.flatnonzero(right.all(0))
+    assert 3 <= len(both) < min(right.sum(1))
+    options = {"original": original, "independent": others}
+    record = audit(tmp_path, {"rewriters": (), "images": len(both)}, **options)
+    assert record["data"]["indices"] == both.tolist()
+    rates = record["groups"][2]["rates"]
+    assert rates["replication_rate"] == rates["replication_rate_conditioned"]  # nobody errs on the clean images
+    message = f"{len(both) + 1} images that the original and the independent classifiers get right; the 60 given hold "
+    with pytest.raises(InputError, match=message + str(len(both))):
+        audit(tmp_path / "more", {"images": len(both) + 1}, **options)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (small_classifier(), "classifier 2 has the original's weights; give another training"),
+        (
+            small_classifier(input_shape=(8, 8), seed=1),
+            r"classifier 2 must take the original's inputs .* got \(\(8, 8\)",
+        ),
+        (small_classifier(bounds=Bounds(-1.0, 1.0), seed=1), r"classifier 2 must take .* got .*-1\.0"),
+        (small_classifier(num_classes=9, seed=1), r"classifier 2 must take .*, 10\); got .*, 9\)"),
+    ],
+    ids=["the original", "shape", "bounds", "classes"],
+)
+def test_bad_independent_classifiers(tmp_path, other, message):
+    with pytest.raises(ConfigurationError, match=message):
+        audit(tmp_path, independent=[perturbed(), other])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_manifest_binds_the_shards(tmp_path):
+    digest = "sha256:" + "a" * 64
+    changes = {"rewriters": (QIM,), "images": 1, "model_digest": digest}
+    record = audit(tmp_path, changes, independent=[])
+    assert record["model"]["manifest_digest"] == digest
+    assert lasting(audit(tmp_path, changes, independent=[])) == lasting(record)
+    with pytest.raises(VerificationError, match="belongs to another attack"):
+        audit(tmp_path, {**changes, "model_digest": "sha256:" + "b" * 64}, independent=[])
+
+
+DEALT = {"rewriters": (QIM,), "copies": 3, "images": 8, "deal_images": True}
+
+
+@pytest.fixture(scope="module")
+def dealt(tmp_path_factory):
+    out, told = tmp_path_factory.mktemp("dealt"), []
+    return out, audit(out, DEALT, progress=lambda *what: told.append(what)), told
+
+
+def test_dealt_images_are_attacked_once_each_and_shown_to_every_other_copy(dealt):
+    out, record, told = dealt
+    group = record["groups"][-1]
+    attacks = group["attack"]["attackers"]
+    assert group["attackers"] == [0, 1, 2]
+    assert [attack["attempted"] + attack["status"].get("already_misclassified", 0) for attack in attacks] == [3, 3, 2]
+    succeeded = [attack["succeeded"] for attack in attacks]
+    assert min(succeeded) > 0
+    matrix = group["matrix"]
+    assert matrix["n"] == [[None if i == j else succeeded[i] for j in range(3)] for i in range(3)]
+    rates = group["rates"]
+    assert rates["replication_rate"]["n"] == 2 * sum(succeeded)
+    replicated = [value for row in matrix["replicated"] for value in row if value is not None]
+    assert (len(replicated), sum(replicated)) == (6, rates["replication_rate"]["k"])
+    assert rates["attack_success_rate"]["n"] == sum(attack["attempted"] for attack in attacks)
+    assert rates["end_to_end_rate"]["n"] == 2 * rates["attack_success_rate"]["n"]
+    assert group["attack"]["reverified"] == sum(succeeded)
+    for name in ("identical", "independent"):  # the original is attacked with every image
+        (control,) = (group for group in record["groups"] if group["name"] == name)
+        assert control["attack"]["attackers"][0]["attempted"] == 8
+        assert control["rates"]["replication_rate"]["n"] == 8
+    assert {entry[2] for entry in told} == {2 * 8 * 250}
+    done = [entry[1] for entry in told]
+    assert done == sorted(done)
+    with np.load(out / "pictures.npz", allow_pickle=False) as pictures:
+        assert pictures["group"].tolist().count("qim") == min(5, succeeded[0])
+        ours = pictures["group"] == "qim"
+        assert (pictures["clean"][ours] != pictures["adversarial"][ours]).any((1, 2, 3)).all()
+
+
+def test_a_dealt_audit_attacks_the_copies_that_are_dealt_the_images(dealt, tmp_path):
+    """The adversarials of a dealt audit are those that each attacker finds on his own images."""
+    _, record, _ = dealt
+    whole = audit(tmp_path, {**DEALT, "deal_images": False})
+    pairs = zip(record["groups"][-1]["attack"]["attackers"], whole["groups"][-1]["attack"]["attackers"], strict=True)
+    assert whole["data"]["indices"] == record["data"]["indices"]
+    compared = 0
+    for copy_, (own, every) in enumerate(pairs):
+        assert own["attempted"] < every["attempted"]
+        if every["succeeded"] == 8:  # then distances stand at their images' places
+            assert own["distances"] == every["distances"][copy_::3]
+            compared += 1
+    assert compared > 0
+
+
+@pytest.mark.parametrize("stop_at", [5, 9, 12])
+def test_an_interrupted_dealt_audit_goes_on(dealt, tmp_path, stop_at):
+    _, record, told = dealt
+    assert stop_at < len(told)
+    seen = []
+
+    def progress(*what):
+        seen.append(what)
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(tmp_path, DEALT, progress=progress)
+    resumed = audit(tmp_path, DEALT)
+    assert lasting(resumed) == lasting(record)
+    assert resumed["efficiency"]["queries"] == record["efficiency"]["queries"]
+
+
+def test_shards_of_all_images_are_not_taken_for_dealt_ones(tmp_path):
+    audit(tmp_path, {**DEALT, "deal_images": False}, independent=[])
+    with pytest.raises(VerificationError, match="belongs to another attack"):
+        audit(tmp_path, DEALT, independent=[])
+
+
+def test_one_attacker_is_dealt_every_image(tmp_path):
+    record = audit(tmp_path, {**DEALT, "attackers": 1}, independent=[])
+    group = record["groups"][-1]
+    (attack,) = group["attack"]["attackers"]
+    assert attack["attempted"] + attack["status"].get("already_misclassified", 0) == 8
+    assert group["rates"]["replication_rate"]["n"] == 2 * attack["succeeded"]
 
 
 def test_a_norm_by_its_name_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.evaluation.pictures import collect_pictures
 from variegate.evaluation.records import attack_record
+from variegate.evaluation.replication import AttackerOutcome
 from variegate.types import Norm, Status
 
 NAN, INF = float("nan"), float("inf")
@@ -71,26 +72,35 @@ def load(data):
     return dict(np.load(io.BytesIO(data), allow_pickle=False))
 
 
+def outcome(count=5, value=0.75, succeeded=(0, 1)):
+    """Return an attacker's outcome for `count` images, of which those numbered in `succeeded` have an adversarial."""
+    found = torch.zeros(count, dtype=torch.bool)
+    found[list(succeeded)] = True
+    return AttackerOutcome(
+        copy=0,
+        adversarials=torch.full((count, 1, 2, 2), value),
+        attempted=torch.ones(count, dtype=torch.bool),
+        succeeded=found,
+    )
+
+
 def test_pictures():
     clean, labels = torch.full((5, 1, 2, 2), 0.5), torch.arange(5)
     pictures = load(
-        collect_pictures(clean, labels, {"qim": result(), "other": result()}, lambda x: torch.full((len(x),), 7))
+        collect_pictures(
+            clean, labels, {"qim": outcome(), "other": outcome(succeeded=(3, 4))}, lambda x: torch.full((len(x),), 7)
+        )
     )
     assert pictures["clean"].shape == pictures["adversarial"].shape == (4, 1, 2, 2)
     assert pictures["clean"].dtype == np.float32
     assert pictures["group"].tolist() == ["qim", "qim", "other", "other"]
-    assert pictures["label"].tolist() == [0, 1, 0, 1]
+    assert pictures["label"].tolist() == [0, 1, 3, 4]
     assert pictures["adversarial_label"].tolist() == [7] * 4
     assert float(pictures["adversarial"].max()) == 0.75
 
 
 def test_pictures_are_few():
-    many = result(
-        adversarials=torch.zeros(9, 1, 2, 2),
-        distances=torch.ones(9),
-        status=(Status.SUCCESS,) * 9,
-        queries=torch.ones(9, dtype=torch.int64),
-    )
+    many = outcome(9, 0.0, range(9))
     groups = {f"group {i}": many for i in range(11)}
     pictures = load(
         collect_pictures(
@@ -101,7 +111,7 @@ def test_pictures_are_few():
     assert pictures["group"].tolist().count("group 0") == 5
 
 
-@pytest.mark.parametrize("examples", [{}, {"qim": result(distances=torch.full((5,), NAN))}])
+@pytest.mark.parametrize("examples", [{}, {"qim": outcome(succeeded=())}])
 def test_no_pictures(examples):
     data = collect_pictures(torch.zeros(5, 1, 2, 2), torch.arange(5), examples, lambda x: torch.zeros(len(x)))
     assert load(data) == {}

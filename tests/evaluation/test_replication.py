@@ -75,6 +75,8 @@ def test_norms():
     points = measure().replication_within()
     assert [point["epsilon"] for point in points] == [0.5, 1.0, 4.0]
     assert [counts(point["rate"]) for point in points] == [(1, 12), (2, 12), (9, 12)]
+    # without image 3 on copy 2, which gets it wrong when clean
+    assert [counts(point["conditioned"]) for point in points] == [(0, 11), (1, 11), (8, 11)]
 
 
 def test_the_security_curve_is_the_largest_rate_so_far():
@@ -87,6 +89,8 @@ def test_the_security_curve_is_the_largest_rate_so_far():
     outcome = [attacker(0, [4.0, 4.0, 4.0, 4.0], [True, True, True, False])]
     points = measure(outcome, predict=pocket, norms=(0.1, 1.0, 2.0, 5.0)).replication_within()
     assert [counts(point["rate"])[0] for point in points] == [0, 1, 1, 1]
+    # both rates are of the same norm: the conditioned one does not fall back either
+    assert [counts(point["conditioned"])[0] for point in points] == [0, 1, 1, 1]
 
 
 def test_matrix():
@@ -158,6 +162,36 @@ def test_noise_has_the_norms_of_the_adversarials(norm):
     for points, sizes in zip(asked, expected, strict=True):
         torch.testing.assert_close(size(points), sizes, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(asked[0], asked[2])
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_noise_keeps_its_norm_after_clipping(norm):
+    """On black and white pixels, half of any random direction leaves the bounds."""
+    asked = []
+
+    def record(x):
+        asked.append(x.clone())
+        return torch.zeros((len(x), 2), dtype=torch.int64)
+
+    generator = torch.Generator().manual_seed(6)
+    clean = torch.randint(0, 2, (4, 1, 12, 12), generator=generator).float()
+    step = 0.1 * torch.rand(clean.shape, generator=generator) * (1.0 - 2.0 * clean)  # inwards
+    everything = torch.ones(4, dtype=torch.bool)
+    outcome = AttackerOutcome(copy=0, adversarials=clean + step, attempted=everything, succeeded=everything)
+    bounds = Bounds(0.0, 1.0)
+    measure([outcome], predict=record, clean=clean, norm=norm, bounds=bounds, scales=(1.0, 2.0), norms=(0.4,))
+
+    def size(x):
+        flat = (x - clean).flatten(1)
+        return flat.norm(dim=1) if norm is Norm.L2 else flat.abs().amax(1)
+
+    expected = [size(clean + step), size(clean + 2 * step), torch.full((4,), 0.4)]
+    adversarial, noise = [*asked[:2], asked[4]], [*asked[2:4], asked[5]]
+    for theirs, ours, wanted in zip(adversarial, noise, expected, strict=True):
+        torch.testing.assert_close(size(theirs), wanted, rtol=2e-3, atol=1e-5)
+        torch.testing.assert_close(size(ours), wanted, rtol=2e-3, atol=1e-5)
+        assert float(ours.min()) >= 0.0
+        assert float(ours.max()) <= 1.0
 
 
 def test_noise_control_counts_noise():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from variegate.errors import InputError
@@ -96,11 +96,12 @@ def test_all_or_none_hit_has_the_width_of_its_images_not_of_its_triples(share):
 
 
 def test_bootstrap_is_repeatable():
-    generator = np.random.default_rng(0)
-    counted, hit = pairs(4, 37), generator.random((4, 4, 37)) < 0.4
+    hit = simulate(np.random.default_rng(0), copies=4, images=37, image_spread=4.0, copy_spread=3.0)
+    counted = pairs(4, 37)
     one, again, other = (rate_of_triples(hit, counted, np.arange(4), seed=seed) for seed in (0, 0, 1))
     assert one == again
     assert one != other
+    assert one.interval == "bootstrap"
 
 
 def test_one_attacker_among_several_victims():
@@ -137,3 +138,75 @@ def test_bootstrap_holds_the_truth_about_as_often_as_it_says():
         naive += independent.low <= truth <= independent.high
     assert covered >= 0.8 * runs
     assert naive <= 0.7 * runs
+
+
+def wilson_over_images(k, n, images):
+    """Return Wilson's interval for the share k / n over `images` trials, by its defining quadratic."""
+    z, p = 1.959963984540054, k / n
+    # (p - q)^2 = z^2 q (1 - q) / images, solved for q
+    low, high = sorted(np.roots([1 + z * z / images, -(2 * p + z * z / images), p * p]).real)
+    return low, high
+
+
+@st.composite
+def triples(draw):
+    """Hits, counted triples and attackers: few copies and images, hits seldom or often."""
+    copies, images = draw(st.integers(2, 4)), draw(st.integers(1, 12))
+    attackers = np.array(draw(st.permutations(range(copies))))[: draw(st.integers(1, copies))]
+    generator = np.random.default_rng(draw(st.integers(0, 2**31)))
+    hit = generator.random((len(attackers), copies, images)) < draw(st.sampled_from([0.0, 0.02, 0.3, 0.7, 1.0]))
+    counted = generator.random(hit.shape) < draw(st.sampled_from([0.3, 1.0]))
+    counted[np.arange(len(attackers)), attackers] = False
+    return hit, counted, attackers
+
+
+@settings(max_examples=60, deadline=None)
+@given(triples())
+def test_intervals_hold_the_rate_and_are_never_narrower_than_wilsons_over_the_images(case):
+    hit, counted, attackers = case
+    rate = rate_of_triples(hit, counted, attackers)
+    assert (rate.k, rate.n) == (int((hit & counted).sum()), int(counted.sum()))
+    if rate.n == 0:
+        assert rate.low is rate.rate is rate.high is None
+        return
+    assert 0.0 <= rate.low <= rate.rate <= rate.high <= 1.0
+    if counted.any(2).sum() > 1:
+        low, high = wilson_over_images(rate.k, rate.n, int(counted.any((0, 1)).sum()))
+        assert rate.low <= low + 1e-9
+        assert rate.high >= high - 1e-9
+
+
+@settings(max_examples=25, deadline=None)
+@given(copies=st.integers(3, 6), images=st.integers(5, 40), seed=st.integers(0, 2**31), mirrored=st.booleans())
+def test_intervals_are_continuous_near_none_and_near_all(copies, images, seed, mirrored):
+    """One more hit moves the ends by little, and never inwards past those for no hit at all."""
+    counted, generator = pairs(copies, images), np.random.default_rng(seed)
+    places = generator.permutation(np.flatnonzero(counted))
+    highs, lows = [], []
+    for k in range(4):
+        hit = np.zeros(counted.shape, dtype=bool)
+        hit.flat[places[:k]] = True
+        rate = rate_of_triples(~hit if mirrored else hit, counted, np.arange(copies))
+        low, high = (1 - rate.high, 1 - rate.low) if mirrored else (rate.low, rate.high)
+        assert low <= k / counted.sum() + 1e-12
+        lows.append(low)
+        highs.append(high)
+    assert lows[0] == 0.0
+    assert highs == sorted(highs)
+    # k hits drawn with weights: a bootstrap's upper end is a few times k / n, Wilson's moves by less than 3 / images
+    wilson = [wilson_over_images(k, int(counted.sum()), images)[1] for k in range(4)]
+    for k in (1, 2, 3):
+        assert highs[k] >= wilson[k] - 1e-9
+    assert highs[1] - highs[0] <= 3.0 / images
+
+
+def test_one_hit_is_not_surer_than_none():
+    """The first of 600 hits must not halve the interval."""
+    counted = pairs(5, 30)
+    hit = np.zeros(counted.shape, dtype=bool)
+    none = rate_of_triples(hit, counted, np.arange(5))
+    hit[0, 1, 0] = True
+    one = rate_of_triples(hit, counted, np.arange(5))
+    assert none.high == pytest.approx(0.1135, abs=1e-4)  # 0 of 30 images
+    assert none.high < one.high < none.high + 0.01
+    assert 0.0 <= one.low < 1 / 600

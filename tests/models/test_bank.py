@@ -7,6 +7,7 @@ from torch import nn
 from variegate.errors import InputError
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
+from variegate.models.forward_pass import full_precision
 from variegate.rewriters.base import AbstractHead, RewrittenCopy, original_shape
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
@@ -134,3 +135,29 @@ def test_a_copy_looks_like_its_original():
     copy = RewrittenCopy(original, PermutationSpec().build(known_key(0), original_shape(original)))
     assert (copy.num_classes, copy.input_shape, copy.bounds) == (7, (5,), original.bounds)
     assert copy.device == original.device
+
+
+def test_heads_are_in_full_precision(original, monkeypatch):
+    seen = []
+
+    class Asking(FeatureHead):
+        def decode(self, x, scores, features):
+            seen.append(torch.backends.cuda.matmul.fp32_precision)
+            return super().decode(x, scores, features)
+
+    monkeypatch.setattr("variegate.rewriters.base.full_precision", lambda _: full_precision("cuda"))
+    CopyBank(original, [Asking()]).predict_all(inputs(3))
+    assert seen == ["ieee"]
+
+
+def test_a_bank_moves_its_inputs_block_by_block(original, heads, monkeypatch):
+    bank, moved, to = CopyBank(original, heads), [], torch.Tensor.to
+
+    def noting(self, *args, **kwargs):
+        moved.append(self.shape[0])
+        return to(self, *args, **kwargs)
+
+    x = inputs(600).double()
+    monkeypatch.setattr(torch.Tensor, "to", noting)
+    bank.predict_all(x)
+    assert max(moved) == 256

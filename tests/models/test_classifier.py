@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from variegate.errors import InputError, ModelError, NotFoundError
 from variegate.models.classifier import Classifier, check_inputs, weights_digest
+from variegate.models.forward_pass import full_precision
 from variegate.testing.seller import small_classifier
 from variegate.types import Bounds
 
@@ -67,6 +69,68 @@ def test_evaluation_mode_and_frozen_parameters():
     torch.testing.assert_close(torch.cat([classifier.scores(row[None]) for row in x]), first, atol=1e-6, rtol=0)
     assert weights_digest(module) == before  # no running statistics
     assert not first.requires_grad
+
+
+@pytest.mark.parametrize("which", ["", "features", "features.3"])
+def test_evaluation_mode_is_kept_whatever_is_called_later(which):
+    classifier = Classifier(WithBatchNorm(), input_shape=(2, 4, 4), labels=3)
+    x = inputs(5, 2, 4, 4)
+    before, first = weights_digest(classifier.module), classifier.scores(x)
+    for call in (classifier.scores, classifier.differentiable_scores):
+        classifier.module.get_submodule(which).train()
+        assert torch.equal(call(x), first)
+        assert not any(module.training for module in classifier.module.modules())
+    classifier.module.get_submodule(which).train()
+    assert torch.equal(next(classifier.scores_and_features(x, []))[1], first)
+    classifier.module.get_submodule(which).train()
+    assert torch.equal(classifier.predict(x), first.argmax(1))
+    assert weights_digest(classifier.module) == before
+
+
+def test_rows_of_a_forward_pass_follow_from_the_device_and_the_size(monkeypatch):
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    large = Classifier(pooled, input_shape=(3, 224, 224), labels=2)
+    small, said = (Classifier(linear(), input_shape=(6,), labels=3, batch_size=rows) for rows in (None, 7))
+    assert (large.batch_size, small.batch_size, said.batch_size) == (64, 64, 7)
+    monkeypatch.setattr(Classifier, "device", property(lambda _: torch.device("cuda")))
+    assert (large.batch_size, small.batch_size, said.batch_size) == (256, 8192, 7)
+
+
+class Conversions(TorchDispatchMode):
+    """Notes how large the tensors are that are converted or moved."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.sizes.append(args[0].numel())
+        return func(*args, **(kwargs or {}))
+
+
+def test_inputs_are_moved_in_micro_batches():
+    classifier = Classifier(linear(), input_shape=(6,), labels=3, batch_size=4)
+    x = inputs(10, 6).double()
+    with Conversions() as conversions:
+        classifier.predict(x)
+    assert conversions.sizes == [24, 24, 12]
+
+
+def test_forward_passes_are_in_full_precision(monkeypatch):
+    seen = []
+
+    class Asking(nn.Module):
+        def forward(self, x):
+            seen.append(torch.backends.cudnn.conv.fp32_precision)
+            return x.flatten(1)[:, :3]
+
+    classifier = Classifier(Asking(), input_shape=(6,), labels=3)
+    monkeypatch.setattr("variegate.models.classifier.full_precision", lambda _: full_precision("cuda"))
+    seen.clear()
+    for call in (classifier.scores, classifier.predict, classifier.differentiable_logits):
+        call(inputs(2, 6))
+    assert seen == ["ieee"] * 3
 
 
 def test_float64_and_float16_weights_become_float32():

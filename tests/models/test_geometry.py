@@ -6,6 +6,7 @@ from torch import nn
 
 from variegate.errors import InputError
 from variegate.models.classifier import Classifier
+from variegate.models.forward_pass import full_precision
 from variegate.models.geometry import boundary_distance
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.testing.seller import small_classifier
@@ -82,3 +83,30 @@ def test_works_where_gradients_are_off_and_leaves_none_behind():
     assert bool(found.isfinite().all())
     assert not found.requires_grad
     assert all(parameter.grad is None for parameter in classifier.module.parameters())
+
+
+def test_backward_passes_are_in_bounded_batches_and_full_precision(monkeypatch):
+    rows, precision = [], []
+
+    class Asking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(16, 3)
+
+        def forward(self, x):
+            rows.append(len(x))
+            y = self.out(x.flatten(1))
+            if y.requires_grad:
+                y.register_hook(lambda _: precision.append(torch.backends.cudnn.conv.fp32_precision))
+            return y
+
+    classifier = Classifier(Asking(), input_shape=(4, 4), labels=3)
+    x = torch.rand((5, 4, 4), generator=torch.Generator().manual_seed(0))
+    whole = boundary_distance(classifier, x)
+    monkeypatch.setattr("variegate.models.geometry.gradient_rows", lambda most, _: most // 32)
+    monkeypatch.setattr("variegate.models.geometry.full_precision", lambda _: full_precision("cuda"))
+    rows.clear()
+    precision.clear()
+    torch.testing.assert_close(boundary_distance(classifier, x), whole, rtol=2e-3, atol=1e-5)
+    assert set(rows) == {2, 1}
+    assert set(precision) == {"ieee"}

@@ -1,5 +1,7 @@
 """The oracle shows labels only, counts every query of any attack, and ends where the budget does."""
 
+import math
+
 import pytest
 import torch
 
@@ -131,9 +133,55 @@ def test_bad_number_of_samples():
         oracle(samples=-1)
 
 
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([[0.5, math.nan]], "the inputs that an oracle labels must be finite; got NaN or infinity"),
+        ([[0.5, math.inf]], "must be finite"),
+        ([[0.5, 0.5], [1.001, 0.5]], r"must lie in \[0, 1\]; got values from 0.5 to 1.001"),
+        ([[-0.5, 0.5]], "got values from -0.5 to 0.5"),
+    ],
+)
+def test_inputs_that_the_model_never_sees_are_not_labelled_or_counted(x, message):
+    recorder = RecordingModel(lambda x: torch.zeros(len(x), dtype=torch.int64))
+    target = oracle(recorder.predict, budget=9)
+    with pytest.raises(InputError, match=message):
+        target.label(torch.tensor(x), torch.zeros(len(x), dtype=torch.int64))
+    assert (recorder.calls, target.meter.total) == (0, 0)
+
+
+def test_inputs_must_be_floating_point():
+    with pytest.raises(InputError, match=r"must be floating point in \[0, 1\]; got torch.uint8"):
+        oracle().label(torch.zeros((1, 2), dtype=torch.uint8), torch.tensor([0]))
+
+
+def test_rounding_at_the_bounds_is_no_mistake():
+    target = oracle()
+    target.label(torch.tensor([[1.000001, -0.000001]]), torch.tensor([0]))
+    far = HardLabelOracle(
+        lambda x: torch.zeros(len(x), dtype=torch.int64),
+        input_shape=(2,),
+        bounds=Bounds(1000.0, 1000.01),  # one step of float32 there is 6e-5, 600 times 1e-5 of the range
+        num_classes=2,
+        samples=1,
+    )
+    edge = torch.nextafter(torch.tensor([1000.0, 1000.01]), torch.tensor([0.0, 2000.0]))
+    far.label(edge[None], torch.tensor([0]))
+    assert (target.meter.total, far.meter.total) == (1, 1)
+
+
 def test_preferred_rows():
     assert oracle(preferred_rows=5).preferred_rows == 5
-    assert oracle().preferred_rows > 0
+    assert oracle().preferred_rows == 256
+    assert oracle(device="cuda").preferred_rows == 16384
+
+
+def test_preferred_rows_of_large_images_fit_into_memory():
+    for device, most in (("cpu", 2**28), ("cuda", 2**29)):
+        target = HardLabelOracle(
+            lambda x: x, input_shape=(3, 224, 224), bounds=Bounds(), num_classes=2, samples=1, device=device
+        )
+        assert most / 4 < target.preferred_rows * 3 * 224 * 224 * 4 <= most
 
 
 def test_meter():

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tests.registry.conftest import SPEC, model_manifest
-from variegate.errors import ConflictError, NotFoundError
+from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.manifest import digest
 from variegate.registry.bulk import CHUNK_ROWS
 from variegate.registry.sqlite import SqliteStore
@@ -155,3 +155,9 @@ def test_a_copy_costs_less_than_300_bytes(store, row):
     store.add_copies(row(f"customer-{i:06d}") for i in range(5_000))
     store.close()
     assert store.path.stat().st_size / 5_000 < 300
+
+
+@pytest.mark.parametrize("page", [{"limit": 10**20}, {"offset": 10**20}, {"limit": -1}, {"offset": -1}], ids=str)
+def test_pages_beyond_all_bounds(store, page):
+    with pytest.raises(ConfigurationError, match="limit and offset must be from 0 to"):
+        store.list_copies(**page)

@@ -84,7 +84,7 @@ def test_the_page_is_complete(record: Record, pictures: Path) -> None:
     text = page.text
     for words in (
         "Replication on cifar10-s0",
-        "Protection ends at L2 norm 0.6.",
+        "Protection ends at L2 norm 0.6 (by the interval's ends: 0.5 and 0.6).",
         "replicated 36 of 1,800 (2.0 %, 95 % interval 1.4 to 2.8 %)",
         "Take care",
         "sha256:0123456789abcdef",

@@ -23,14 +23,22 @@ def set_rate(rate: Record, k: int, n: int, low: float, high: float) -> None:
     rate.update(rate=k / n if n else None, k=k, n=n, low=low, high=high)
 
 
-def test_protection_ends_at_the_first_norm_whose_lower_end_exceeds_a_half(record: Record) -> None:
+def test_protection_ends_where_half_are_fooled_and_by_the_ends_of_the_interval(record: Record) -> None:
     curve = group_of(record, "qim")["replication_within"]
     for point in curve:
-        set_rate(point["rate"], 60, 100, 0.50, 0.69)  # exactly one half is not above it
-    assert stops_protecting(parse_record(record).group("qim")).words == "not reached up to 2"
-    curve[4]["rate"]["low"] = 0.501
+        set_rate(point["rate"], 49, 100, 0.40, 0.499)
+    assert stops_protecting(parse_record(record).group("qim")).words == ">2 [>2, >2]"
+    for position, (k, low, high) in {3: (45, 0.36, 0.5), 5: (50, 0.41, 0.59), 8: (60, 0.5, 0.69)}.items():
+        for point in curve[position:]:
+            set_rate(point["rate"], k, 100, low, high)
     threshold = stops_protecting(parse_record(record).group("qim"))
-    assert (threshold.epsilon, threshold.words) == (0.5, "0.5")
+    assert (threshold.first, threshold.epsilon, threshold.last, threshold.largest) == (0.4, 0.6, 1.5, 2.0)
+    assert threshold.words == "0.6 [0.4, 1.5]"
+    for point in curve[8:]:
+        set_rate(point["rate"], 60, 100, 0.499, 0.69)  # exactly one half is enough, less is not
+    parsed = parse_record(record)
+    assert stops_protecting(parsed.group("qim")).words == "0.6 [0.4, >2]"
+    assert "Protection ends at L2 norm 0.6 (by the interval's ends: 0.4 and beyond 2)." in sentences(parsed)[5]
 
 
 def test_protection_without_a_curve_is_not_measured(record: Record) -> None:
@@ -70,7 +78,8 @@ def test_sentences_hold_the_counts(record: Record) -> None:
     assert lines[0].startswith("Identical copies: at equal step (s = 1) replicated 1,800 of 1,800 (100.0 %, 95 %")
     assert lines[2].startswith("Random noise: at equal step (s = 1) fooled 22 of 1,800 (1.2 %")
     assert "Protection ends" not in lines[2]
-    assert "Protection ends at L2 norm 1." in lines[5]
+    assert "Protection ends at L2 norm 0.6 (by the interval's ends: 0.5 and 0.6)." in lines[4]
+    assert "Protection ends at L2 norm 1 (by the interval's ends: 1 and 1)." in lines[5]
     assert "The price: own adversarials have" in lines[5]
     assert "3.5 % of the labels" in lines[5]
     assert "The price" not in lines[1]

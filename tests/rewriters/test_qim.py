@@ -161,3 +161,21 @@ def test_zero_mean_messages():
     for projection in ("dense", "hadamard", "sparse"):
         head = qim_head(QimSpec(messages_per_class=2, projection=projection))
         assert float(head.projection.matrix().sum(1).abs().max()) < 1e-4
+
+
+def test_the_least_step_is_far_above_rounding():
+    """Scores, and so labels, must not follow the order of float32 sums: at a step of 1e-6 most labels did."""
+    spec = QimSpec(messages_per_class=16, quantization_step=1e-3, strength=2.0, projection="dense")
+    head = qim_head(spec, n=10, dim=3072)
+    x = torch.rand((64, 3072), generator=torch.Generator().manual_seed(7))
+    scores = torch.full((64, 10), 0.1)
+    together = head.decode(x, scores, {})
+    alone = torch.cat([head.decode(x[i : i + 1], scores[:1], {}) for i in range(64)])
+    y = head.projection(x).double()
+    exact = x.double() @ head.projection.matrix().double().T
+    assert float((y - exact).abs().max()) / spec.quantization_step < 0.01  # of a phase, which is 1 around
+    assert float((together - alone).abs().max()) < 0.01 * spec.strength
+    leading = together.topk(2, 1).values
+    clear = leading[:, 0] - leading[:, 1] > 0.02 * spec.strength
+    assert torch.equal(together.argmax(1)[clear], alone.argmax(1)[clear])
+    assert int(clear.sum()) > 32

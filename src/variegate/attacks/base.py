@@ -6,7 +6,7 @@ driver calls `step` until every input is done, and saves the state between steps
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import torch
 from torch import Tensor
@@ -67,7 +67,14 @@ class AttackState:
 
 
 class Attack(Protocol):
-    """An iterative hard-label attack."""
+    """An iterative hard-label attack: a frozen dataclass, whose repr shows every parameter that decides the outcome.
+
+    Attributes:
+        revision: the version of its algorithm, counted up with every change that can change a result, so that a
+            checkpoint of the old code is not continued by the new.
+    """
+
+    revision: ClassVar[int]
 
     @property
     def name(self) -> str:

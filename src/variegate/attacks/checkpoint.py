@@ -67,7 +67,8 @@ def load_checkpoint(
         raise FormatError(f"{path} is of another format than {_FORMAT}; delete it to start again")
     if run != run_digest:
         raise VerificationError(
-            f"{path} belongs to another attack (other inputs, parameters, seed or budget); resume with the same, "
+            f"{path} belongs to another attack (other inputs, parameters, seed or budget, or another version or "
+            "device); resume with the same, "
             "or delete it"
         )
     return AttackState(iteration=iteration, extra=extra, **kept), meter, list(queries), list(distances), seconds

@@ -16,6 +16,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from variegate import __version__
 from variegate.attacks.base import STATUS_CODES, Attack, AttackProblem, AttackState, fill_status
 from variegate.attacks.checkpoint import load_checkpoint, save_checkpoint
 from variegate.attacks.criteria import Criterion, Misclassified, MisclassifiedAs
@@ -73,7 +74,8 @@ def run_attack(
         identities: an integer an input that names it in its random stream, so that the result does not depend on the
             batch; by default its position.
         noise: another source of randomness, in place of `seed`; a checkpoint needs the same one to go on.
-        checkpoint: where to save the state between steps; if the file exists, the run goes on from it.
+        checkpoint: where to save the state between steps; if the file exists, the run goes on from it: on the same
+            kind of device, with the same revision of the attack and the same versions of variegate and PyTorch.
         checkpoint_seconds: how often.
         subject: names the model behind the oracle (a digest, say), so that a checkpoint is never continued on another.
         progress: called with (queries so far, queries at most or 0).
@@ -212,11 +214,10 @@ def _prepare(
     clean = check_inputs(whole, oracle.input_shape, oracle.bounds).to(oracle.device)
     clean = clean.clamp(oracle.bounds.lower, oracle.bounds.upper)
     if starting_points is not None:
-        starting_points = check_inputs(starting_points, oracle.input_shape, oracle.bounds, what="starting points").to(
-            oracle.device
-        )
-    if starting_points is not None and starting_points.shape[0] != count:
-        raise InputError(f"starting points must be as many as the inputs, {count}; got {starting_points.shape[0]}")
+        starting_points = check_inputs(starting_points, oracle.input_shape, oracle.bounds, what="starting points")
+        if starting_points.shape[0] != count:
+            raise InputError(f"starting points must be as many as the inputs, {count}; got {starting_points.shape[0]}")
+        starting_points = starting_points.to(oracle.device).clamp(oracle.bounds.lower, oracle.bounds.upper)
     criterion: Criterion = (
         Misclassified(labels.to(oracle.device)) if targets is None else MisclassifiedAs(targets.to(oracle.device))
     )
@@ -297,8 +298,12 @@ def _result(
 
 
 def _run_digest(attack: Attack, oracle: HardLabelOracle, *parts: object) -> str:
-    """Digest of everything that decides the run, so that a checkpoint is never continued by another."""
-    sha = hashlib.sha256(f"{attack!r}|{oracle.budget}|{oracle.input_shape}|{oracle.bounds}".encode())
+    """Digest of everything that decides the run, the code too, so that a checkpoint is never continued by another."""
+    kind = type(attack)
+    code = (kind.__module__, kind.__qualname__, attack.revision, __version__, str(torch.__version__))
+    sha = hashlib.sha256(
+        f"{attack!r}|{oracle.budget}|{oracle.input_shape}|{oracle.bounds}|{code}|{oracle.device.type}".encode()
+    )
     for part in parts:
         if isinstance(part, Tensor):
             sha.update(part.detach().cpu().contiguous().numpy().tobytes())

@@ -20,7 +20,7 @@ memory does not grow with their number; the line search and the start search are
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ _FEWEST_PROBES = 10
 _MOST_HALVINGS = 32
 _LINE_SEARCH_RESERVE = 8
 _START_TOLERANCE = 1e-3
+_FINEST = 2.0**-24  # of the range, for one value of a probe: less is lost when it is added to a float32 point
 
 
 @final
@@ -58,6 +59,8 @@ class HopSkipJump:
         start_trials: random starts tried for each input.
         starts: "varied" or "uniform"; see `variegate.attacks.starts`.
     """
+
+    revision: ClassVar[int] = 1
 
     norm: Norm = Norm.L2
     semantics: Semantics = "paper"
@@ -215,7 +218,8 @@ class HopSkipJump:
             return torch.full_like(base, 0.1 * oracle.bounds.range)
         size = math.prod(oracle.input_shape)
         factor = math.sqrt(size) if self.norm is Norm.L2 else float(size)
-        return (factor * self._theta(size) * base).clamp_min(1e-9 * oracle.bounds.range)
+        least = _FINEST * math.sqrt(size) * oracle.bounds.range
+        return (factor * self._theta(size) * base).clamp_min(least)
 
     def _project(self, ask: Asker, clean: Tensor, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Bisect to the boundary; return the points and the distances before it (float32 (M,))."""

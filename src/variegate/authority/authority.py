@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from variegate.models.classifier import Classifier
     from variegate.models.loading import ImportedModel
     from variegate.rewriters.base import AbstractSpec, RewrittenCopy
+    from variegate.rewriters.cache import HeadCache
 
 __all__ = ["Authority", "SecretSource"]
 
 SecretSource = Callable[[], SellerSecret]
 """Fetches the seller's secret when it is needed for the first time; it may ask a person."""
+
+_HEAD_BUDGET = 256 * 2**20
 
 
 @final
@@ -44,10 +47,17 @@ class Authority:
         store: the registry.
         secret_source: called once, when the secret is needed.
         clock: Unix time in seconds.
+        head_budget: bytes for the heads of the copies that were loaded last; loading one of these again is quick.
     """
 
     def __init__(
-        self, home: Home, store: Store, secret_source: SecretSource, *, clock: Callable[[], float] = time.time
+        self,
+        home: Home,
+        store: Store,
+        secret_source: SecretSource,
+        *,
+        clock: Callable[[], float] = time.time,
+        head_budget: int = _HEAD_BUDGET,
     ) -> None:
         self.home = home
         self.store = store
@@ -55,15 +65,22 @@ class Authority:
         self._clock = clock
         self._secret: SellerSecret | None = None
         self._originals: dict[str, Classifier] = {}
+        if head_budget < 0:
+            raise ConfigurationError(f"the budget for heads must be 0 or more bytes; got {head_budget}")
+        self._head_budget = head_budget
+        self._heads: HeadCache | None = None  # made with the first copy: it needs torch
 
     @classmethod
-    def open(cls, home: Path, secret_source: SecretSource, *, read_only: bool = False) -> Self:
+    def open(
+        cls, home: Path, secret_source: SecretSource, *, read_only: bool = False, head_budget: int = _HEAD_BUDGET
+    ) -> Self:
         """Open an existing home.
 
         Args:
             home: the folder.
             secret_source: called once, when the secret is needed for the first time.
             read_only: open the registry without the right to write.
+            head_budget: bytes for the heads of the copies that were loaded last.
 
         Raises:
             NotFoundError: if the folder is not a home.
@@ -71,7 +88,8 @@ class Authority:
         """
         place = Home(home)
         place.require()
-        return cls(place, SqliteStore(place.registry, read_only=read_only), secret_source)
+        store = SqliteStore(place.registry, read_only=read_only)
+        return cls(place, store, secret_source, head_budget=head_budget)
 
     @classmethod
     def create(cls, home: Path, secret: SellerSecret, *, passphrase: bytes | None) -> Self:
@@ -103,6 +121,7 @@ class Authority:
         """Let go of the registry and forget the secret."""
         self._secret = None
         self._originals.clear()
+        self._heads = None
         self.store.close()
 
     def secret(self) -> SellerSecret:
@@ -160,12 +179,17 @@ class Authority:
             replace: give the name to this spec even if it belongs to another; issued copies keep theirs.
 
         Raises:
+            ConfigurationError: if the name is malformed, or the spec does not fit the original.
             ConflictError: if the name belongs to another spec.
+            NotFoundError: if there is no such original.
         """
         check_identifier(name, "a spec's name")
         values = spec.to_dict()
         path = self.home.spec(name)
-        model_digest = None if model is None else self.store.get_model(model).digest
+        manifest = None if model is None else self.store.get_model(model)
+        model_digest = None if manifest is None else manifest.digest
+        if manifest is not None:
+            _check_fit(spec, manifest)
         if path.exists() and not replace and read_spec(path).spec_digest != spec.digest:
             raise ConflictError(f"a spec named {name!r} with other parameters exists already; choose another name")
         saved = SavedSpec(
@@ -174,6 +198,19 @@ class Authority:
         self.store.add_spec(name, values)
         write_spec(path, saved)
         return saved
+
+    def require_free_spec(self, name: str) -> None:
+        """Check that no spec has this name, before a long calibration.
+
+        Raises:
+            ConflictError: if one has.
+        """
+        if self.home.spec(check_identifier(name, "a spec's name")).exists():
+            raise ConflictError(f"a spec named {name!r} exists already; choose another name, or replace it (--replace)")
+
+    def list_specs(self) -> list[SavedSpec]:
+        """Return all saved specs, by name."""
+        return [read_spec(path) for path in sorted(self.home.specs.glob("*.json"))]
 
     def saved_spec(self, name: str) -> SavedSpec:
         """Return the spec of this name.
@@ -228,12 +265,15 @@ class Authority:
     def load_copy(self, copy: str) -> "RewrittenCopy":
         """Make an issued copy again, from the original, the spec and the key that the secret gives.
 
+        The copies of one original share it, its device included.
+
         Raises:
             NotFoundError: if there is no such copy.
             VerificationError: if the registry's row or a file was changed.
             SecretError: if the secret is missing or is not this home's.
         """
-        from variegate.rewriters.base import rewrite
+        from variegate.rewriters.base import RewrittenCopy, rewrite
+        from variegate.rewriters.cache import HeadCache
         from variegate.rewriters.catalog import spec_from_dict
 
         row = self.store.get_copy(copy)
@@ -242,6 +282,9 @@ class Authority:
         expected = copy_id(model_digest=manifest.digest, spec_digest=spec.digest, buyer=row.buyer, epoch=row.epoch)
         if expected != row.copy_id:
             raise VerificationError(f"copy {row.copy_id} does not belong to the model, spec and buyer of its row")
+        original = self._load(manifest)
+        if self._heads is None:
+            self._heads = HeadCache(limit_bytes=self._head_budget)
         context = KeyContext(
             model_digest=manifest.digest,
             rewriter=spec.rewriter,
@@ -249,7 +292,8 @@ class Authority:
             buyer=row.buyer,
             epoch=row.epoch,
         )
-        return rewrite(self._load(manifest), self.secret().derive(context), spec)
+        head = self._heads.get(row.copy_id, lambda: rewrite(original, self.secret().derive(context), spec).head)
+        return RewrittenCopy(original, head)
 
     def _prepare(
         self, model: str, spec_name: str, buyers: Iterable[str], epoch: int
@@ -278,5 +322,17 @@ class Authority:
 
         if manifest.digest not in self._originals:
             self._originals.clear()
+            self._heads = None  # heads share the original's device
             self._originals[manifest.digest] = load_classifier(manifest, self.home.model(manifest.name))
         return self._originals[manifest.digest]
+
+
+def _check_fit(spec: "AbstractSpec", manifest: ModelManifest) -> None:
+    """Build a head from a key that is thrown away, so that a spec that does not fit the original is refused early."""
+    from variegate.rewriters.base import OriginalShape
+
+    context = KeyContext(
+        model_digest=manifest.digest, rewriter=spec.rewriter, spec_digest=spec.digest, buyer="nobody", epoch=1
+    )
+    shape = OriginalShape(num_classes=len(manifest.labels), input_shape=manifest.input_shape, bounds=manifest.bounds)
+    spec.build(SellerSecret.generate().derive(context), shape)

@@ -5,7 +5,8 @@
     home/models/<name>/manifest.json    an original, with weights.safetensors and code/*.py
     home/specs/<name>.json              a calibrated rewriter spec, with the record of its calibration
 
-A home appears whole or not at all: it is built beside its place and then renamed.
+A home appears whole or not at all: a new folder is built beside its place and then renamed; in an empty folder that
+exists already (the current one, a mount point) registry.db comes last, and without it there is no home.
 """
 
 import shutil
@@ -82,7 +83,10 @@ def require_free(root: Path) -> None:
 
     Raises:
         ConflictError: if something is there already, other than an empty folder.
+        InputError: if a part of the path is a file.
     """
+    if any(parent.exists() and not parent.is_dir() for parent in root.resolve().parents):
+        raise file_error(NotADirectoryError(), root, "write")
     if root.exists() and not root.is_dir():
         raise ConflictError(f"{root} is a file; choose an empty folder")
     if root.is_dir() and any(root.iterdir()):
@@ -104,15 +108,61 @@ def create_home(root: Path, secret: SellerSecret, *, passphrase: bytes | None) -
         SecretError: if the passphrase cannot seal.
     """
     require_free(root)
-    with folder_that_appears_whole(root) as folder:
-        home = Home(folder)
-        home.models.mkdir()
-        home.specs.mkdir()
-        if passphrase is not None:
-            write_atomic(home.sealed_secret, seal(secret, passphrase), private=True)
-        with SqliteStore(home.registry, create=True) as store:
-            store.put_meta(IDENTIFIER_KEY, secret.identifier)
+    place = root.resolve()
+    if not place.exists():
+        with folder_that_appears_whole(place) as folder:
+            _fill(folder, secret, passphrase)
+        return Home(root)
+    with _parts_of(place) as folder:
+        _fill(folder, secret, passphrase)
     return Home(root)
+
+
+def _fill(folder: Path, secret: SellerSecret, passphrase: bytes | None) -> None:
+    home = Home(folder)
+    home.models.mkdir(mode=0o700)
+    home.specs.mkdir(mode=0o700)
+    if passphrase is not None:
+        write_atomic(home.sealed_secret, seal(secret, passphrase), private=True)
+    with SqliteStore(home.registry, create=True) as store:
+        store.put_meta(IDENTIFIER_KEY, secret.identifier)
+    home.registry.chmod(0o600)
+
+
+@contextmanager
+def _parts_of(place: Path) -> Iterator[Path]:
+    """Give a private folder inside the existing `place` to fill; when the block ends well, its parts move to `place`.
+
+    The registry moves last. Whatever fails, `place` is left as it was.
+
+    Raises:
+        ConflictError: if `place` holds files by then.
+        InputError: if the folder may not be written.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".variegate-", dir=place))
+    except OSError as error:
+        raise file_error(error, place, "write") from error
+    moved: list[Path] = []
+    try:
+        yield folder
+        _require_only(place, folder)
+        for part in sorted(folder.iterdir(), key=lambda path: path.name == Home(folder).registry.name):
+            part.rename(place / part.name)
+            moved.append(place / part.name)
+    except BaseException as error:
+        for part in moved:
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        if isinstance(error, OSError):
+            raise file_error(error, place, "write") from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_only(place: Path, folder: Path) -> None:
+    if any(other != folder for other in place.iterdir()):
+        raise ConflictError(f"{place} holds other files by now; choose an empty folder")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from variegate.errors import ConfigurationError
 from variegate.manifest import CopyManifest
-from variegate.registry.protocol import CopyRow
+from variegate.registry.protocol import MOST_EPOCH, CopyRow
 from variegate.types import check_identifier
 
 __all__ = ["copy_id", "copy_manifest", "copy_rows", "issue_time"]
@@ -29,10 +29,10 @@ def copy_rows(
     """Yield the registry's row for each buyer.
 
     Raises:
-        ConfigurationError: if a buyer's name is malformed, or the epoch is below 1.
+        ConfigurationError: if a buyer's name is malformed, or the epoch is not from 1 to `MOST_EPOCH`.
     """
-    if epoch < 1:
-        raise ConfigurationError(f"the epoch counts a buyer's copies from 1; got {epoch}")
+    if not 1 <= epoch <= MOST_EPOCH:
+        raise ConfigurationError(f"the epoch counts a buyer's copies from 1 to {MOST_EPOCH}; got {epoch}")
     for buyer in buyers:
         check_identifier(buyer, "a buyer's name")
         yield CopyRow(

@@ -1,14 +1,18 @@
 """`variegate attack`: an attack on an original or on an issued copy, from hard labels alone."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from variegate.cli.guard import typed_command
+from variegate.cli.guard import SellerCodeCommand, typed_command
 from variegate.cli.options import (
     HOME,
+    MOST,
     AsJson,
     Data,
+    DeviceChoice,
+    DeviceOption,
     HomeFolder,
     NormOption,
     Out,
@@ -24,9 +28,6 @@ from variegate.cli.output import print_json, print_pairs, talk
 from variegate.cli.progress import show_progress
 from variegate.types import Norm
 
-if TYPE_CHECKING:
-    from variegate.cli.single_attack import Target
-
 __all__ = ["add_to"]
 
 
@@ -35,10 +36,12 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Attack an original or a copy through its labels.")
     group.command(
         "hsj",
+        cls=SellerCodeCommand,
         epilog=examples(
             "variegate attack hsj --model net --data cifar10/ --images 20 --queries 2000",
             "variegate attack hsj --copy vg1-0123456789abcdef0123 --data cifar10/ --norm linf --out attack/",
             "variegate attack hsj --copy vg1-0123456789abcdef0123 --data cifar10/ --norm linf --resume attack/",
+            "variegate attack hsj --onnx net.onnx --input-shape 3,32,32 --labels 10 --data cifar10/",
         ),
     )(hsj)
     app.add_typer(group, name="attack")
@@ -49,16 +52,31 @@ def hsj(
     *,
     model: Annotated[str | None, typer.Option("--model", help="Attack this original.")] = None,
     copy: Annotated[str | None, typer.Option("--copy", help="Attack this issued copy, vg1-...")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", help="Attack this ONNX file's labels; it needs no home.")
+    ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input-shape", help="Of an ONNX file that leaves it open: 3,32,32.")
+    ] = None,
+    labels: Annotated[
+        int | None, typer.Option("--labels", min=2, max=MOST, help="Classes of an ONNX file that leaves them open.")
+    ] = None,
+    bounds: Annotated[
+        str | None, typer.Option("--bounds", help="The interval of an ONNX file's input values; 0,1 if left out.")
+    ] = None,
     data: Data,
     split: Split = "test",
-    images: Annotated[int, typer.Option("--images", min=1, help="How many images to attack.")] = 20,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Labels that may be asked for each image.")] = 5000,
+    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images to attack.")] = 20,
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, max=MOST, help="Labels that may be asked for each image.")
+    ] = 5000,
     norm: NormOption = Norm.L2,
     semantics: Semantics = "paper",
     targeted: Annotated[
         bool, typer.Option("--targeted", help="Aim at a random other class, from an image that has it.")
     ] = False,
     seed: Seed = 0,
+    device: DeviceOption = DeviceChoice.CPU,
     out: Out = None,
     resume: Resume = None,
     home: HomeFolder = HOME,
@@ -66,42 +84,47 @@ def hsj(
 ) -> None:
     """HopSkipJump (Chen, Jordan, Wainwright, 2020), on all images at once.
 
-    With --out, writes summary.json and adversarials.npz, and saves its state so that --resume can go on.
+    With --out, writes summary.json and adversarials.npz, and saves its state so that --resume can go on. If the model
+    fails while it labels, the command ends with an error after it has written what was found until then.
     """
-    from variegate.cli.desk import open_desk
     from variegate.cli.experiment import load_images, scale_to
-    from variegate.errors import ConfigurationError
+    from variegate.cli.target import TargetChoice
+    from variegate.errors import OracleError
 
-    if (model is None) == (copy is None):
-        raise ConfigurationError("expected exactly one of --model and --copy, to say what is attacked")
+    choice = TargetChoice(
+        model=model, copy=copy, onnx=onnx, input_shape=input_shape, labels=labels, bounds=bounds, device=device
+    )
     meaning = parse_semantics(semantics)
     folder = output_folder(out, resume)
-    with open_desk(home, read_only=True) as desk:
-        pool = load_images(data, split, limit=None if targeted else images)
-        target: Target = desk.original(model) if model is not None else desk.load_copy(str(copy))
-        pool = scale_to(pool, target.bounds)
-        from variegate.attacks.hopskipjump import HopSkipJump
-        from variegate.cli.single_attack import SingleAttack
+    pool = load_images(data, split, limit=None if targeted else images)
+    chosen = choice.load(home)
+    from variegate.attacks.hopskipjump import HopSkipJump
+    from variegate.evaluation.single_attack import CHECKPOINT_FILE, SingleAttack
 
-        run = SingleAttack(
-            command=typed_command(context),
-            target_name=str(copy or model),
-            attack=HopSkipJump(norm=norm, semantics=meaning),
-            images=images,
-            queries=queries,
-            targeted=targeted,
-            seed=seed,
-        )
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with show_progress() as progress:
-                summary = run.run(target, pool, out=folder, progress=progress)
-        except KeyboardInterrupt:
-            if folder is not None:
-                talk(f"the state is saved; go on with the same options and --resume {folder} in place of --out")
-            raise
+    run = SingleAttack(
+        command=typed_command(context),
+        target_name=chosen.name,
+        target_digest=chosen.digest,
+        attack=HopSkipJump(norm=norm, semantics=meaning),
+        images=images,
+        queries=queries,
+        targeted=targeted,
+        seed=seed,
+    )
+    pool = scale_to(pool, chosen.target.bounds)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with show_progress() as progress:
+            summary = run.run(chosen.target, pool, out=folder, device=chosen.device, progress=progress)
+    except KeyboardInterrupt:
+        if folder is not None and (folder / CHECKPOINT_FILE).exists():
+            talk(f"the state is saved; go on with the same options and --resume {folder} in place of --out")
+        raise
     if as_json:
         print_json(summary)
     else:
         print_pairs(summary)
+    if summary["error"] is not None:
+        more = "" if folder is None else f"; go on with the same options and --resume {folder} in place of --out"
+        raise OracleError(f"{summary['error']}{more}")

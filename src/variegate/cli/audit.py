@@ -4,11 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from variegate.cli.guard import typed_command
+from variegate.cli.guard import SellerCodeCommand, typed_command
 from variegate.cli.options import (
     HOME,
+    MOST,
     AsJson,
     Data,
+    DeviceChoice,
+    DeviceOption,
     HomeFolder,
     ModelName,
     NormOption,
@@ -22,7 +25,7 @@ from variegate.cli.options import (
     parse_rate,
     parse_semantics,
 )
-from variegate.cli.output import print_json, talk
+from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.types import Norm
 
@@ -34,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Measure what copies prevent.")
     group.command(
         "replicate",
+        cls=SellerCodeCommand,
         epilog=examples(
             "variegate audit replicate --model net --data cifar10/ --rewriters qim,permutation --out audit/",
             "variegate audit replicate --model net --data cifar10/ --rewriters qim --copies 10 --attackers 2 "
@@ -56,12 +60,19 @@ def replicate(
     ],
     out: Out = None,
     resume: Resume = None,
-    copies: Annotated[int, typer.Option("--copies", min=2, help="Copies of each rewriter.")] = 5,
+    copies: Annotated[int, typer.Option("--copies", min=2, max=MOST, help="Copies of each rewriter.")] = 5,
+    deal_images: Annotated[
+        bool, typer.Option("--deal-images", help="Attack each image from one attacker only, dealt out in turn.")
+    ] = False,
     attackers: Annotated[
-        int | None, typer.Option("--attackers", min=1, help="How many of them attack; all if left out.")
+        int | None, typer.Option("--attackers", min=1, max=MOST, help="How many of them attack; all if left out.")
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many images are attacked from each.")] = 50,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Labels that may be asked for each image.")] = 5000,
+    images: Annotated[
+        int, typer.Option("--images", min=1, max=MOST, help="How many images are attacked from each.")
+    ] = 50,
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, max=MOST, help="Labels that may be asked for each image.")
+    ] = 5000,
     independent: Annotated[
         list[str] | None,
         typer.Option("--independent", metavar="MODEL", help="An original trained independently, to compare; repeat."),
@@ -74,6 +85,7 @@ def replicate(
     norm: NormOption = Norm.L2,
     semantics: Semantics = "paper",
     seed: Seed = 0,
+    device: DeviceOption = DeviceChoice.CPU,
     fail_above: Annotated[
         str | None,
         typer.Option(
@@ -90,7 +102,7 @@ def replicate(
     record.json and pictures.npz; an interrupted audit goes on with --resume.
     """
     from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import find_spec, load_images, scale_to
+    from variegate.cli.experiment import choose_device, find_spec, load_images, scale_to
     from variegate.errors import ConfigurationError
 
     limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
@@ -98,15 +110,16 @@ def replicate(
     folder = output_folder(out, resume)
     if folder is None:
         raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
+    where = choose_device(device)
     with open_desk(home, read_only=True) as desk:
-        desk.store.get_model(model)
+        manifest = desk.store.get_model(model)
         names = [name.strip() for name in rewriters.split(",") if name.strip()]
         saved = [find_spec(desk, name, model) for name in names]
         if not saved:
             raise ConfigurationError("--rewriters must name at least one calibrated spec; got none")
         images_read = load_images(data, split, limit=pool)
-        original = desk.original(model)
-        others = [desk.original(name) for name in independent or []]
+        original = desk.original(model).to(where)
+        others = [desk.original(name).to(where) for name in independent or []]
     from variegate.evaluation.recipes import AuditSpec, audit_replicate
     from variegate.rewriters.catalog import spec_from_dict
 
@@ -118,11 +131,13 @@ def replicate(
         rewriters=tuple(spec_from_dict(one.spec) for one in saved),
         copies=copies,
         attackers=attackers,
+        deal_images=deal_images,
         images=images,
         queries=queries,
         norm=norm,
         semantics=meaning,
         seed=seed,
+        model_digest=manifest.digest,
         command=typed_command(context),
     )
     try:
@@ -137,14 +152,15 @@ def replicate(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        talk(f"the audit so far is saved; go on with the same options and --resume {folder} in place of --out")
+        if any(folder.glob("shards/*.safetensors")):
+            talk(f"the audit so far is saved; go on with the same options and --resume {folder} in place of --out")
         raise
     if as_json:
         print_json(record)
     else:
         from variegate.report.text import render_text
 
-        typer.echo(render_text(record), nl=False)
+        print_text(render_text(record))
     talk(f"wrote {folder / 'record.json'}; a page with figures: variegate report {folder} --html report.html")
     if limit is not None:
         _gate(record, limit)

@@ -4,8 +4,22 @@ from typing import Annotated
 
 import typer
 
-from variegate.cli.options import HOME, AsJson, Data, HomeFolder, ModelName, Seed, Split, examples, parse_rate
-from variegate.cli.output import print_json, talk
+from variegate.cli.guard import SellerCodeCommand
+from variegate.cli.options import (
+    HOME,
+    MOST,
+    AsJson,
+    Data,
+    DeviceChoice,
+    DeviceOption,
+    HomeFolder,
+    ModelName,
+    Seed,
+    Split,
+    examples,
+    parse_rate,
+)
+from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 
 __all__ = ["add_to"]
@@ -15,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command(
         "calibrate",
+        cls=SellerCodeCommand,
         epilog=examples(
             "variegate calibrate --model net --data cifar10/ --rewriter qim",
             "variegate calibrate --model net --data gtsrb/ --rewriter permutation --max-change 0.5% --name strict",
@@ -26,7 +41,7 @@ def calibrate(
     *,
     model: ModelName,
     data: Data,
-    rewriter: Annotated[str, typer.Option("--rewriter", help="qim, permutation, spread_spectrum, or a plugin's.")],
+    rewriter: Annotated[str, typer.Option("--rewriter", help="qim, permutation or spread_spectrum.")],
     max_change: Annotated[
         str, typer.Option("--max-change", help="The share of labels that a copy may change at most.")
     ] = "1%",
@@ -34,12 +49,15 @@ def calibrate(
         str | None, typer.Option("--name", help="What to call the spec; MODEL-REWRITER if left out.")
     ] = None,
     split: Split = "train",
-    images: Annotated[int, typer.Option("--images", min=1, help="How many images to use.")] = 512,
-    attack_images: Annotated[int, typer.Option("--attack-images", min=1, help="How many of them to attack.")] = 24,
+    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images to use.")] = 2048,
+    attack_images: Annotated[
+        int, typer.Option("--attack-images", min=1, max=MOST, help="How many of them to attack.")
+    ] = 24,
     attack_queries: Annotated[
-        int, typer.Option("--attack-queries", min=1, help="Queries for each attacked image.")
+        int, typer.Option("--attack-queries", min=1, max=MOST, help="Queries for each attacked image.")
     ] = 2000,
     seed: Seed = 0,
+    device: DeviceOption = DeviceChoice.CPU,
     replace: Annotated[
         bool, typer.Option("--replace", help="Give the name to the new spec even if another one has it.")
     ] = False,
@@ -53,15 +71,18 @@ def calibrate(
     each strength costs and prevents.
     """
     from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import load_images, scale_to
+    from variegate.cli.experiment import choose_device, load_images, scale_to
     from variegate.types import check_identifier
 
     budget = parse_rate(max_change, "--max-change")
     spec_name = check_identifier(name or f"{model}-{rewriter}", "a spec's name")
+    where = choose_device(device)
     with open_desk(home) as desk:
         desk.store.get_model(model)
+        if not replace:
+            desk.require_free_spec(spec_name)
         pool = load_images(data, split, limit=images)
-        original = desk.original(model)
+        original = desk.original(model).to(where)
         from variegate.evaluation.calibration import calibrate_spec
 
         with show_progress() as progress:
@@ -82,6 +103,6 @@ def calibrate(
     else:
         from variegate.report.text import render_text
 
-        typer.echo(render_text(record), nl=False)
+        print_text(render_text(record))
     talk(f"saved the spec {spec_name} ({saved.spec_digest[:19]}…)")
     talk(f"issue with: variegate issue --model {model} --spec {spec_name} --buyer NAME")

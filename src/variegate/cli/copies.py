@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from variegate.cli.options import HOME, AsJson, HomeFolder, examples
+from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_pairs, print_table, talk
+from variegate.registry.protocol import MOST_ROWS
 from variegate.types import CopyStatus
 
 __all__ = ["add_to"]
@@ -37,8 +38,10 @@ def list_(
     model: Annotated[str | None, typer.Option("--model", help="Only copies of this original.")] = None,
     buyer: Annotated[str | None, typer.Option("--buyer", help="Only copies of this buyer.")] = None,
     status: Annotated[CopyStatus | None, typer.Option("--status", help="Only copies that stand so.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The most copies to list.")] = 100,
-    offset: Annotated[int, typer.Option("--offset", min=0, help="How many copies to pass over first.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="The most copies to list.")] = 100,
+    offset: Annotated[
+        int, typer.Option("--offset", min=0, max=MOST_ROWS, help="How many copies to pass over first.")
+    ] = 0,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:

@@ -12,17 +12,18 @@ import traceback
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from variegate.cli.output import only_results_on_stdout
 from variegate.errors import VariegateError
 
-__all__ = ["DEBUG", "GuardedGroup", "typed_command"]
+__all__ = ["DEBUG", "GuardedGroup", "SellerCodeCommand", "typed_command"]
 
 DEBUG = "VARIEGATE_DEBUG"
 """Set to 1 to see the traceback of an error."""
 
 _INTERRUPTED = 130
-_ORDER = ("doctor", "quickstart", "init", "model", "calibrate", "issue", "copies", "attack", "audit", "report")
+_ORDER = ("doctor", "quickstart", "init", "model", "calibrate", "spec", "issue", "copies", "attack", "audit", "report")
 _COMMAND = "variegate.command"
 
 
@@ -65,6 +66,15 @@ class GuardedGroup(TyperGroup):
             traceback.print_exception(error)
         typer.echo(line, err=True)
         return typer.Exit(code)
+
+
+class SellerCodeCommand(TyperCommand):
+    """A command that runs a seller's own code, which may print: only results go to stdout."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer hides the type)
+        """Run the command."""
+        with only_results_on_stdout():
+            return super().invoke(ctx)
 
 
 def typed_command(context: typer.Context) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import variegate
-from variegate.cli import attack, audit, calibrate, copies, doctor, init, issue, model, quickstart, report
+from variegate.cli import attack, audit, calibrate, copies, doctor, init, issue, model, quickstart, report, spec
 from variegate.cli.guard import GuardedGroup
 from variegate.cli.options import examples
 
@@ -49,6 +49,7 @@ quickstart.add_to(app)
 init.add_to(app)
 model.add_to(app)
 calibrate.add_to(app)
+spec.add_to(app)
 issue.add_to(app)
 copies.add_to(app)
 attack.add_to(app)

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from variegate.cli.guard import SellerCodeCommand
 from variegate.cli.options import (
     HOME,
+    MOST,
     AsJson,
     HomeFolder,
     examples,
@@ -14,7 +16,7 @@ from variegate.cli.options import (
     parse_integers,
     parse_pairs,
 )
-from variegate.cli.output import print_json, print_pairs, print_table, talk
+from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
 
 if TYPE_CHECKING:
     from variegate.manifest import ModelManifest
@@ -29,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Import originals and see which there are.")
     group.command(
         "import",
+        cls=SellerCodeCommand,
         epilog=examples(
             "variegate model import net.safetensors --name net --arch resnet20 --arg num_classes=10 "
             "--input-shape 3,32,32 --labels 10",
@@ -101,7 +104,7 @@ def import_(
     if as_json:
         print_json(_described(manifest))
     else:
-        typer.echo(
+        print_text(
             f"imported {manifest.name} ({manifest.architecture}, {len(manifest.labels)} classes) {manifest.digest}"
         )
 
@@ -152,10 +155,12 @@ def _read_labels(text: str) -> int | tuple[str, ...]:
     """Read the number of classes, or a JSON file with the list of their names."""
     import json
 
-    from variegate.errors import FormatError
+    from variegate.errors import ConfigurationError, FormatError
     from variegate.files import read_bounded
 
     if text.isdecimal():
+        if len(text) > len(str(MOST)) or int(text) > MOST:
+            raise ConfigurationError(f"--labels must be a number up to {MOST:,} or a JSON file; got {text[:40]}")
         return int(text)
     try:
         names = json.loads(read_bounded(Path(text), _LABELS_LIMIT_BYTES))

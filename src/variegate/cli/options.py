@@ -1,18 +1,24 @@
 """Options that several commands share, and how their values are read."""
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
+from variegate.files import file_error
 from variegate.types import Norm
 
 __all__ = [
     "HOME",
+    "MOST",
+    "MOST_SEED",
     "AsJson",
     "Data",
+    "DeviceChoice",
+    "DeviceOption",
     "HomeFolder",
     "ModelName",
     "NormOption",
@@ -31,6 +37,18 @@ __all__ = [
 ]
 
 HOME = Path(".variegate")
+MOST = 1_000_000
+"""The largest count that an option takes."""
+MOST_SEED = 2**31 - 1
+
+
+class DeviceChoice(StrEnum):
+    """Where a network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
 
 HomeFolder: TypeAlias = Annotated[
     Path, typer.Option("--home", envvar="VARIEGATE_HOME", help="The seller's home folder.")
@@ -42,7 +60,12 @@ Data: TypeAlias = Annotated[
     typer.Option("--data", help='Labelled images: a file or folder (Parquet, npz, CIFAR, GTSRB, images), or "digits".'),
 ]
 Split: TypeAlias = Annotated[str, typer.Option("--split", help='Which part of the data: "train" or "test".')]
-Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Decides every random choice of the experiment.")]
+Seed: TypeAlias = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Decides every random choice of the experiment.")
+]
+DeviceOption: TypeAlias = Annotated[
+    DeviceChoice, typer.Option("--device", help="Where the network runs; auto takes a GPU if there is one.")
+]
 NormOption: TypeAlias = Annotated[Norm, typer.Option("--norm", help="The norm that the attack makes small.")]
 Semantics: TypeAlias = Annotated[
     str, typer.Option("--semantics", help='"paper" ends on the boundary, "art" as the ART library does.')
@@ -70,11 +93,18 @@ def output_folder(out: Path | None, resume: Path | None) -> Path | None:
         raise ConfigurationError("expected --out for a new run or --resume for an interrupted one; got both")
     if resume is not None and not resume.is_dir():
         raise NotFoundError(f"there is no folder {resume} to resume; start a new run with --out")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and _is_taken(out):
         raise ConflictError(
             f"{out} holds results already: give a new folder, or go on with: --resume {shlex.quote(str(out))}"
         )
     return resume or out
+
+
+def _is_taken(folder: Path) -> bool:
+    try:
+        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise file_error(error, folder, "write") from error
 
 
 def parse_rate(text: str, option: str) -> float:
@@ -108,10 +138,10 @@ def parse_integers(text: str, option: str) -> tuple[int, ...]:
     """Read "3,32,32".
 
     Raises:
-        ConfigurationError: if a part is not a positive whole number.
+        ConfigurationError: if a part is not a positive whole number of at most 1,000,000.
     """
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and len(part) < 10 and 0 < int(part) <= MOST for part in parts):
         raise ConfigurationError(f"{option} must be positive whole numbers with commas, such as 3,32,32; got {text!r}")
     return tuple(int(part) for part in parts)
 

@@ -1,12 +1,28 @@
 """Results go to stdout, as text or JSON; everything else goes to stderr."""
 
+import contextlib
 import json
-from collections.abc import Sequence
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 import typer
 
-__all__ = ["print_json", "print_pairs", "print_table", "talk"]
+__all__ = ["only_results_on_stdout", "print_json", "print_pairs", "print_table", "print_text", "talk"]
+
+_RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
+
+@contextlib.contextmanager
+def only_results_on_stdout() -> Iterator[None]:
+    """Send to stderr what a seller's own code prints, so that stdout holds the results alone."""
+    token = _RESULTS.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _RESULTS.reset(token)
 
 
 def talk(line: str) -> None:
@@ -14,9 +30,14 @@ def talk(line: str) -> None:
     typer.echo(line, err=True)
 
 
+def print_text(text: str) -> None:
+    """Print a result that is text; its last line needs no line break."""
+    typer.echo(text.removesuffix("\n"), file=_RESULTS.get())
+
+
 def print_json(value: object) -> None:
     """Print a result as JSON, indented, in UTF-8."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    print_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -29,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(line, widths, to_right, strict=True)
         )
-        typer.echo("  ".join(cells).rstrip())
+        print_text("  ".join(cells).rstrip())
 
 
 def print_pairs(values: dict[str, Any]) -> None:
@@ -37,4 +58,4 @@ def print_pairs(values: dict[str, Any]) -> None:
     width = max(map(len, values), default=0)
     for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        typer.echo(f"{name.ljust(width)}  {text}")
+        print_text(f"{name.ljust(width)}  {text}")

@@ -98,8 +98,9 @@ def _write_pages(loaded: Sequence[_Loaded], html: Path) -> list[Path]:
     calibrations = [one for one in loaded if one not in audits]
     pages = [html.with_name(f"{html.stem}-{name}.html") for name in _page_names(audits)]
     for audit, page in zip(audits, pages, strict=True):
-        digest = audit.raw["model"]["digest"]
-        own = [one for one in calibrations if one.raw.get("model_digest") == digest]
+        # In records, both names mean the digest of the original's weights, not that of its manifest.
+        weights_digest = audit.raw["model"]["digest"]
+        own = [one for one in calibrations if one.raw.get("model_digest") == weights_digest]
         calibrations = [one for one in calibrations if one not in own]
         write_atomic(page, render_html(audit.record, audit.pictures, [one.record for one in own]).encode())
     index = render_index([one.record for one in audits], [page.name for page in pages])

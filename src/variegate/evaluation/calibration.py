@@ -6,11 +6,13 @@ Steps:
    a network is surer of images it was trained on than of new ones), predict for each strength how many messages (QIM),
    which amplitude (spread spectrum) or which alpha (permutation) keeps the changed labels within the budget
    (`variegate.rewriters.calibrate`); for QIM, the quantization step follows from the original's boundary distance;
-2. make a few experimental copies of each candidate and measure the changed labels; a candidate above the budget is
-   weakened and measured again;
-3. attack one copy of each candidate with HopSkipJump and replay on the others, at s = 1 to 2: the best candidate has
-   the lowest mean replication over these, because a small step past the own boundary costs an attacker nothing. Where
-   there are many candidates, a first round with half the images and half the queries picks the finalists;
+2. make a few experimental copies of each candidate and measure the changed labels; a candidate whose one-sided 95 %
+   bound is above the budget is weakened and measured again;
+3. attack the copies of each candidate with HopSkipJump, an equal share of the images from each, and replay on the
+   others, at s = 1 to 2: the best candidate has the lowest mean replication over these, because a small step past the
+   own boundary costs an attacker nothing. Candidates on which the attack ends much farther out than on the original
+   are passed over: they hide the boundary. Where there are many candidates, a first round with half the images and
+   half the queries picks the finalists;
 4. report the candidates as a trade-off: changed labels, replication, and how much closer the own boundary has come.
 
 Inputs need no labels: an attack counts as successful where the copy leaves the original's label.
@@ -95,11 +97,12 @@ def calibrate_spec(
         closest = min(candidates, key=lambda candidate: candidate.measured_change)
         raise ConfigurationError(
             f"no {rewriter} candidate changes at most {max_change:.2%} of labels; the closest changes "
-            f"{closest.measured_change:.2%}; allow more or use another rewriter"
+            f"{closest.measured_change:.2%} (at most {closest.change_bound:.2%}); allow more or use another rewriter"
         )
     full = Effort(images=min(attack_images, inputs.shape[0]), queries=attack_queries)
     outcomes, finalists = _attack(trial, rewriter, candidates, usable, full, say)
     reached = [number for number in finalists if number in outcomes]
+    reached = [number for number in reached if not outcomes[number].masks] or reached
     chosen = (
         min(reached, key=lambda number: outcomes[number].objective)
         if reached
@@ -139,7 +142,7 @@ def _attack(
         half = Effort(images=max(1, full.images // 2), queries=max(1, full.queries // 2))
         rounds = [(half, usable), (full, [])]
     for effort, numbers in rounds:
-        tried = numbers or sorted(outcomes, key=lambda number: outcomes[number].objective)[:_FINALISTS]
+        tried = numbers or sorted(outcomes, key=lambda n: (outcomes[n].masks, outcomes[n].objective))[:_FINALISTS]
         for place, number in enumerate(tried):
             say(f"{rewriter}: attacking candidate {number + 1} of {len(candidates)}", place, len(tried))
             outcome = trial.attack(candidates[number].spec, effort)
@@ -158,9 +161,13 @@ def _row(candidate: Candidate, outcome: Outcome | None, *, chosen: bool) -> dict
         "quantization_step": spec.quantization_step if isinstance(spec, QimSpec) else None,
         "predicted_change": candidate.predicted_change,
         "measured_change": candidate.measured_change,
+        "change_bound": candidate.change_bound,
         "attack_images": outcome.effort.images if outcome else None,
         "attack_queries": outcome.effort.queries if outcome else None,
         "replication": outcome.replication if outcome else None,
+        "intervals": outcome.intervals if outcome else None,
+        "pairs": outcome.pairs if outcome else None,
+        "masks": outcome.masks if outcome else None,
         "median_distance": outcome.median_distance if outcome else None,
         "original_median_distance": outcome.original_median_distance if outcome else None,
         "feasible": candidate.feasible,

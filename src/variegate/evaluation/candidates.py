@@ -16,7 +16,7 @@ from variegate.rewriters.calibrate import (
     step_for_distance,
 )
 from variegate.rewriters.permutation import PermutationSpec
-from variegate.rewriters.qim import QimSpec
+from variegate.rewriters.qim import LEAST_STEP, QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
 
 __all__ = ["PROPOSERS", "Candidate"]
@@ -24,6 +24,7 @@ __all__ = ["PROPOSERS", "Candidate"]
 _STRENGTHS = (1.0, 2.0, 4.0, 8.0)
 _SHARES = (0.1, 0.2, 0.4)  # of the original's boundary distance
 _REPAIRS = 4
+_MARGIN = 0.95  # other steps change labels a little differently
 _MOST_AMPLITUDE = 16.0
 _MOST_ALPHA = 0.95
 
@@ -31,12 +32,16 @@ _MOST_ALPHA = 0.95
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A spec with its predicted and measured share of changed labels."""
+    """A spec with its predicted and measured share of changed labels.
+
+    It is feasible if the one-sided 95 % bound of the measured share, `change_bound`, is within the budget.
+    """
 
     spec: AbstractSpec
     strength: float
     predicted_change: float
     measured_change: float
+    change_bound: float
     feasible: bool
 
 
@@ -50,18 +55,18 @@ def _propose_qim(trial: Trial, max_change: float) -> list[Candidate]:
             step = step_for_distance(
                 trial.scores, trial.distances, messages_per_class=count, strength=strength, share=share
             )
-            return QimSpec(messages_per_class=count, quantization_step=_round(step), strength=strength)
+            return QimSpec(messages_per_class=count, quantization_step=_round(max(step, LEAST_STEP)), strength=strength)
 
         count = smallest_messages(trial.scores, strength=strength, max_change=max_change, most=most) or most
         for _ in range(_REPAIRS):  # the change hardly depends on the step: one share stands for all
-            measured = trial.measure_change(spec_of(count, _SHARES[-1]))
-            if measured <= 0.95 * max_change or count >= most:
+            _, bound = trial.measure_change(spec_of(count, _SHARES[-1]))
+            if bound <= _MARGIN * max_change or count >= most:
                 break
-            count = min(most, math.ceil(count * max(1.2, (measured / max_change) ** 2)))
+            count = min(most, math.ceil(count * max(1.2, (bound / max_change) ** 2)))
         predicted = predicted_change_qim(trial.scores, messages_per_class=count, strength=strength)
         for share in _SHARES:
             spec = spec_of(count, share)
-            found.append(_candidate(spec, strength, predicted, trial.measure_change(spec), max_change))
+            found.append(_candidate(trial, spec, strength, predicted, max_change))
     return found
 
 
@@ -100,26 +105,23 @@ def _scaled(
             middle = 0.5 * (low + high)
             low, high = (middle, high) if predict(middle) <= max_change else (low, middle)
     strength = _round(low)
-    measured = trial.measure_change(build(strength))
     for _ in range(2 * _REPAIRS):
-        if measured <= max_change:
+        if trial.measure_change(build(strength))[1] <= max_change:
             break
-        strength = _round(0.8 * strength)
-        measured = trial.measure_change(build(strength))
+        strength = _round(0.85 * strength)
     half = _round(0.5 * strength)
-    return [
-        _candidate(build(strength), strength, predict(strength), measured, max_change),
-        _candidate(build(half), half, predict(half), trial.measure_change(build(half)), max_change),
-    ]
+    return [_candidate(trial, build(each), each, predict(each), max_change) for each in (strength, half)]
 
 
-def _candidate(spec: AbstractSpec, strength: float, predicted: float, measured: float, max_change: float) -> Candidate:
+def _candidate(trial: Trial, spec: AbstractSpec, strength: float, predicted: float, max_change: float) -> Candidate:
+    measured, bound = trial.measure_change(spec)
     return Candidate(
         spec=spec,
         strength=strength,
         predicted_change=predicted,
         measured_change=measured,
-        feasible=measured <= max_change,
+        change_bound=bound,
+        feasible=bound <= max_change,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variegate.attacks.result import AttackResult
+from variegate.evaluation.replication import AttackerOutcome
 
 __all__ = ["collect_pictures"]
 
@@ -16,7 +16,7 @@ _MOST = 40
 
 
 def collect_pictures(
-    inputs: Tensor, labels: Tensor, examples: Mapping[str, AttackResult], predict: Callable[[Tensor], Tensor]
+    inputs: Tensor, labels: Tensor, examples: Mapping[str, AttackerOutcome], predict: Callable[[Tensor], Tensor]
 ) -> bytes:
     """Return an .npz: clean, adversarial float32 (K, *input_shape), group, label, adversarial_label (the original's).
 
@@ -29,16 +29,16 @@ def collect_pictures(
         "label": [],
         "adversarial_label": [],
     }
-    for group, result in examples.items():
+    for group, outcome in examples.items():
         room = _MOST - sum(len(part) for part in rows["label"])
-        chosen = result.success.nonzero().flatten()[: min(_PER_GROUP, room)]
+        chosen = outcome.succeeded.nonzero().flatten()[: min(_PER_GROUP, room)]
         if chosen.numel() == 0:
             continue
         rows["clean"].append(inputs[chosen].numpy())
-        rows["adversarial"].append(result.adversarials[chosen].numpy())
+        rows["adversarial"].append(outcome.adversarials[chosen].numpy())
         rows["group"].append(np.array([group] * len(chosen)))
         rows["label"].append(labels[chosen].numpy())
-        rows["adversarial_label"].append(torch.as_tensor(predict(result.adversarials[chosen])).cpu().numpy())
+        rows["adversarial_label"].append(torch.as_tensor(predict(outcome.adversarials[chosen])).cpu().numpy())
     buffer = io.BytesIO()
     arrays = {name: np.concatenate(parts) for name, parts in rows.items() if parts}
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

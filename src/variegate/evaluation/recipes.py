@@ -31,6 +31,7 @@ from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.pictures import collect_pictures
 from variegate.evaluation.progress import Progress, silent
+from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.records import group_record
 from variegate.evaluation.replication import AttackerOutcome, PredictAll, ReplicationOutcome, measure_replication
 from variegate.evaluation.throughput import raw_queries_per_second
@@ -42,6 +43,8 @@ from variegate.rewriters.base import AbstractSpec, RewrittenCopy
 from variegate.types import Norm, Status
 
 __all__ = ["AuditSpec", "audit_replicate"]
+
+_CONTROLS = frozenset({"identical", "independent", "noise", "original"})
 
 
 @final
@@ -58,6 +61,9 @@ class AuditSpec:
         queries: the attacker's budget for each input.
         norm, semantics: of HopSkipJump.
         seed: decides images, copies' experiment keys, the attack's noise and the bootstrap.
+        deal_images: attack each image from one attacker only, dealt out in turn, instead of from every attacker: the
+            same number of attacks covers more copies, with fewer images for each pair.
+        model_digest: of the seller's manifest, where there is one; binds shards to more than the weights.
         command: what was typed, for the record.
     """
 
@@ -72,6 +78,8 @@ class AuditSpec:
     norm: Norm = Norm.L2
     semantics: Semantics = "paper"
     seed: int = 0
+    deal_images: bool = False
+    model_digest: str = ""
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -81,6 +89,17 @@ class AuditSpec:
             raise ConfigurationError(f"attackers must be from 1 to the {self.copies} copies; got {self.attackers}")
         if self.images < 1 or self.queries < 1:
             raise ConfigurationError(f"images and queries must be at least 1; got {self.images} and {self.queries}")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigurationError(f"the seed must be from 0 to 2147483647; got {self.seed}")
+        if self.deal_images and self.images < len(self.attacking):
+            raise ConfigurationError(f"{self.images} images cannot be dealt out to {len(self.attacking)} attackers")
+        if reserved := {spec.rewriter for spec in self.rewriters} & _CONTROLS:
+            raise ConfigurationError(f"a rewriter cannot be called {', '.join(sorted(reserved))}: that names a control")
+
+    @property
+    def attacking(self) -> range:
+        """Positions of the attackers' copies."""
+        return range(self.attackers if self.attackers is not None else self.copies)
 
 
 def audit_replicate(
@@ -111,16 +130,16 @@ def audit_replicate(
     started = time.monotonic()
     pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
     truth = torch.from_numpy(np.asarray(labels))
-    chosen = _choose(spec, original, pool, truth)
+    _check_controls(original, independent)
+    chosen = _choose(spec, [original, *independent], pool, truth)
     inputs, targets = pool[chosen], truth[chosen]
     (out / "shards").mkdir(parents=True, exist_ok=True)
     names = _group_names(spec.rewriters)
-    attackers = list(range(spec.attackers if spec.attackers is not None else spec.copies))
-    run = _Run(spec, original, inputs, targets, chosen.tolist(), out, say, 1 + len(attackers) * len(names))
+    run = _Run(spec, original, inputs, targets, chosen.tolist(), out, say)
 
     control = run.attack("original", 0, original.predict)
     groups: list[dict[str, Any]] = []
-    examples = {"identical": control}
+    examples = {"identical": run.outcome(0, control)}
     outcome = run.measure(_stacked([original, original]), [control], [0])
     table = _accuracy_of([original, original], pool, truth)
     twins = ["original", "the same"]
@@ -132,24 +151,42 @@ def audit_replicate(
         table = _accuracy_of(trained, pool, truth)
         numbered = [f"training {i}" for i in range(len(trained))]
         groups.append(group_record("independent", None, numbered, outcome, [control], table))
-        examples["independent"] = control
+        examples["independent"] = examples["identical"]
     for name, rewriter in zip(names, spec.rewriters, strict=True):
         heads = experiment_heads(original, rewriter, copies=spec.copies, seed=spec.seed)
         bank = CopyBank(original, heads)
-        results = [run.attack(name, i, RewrittenCopy(original, heads[i]).predict, rewriter) for i in attackers]
-        outcome = run.measure(bank.predict_all, results, attackers)
+        results = [run.attack(name, i, RewrittenCopy(original, heads[i]).predict, rewriter) for i in spec.attacking]
+        outcome = run.measure(bank.predict_all, results, spec.attacking)
         table = measure_accuracy(bank, pool, truth)
         numbered = [f"copy {i}" for i in range(spec.copies)]
         groups.append(group_record(name, rewriter.to_dict(), numbered, outcome, results, table))
-        examples[name] = results[0]
+        examples[name] = run.outcome(0, results[0], dealt=len(results) > 1)
     record = _record(spec, original, chosen, groups, run, time.monotonic() - started)
     write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     write_atomic(out / "pictures.npz", collect_pictures(inputs, targets, examples, original.predict))
     return record
 
 
-def _choose(spec: AuditSpec, original: Classifier, pool: Tensor, truth: Tensor) -> Tensor:
-    """Return int64 (images,), sorted: the first correctly classified images of a seeded order."""
+def _check_controls(original: Classifier, independent: Sequence[Classifier]) -> None:
+    """Refuse independent classifiers that do not take the original's inputs, or are the original."""
+    for number, other in enumerate(independent, start=1):
+        if other.digest == original.digest:
+            raise ConfigurationError(
+                f"independent classifier {number} has the original's weights; give another training"
+            )
+        theirs, ours = ((c.input_shape, c.bounds, c.num_classes) for c in (other, original))
+        if theirs != ours:
+            raise ConfigurationError(
+                f"independent classifier {number} must take the original's inputs and classes, {ours}; got {theirs}"
+            )
+
+
+def _choose(spec: AuditSpec, trained: Sequence[Classifier], pool: Tensor, truth: Tensor) -> Tensor:
+    """Return int64 (images,), sorted: the first images of a seeded order that the original classifies correctly.
+
+    Independent classifiers have to be right as well: their errors on clean images are not replication.
+    """
+    original = trained[0]
     if truth.shape != (pool.shape[0],) or truth.dtype != torch.int64:
         raise InputError(f"labels must be int64 of shape ({pool.shape[0]},); got {truth.dtype} {tuple(truth.shape)}")
     if truth.numel() and not 0 <= int(truth.min()) <= int(truth.max()) < original.num_classes:
@@ -159,12 +196,12 @@ def _choose(spec: AuditSpec, original: Classifier, pool: Tensor, truth: Tensor) 
     order = torch.from_numpy(np.random.default_rng(spec.seed).permutation(pool.shape[0]))
     found: list[int] = []
     for block in order.split(max(64, 2 * spec.images)):
-        right = block[original.predict(pool[block]).cpu() == truth[block]]
-        found.extend(right.tolist())
+        right = torch.stack([classifier.predict(pool[block]).cpu() == truth[block] for classifier in trained]).all(0)
+        found.extend(block[right].tolist())
         if len(found) >= spec.images:
             return torch.tensor(sorted(found[: spec.images]))
     raise InputError(
-        f"the audit needs {spec.images} images that the original classifies correctly; "
+        f"the audit needs {spec.images} images that the original and the independent classifiers get right; "
         f"the {pool.shape[0]} given hold {len(found)}"
     )
 
@@ -182,48 +219,54 @@ class _Run:
         identities: list[int],
         out: Path,
         say: Progress,
-        attacks: int,
     ) -> None:
         self.spec, self.original, self.inputs, self.labels = spec, original, inputs, labels
         self.attack_parameters = HopSkipJump(norm=spec.norm, semantics=spec.semantics)
         self.queries, self.seconds = 0, 0.0
         self._identities, self._out, self._say = identities, out, say
-        self._attacks, self._done = attacks, 0
+        self._asked = 0
+        dealt = spec.images if spec.deal_images else spec.images * len(spec.attacking)
+        self._most = spec.queries * (spec.images + dealt * len(spec.rewriters))
+
+    def rows(self, copy: int | None) -> Tensor:
+        """Return int64: positions of the images that attacker `copy` attacks (None: the attacker of the original)."""
+        if copy is None or not self.spec.deal_images:
+            return torch.arange(self.spec.images)
+        return torch.arange(copy, self.spec.images, len(self.spec.attacking))
 
     def attack(
         self, group: str, copy: int, predict: Callable[[Tensor], Tensor], rewriter: AbstractSpec | None = None
     ) -> AttackResult:
         """Attack one copy with the whole budget; a finished or half-done shard is taken over."""
         made_by = rewriter.digest if rewriter is not None else "nothing"
+        rows = self.rows(None if rewriter is None else copy)
         oracle = HardLabelOracle(
             predict,
             input_shape=self.original.input_shape,
             bounds=self.original.bounds,
             num_classes=self.original.num_classes,
-            samples=self.inputs.shape[0],
+            samples=rows.shape[0],
             budget=self.spec.queries,
             device=self.original.device,
         )
-        most = self.spec.queries * self.inputs.shape[0]
-        before = self._done * most
 
         def tell(done: int, _most: int) -> None:
-            self._say(f"attacking {group}, copy {copy}", before + done, self._attacks * most)
+            self._say(f"attacking {group}, copy {copy}", self._asked + done, self._most)
 
         result = run_attack(
             self.attack_parameters,
             oracle,
-            self.inputs,
-            self.labels,
+            self.inputs[rows],
+            self.labels[rows],
             seed=self.spec.seed,
-            identities=self._identities,
+            identities=[self._identities[row] for row in rows.tolist()],
             checkpoint=self._out / "shards" / f"{group}-{copy}.safetensors",
-            subject=f"{self.original.digest} rewritten by {made_by}, copy {copy}",
+            subject=f"{self.spec.model_digest} {self.original.digest} rewritten by {made_by}, copy {copy}",
             progress=tell,
         )
         if result.error is not None:
             raise OracleError(f"{result.error}; the audit can be resumed from {self._out}")
-        self._done += 1
+        self._asked += self.spec.queries * rows.shape[0]
         self.queries += int(result.queries.sum())
         self.seconds += result.seconds
         return result
@@ -232,15 +275,8 @@ class _Run:
         self, predict_all: PredictAll, results: Sequence[AttackResult], attackers: Sequence[int]
     ) -> ReplicationOutcome:
         """Show the attackers' adversarials to all copies of a group."""
-        skipped = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
         outcomes = [
-            AttackerOutcome(
-                copy=copy,
-                adversarials=result.adversarials,
-                attempted=torch.tensor([status not in skipped for status in result.status]),
-                succeeded=result.success,
-            )
-            for copy, result in zip(attackers, results, strict=True)
+            self.outcome(copy, result, dealt=len(results) > 1) for copy, result in zip(attackers, results, strict=True)
         ]
         return measure_replication(
             predict_all,
@@ -251,6 +287,17 @@ class _Run:
             bounds=self.original.bounds,
             seed=self.spec.seed,
         )
+
+    def outcome(self, copy: int, result: AttackResult, *, dealt: bool = False) -> AttackerOutcome:
+        """Spread an attack on some of the images over all of them."""
+        rows = self.rows(copy if dealt else None)
+        skipped = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
+        adversarials = self.inputs.clone()
+        adversarials[rows] = result.adversarials
+        attempted, succeeded = (torch.zeros(self.spec.images, dtype=torch.bool) for _ in range(2))
+        attempted[rows] = torch.tensor([status not in skipped for status in result.status])
+        succeeded[rows] = result.success
+        return AttackerOutcome(copy=copy, adversarials=adversarials, attempted=attempted, succeeded=succeeded)
 
 
 def _stacked(classifiers: Sequence[Classifier]) -> PredictAll:
@@ -271,7 +318,7 @@ def _group_names(rewriters: Sequence[AbstractSpec]) -> list[str]:
     """Return one name a rewriter: its own, numbered where it comes twice."""
     names: list[str] = []
     for spec in rewriters:
-        count = sum(name.split("-")[0] == spec.rewriter for name in names)
+        count = sum(other.rewriter == spec.rewriter for other in rewriters[: len(names)])
         names.append(spec.rewriter if not count else f"{spec.rewriter}-{count + 1}")
     return names
 
@@ -284,6 +331,7 @@ def _record(
         "kind": "replication",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "variegate": variegate.__version__,
+        "source": source_digest(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": str(original.device),
@@ -292,6 +340,7 @@ def _record(
         "model": {
             "name": spec.model_name,
             "digest": original.digest,
+            "manifest_digest": spec.model_digest or None,
             "num_classes": original.num_classes,
             "input_shape": list(original.input_shape),
             "bounds": [original.bounds.lower, original.bounds.upper],

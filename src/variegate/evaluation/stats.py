@@ -2,7 +2,9 @@
 
 A rate over (attacker, victim, image) triples is not a mean of independent trials: triples share images and copies. Its
 interval comes from a two-way bootstrap that draws images and copies with replacement (the pigeonhole bootstrap of Owen,
-2007); where only one pair of copies was measured, images alone vary and Wilson's interval is used.
+2007), and is never narrower than Wilson's interval over the images alone; where only one pair of copies was measured,
+Wilson's interval is used. With one attacker the interval is conditional on his copy. With few copies that differ much
+a bootstrap is still too narrow: in simulations with 5 copies it covered the truth in 83 to 97 % of cases.
 """
 
 import math
@@ -56,11 +58,15 @@ def wilson_rate(k: int, n: int) -> Rate:
         raise InputError(f"k must be from 0 to n; got k={k}, n={n}")
     if n == 0:
         return Rate(k=0, n=0, low=None, high=None, interval="wilson")
-    p = k / n
+    low, high = _wilson(k / n, n)
+    return Rate(k=k, n=n, low=low, high=high, interval="wilson")
+
+
+def _wilson(p: float, n: int) -> tuple[float, float]:
+    """Return the ends of Wilson's interval for the share `p` of n trials; p n need not be whole."""
     centre = (p + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
     half = _Z / (1 + _Z * _Z / n) * math.sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Rate(k=k, n=n, low=0.0 if k == 0 else low, high=1.0 if k == n else high, interval="wilson")
+    return (0.0 if p == 0.0 else max(0.0, centre - half)), (1.0 if p == 1.0 else min(1.0, centre + half))
 
 
 def rate_of_triples(
@@ -78,14 +84,13 @@ def rate_of_triples(
     k, n = int(hit.sum()), int(counted.sum())
     pairs = int(counted.any(2).sum())
     copies = max(hit.shape[1], int(attackers.max(initial=-1)) + 1)
-    if n == 0 or pairs < 2 or k in (0, n):
-        # With one pair only images vary; with all or none hit a bootstrap has no spread, so Wilson over the images that
-        # were used (not over triples, which are not independent) gives the honest width.
-        images = int(counted.any((0, 1)).sum())
-        if n and pairs >= 2:
-            width = wilson_rate(0 if k == 0 else images, images)
-            return Rate(k=k, n=n, low=width.low, high=width.high, interval="wilson")
-        return wilson_rate(k, n)
+    if n == 0 or pairs < 2:
+        return wilson_rate(k, n)  # with one pair only images vary
+    # A bootstrap has no spread where all or none are hit, and too little near there. Wilson's interval over the images
+    # (not over triples, which are not independent) is the least width that is claimed.
+    least_low, least_high = _wilson(k / n, int(counted.any((0, 1)).sum()))
+    if k in (0, n):
+        return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
     generator = np.random.default_rng(seed)
     images = hit.shape[2]
     image_weights = generator.multinomial(images, np.full(images, 1 / images), _REPLICATES).astype(np.float64)
@@ -105,6 +110,6 @@ def rate_of_triples(
         totals[chosen] = (image_weights[chosen] @ counts * pair_weights).sum(1)
     rates = found[totals > 0] / totals[totals > 0]
     if rates.size < _FEWEST_REPLICATES:
-        return wilson_rate(k, n)
-    low, high = np.quantile(rates, [0.025, 0.975])
-    return Rate(k=k, n=n, low=float(low), high=float(high), interval="bootstrap")
+        return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
+    low, high = (float(end) for end in np.quantile(rates, [0.025, 0.975]))
+    return Rate(k=k, n=n, low=min(low, least_low), high=max(high, least_high), interval="bootstrap")

@@ -4,7 +4,8 @@ The copies of a seller share the original; they differ in their heads alone. So 
 copies is N forward passes of the original and N x m heads, and rows of a batch may belong to different copies.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import final
 
 import torch
@@ -15,6 +16,11 @@ from variegate.models.classifier import Classifier
 from variegate.models.heads import ScoreHead
 
 __all__ = ["CopyBank"]
+
+_Block = tuple[Tensor, Tensor, dict[str, Tensor]]
+
+_BLOCK_ROWS = 256
+_BLOCK_VALUES = 2**20  # input values of a block: bounds the work memory of heads on large inputs
 
 
 @final
@@ -35,8 +41,8 @@ class CopyBank:
     def predict_all(self, x: Tensor) -> Tensor:
         """Return int64 (N, m): the label that each copy gives to each input. One forward of the original per input."""
         rows = [
-            torch.stack([head(part, scores, features).argmax(1) for head in self.heads], 1)
-            for part, scores, features in self.original.scores_and_features(x, self._layers)
+            torch.stack([head(block, scores, features).argmax(1) for head in self.heads], 1)
+            for block, scores, features in self._blocks(x)
         ]
         return torch.cat(rows)
 
@@ -70,3 +76,25 @@ class CopyBank:
                 block[mine] = self.heads[position](part[mine], scores[mine], chosen).argmax(1)
             start += part.shape[0]
         return labels
+
+    def _blocks(self, x: Tensor) -> Iterator[_Block]:
+        """Yield (x, scores, features) of several micro-batches at once.
+
+        Networks run best on few rows, because activations must stay in the cache; heads run best on many, because each
+        reads a matrix of its own. With 100 dense heads a block of 256 rows takes a fifth less time than four of 64.
+        """
+        enough = min(_BLOCK_ROWS, _BLOCK_VALUES // math.prod(self.original.input_shape))
+        blocks: Iterable[Tensor] = (x,)
+        if x.shape[0] > enough:
+            device = self.original.device
+            parts = x.split(max(enough, self.original.batch_size))
+            blocks = (part.to(device, torch.float32) for part in parts)  # the device need not hold them all
+        for block in blocks:
+            yield _join(list(self.original.scores_and_features(block, self._layers)))
+
+
+def _join(parts: Sequence[_Block]) -> _Block:
+    if len(parts) == 1:
+        return parts[0]
+    rows, scores, features = zip(*parts, strict=True)
+    return torch.cat(rows), torch.cat(scores), {name: torch.cat([f[name] for f in features]) for name in features[0]}

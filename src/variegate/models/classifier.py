@@ -1,7 +1,7 @@
 """A seller's classifier: one module with its bounds, input shape, labels and normalisation, ready to be asked.
 
-The module is put into evaluation mode, its parameters are frozen and cast to float32, and every call is cut into
-micro-batches of a size that the device likes, so memory is bounded whatever the caller sends.
+The module is put into evaluation mode and kept there, its parameters are frozen and cast to float32, and every call is
+cut into micro-batches of a size that the device likes, so memory is bounded whatever the caller sends.
 """
 
 import hashlib
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from variegate.errors import InputError, ModelError, NotFoundError
+from variegate.models.forward_pass import forward_rows, full_precision
 from variegate.types import Bounds
 
 __all__ = ["Classifier", "Outputs", "check_inputs", "weights_digest"]
 
 Outputs = Literal["logits", "probabilities"]
 
-_CPU_BATCH = 64  # larger batches fall out of the cache of a core and run slower
-_ACCELERATOR_BATCH = 8192
+_SLACK = 1e-5  # of the range: what rounding may do to a value at a bound
+_ROUNDINGS = 4 * torch.finfo(torch.float32).eps  # of the larger bound, where a narrow range lies far from 0
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -40,6 +41,7 @@ def check_inputs(inputs: Tensor, input_shape: tuple[int, ...], bounds: Bounds, *
 
     Args:
         inputs: (N, *input_shape), any float dtype, values within `bounds` (a rounding slack of 1e-5 of the range).
+        what: names the inputs in an error.
 
     Raises:
         InputError: wrong rank or shape, not floating point, NaN or infinite, or outside the bounds.
@@ -51,10 +53,10 @@ def check_inputs(inputs: Tensor, input_shape: tuple[int, ...], bounds: Bounds, *
         raise InputError(f"{what} must be floating point in [{bounds.lower:g}, {bounds.upper:g}]; got {inputs.dtype}")
     if inputs.shape[0] == 0:
         return inputs.to(torch.float32)
-    low, high = (float(value) for value in torch.aminmax(inputs))
+    low, high = torch.stack(torch.aminmax(inputs)).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"{what} must be finite; got NaN or infinity")
-    slack = 1e-5 * bounds.range
+    slack = _SLACK * bounds.range + _ROUNDINGS * max(abs(bounds.lower), abs(bounds.upper))
     if low < bounds.lower - slack or high > bounds.upper + slack:
         raise InputError(
             f"{what} must lie in [{bounds.lower:g}, {bounds.upper:g}]; got values from {low:g} to {high:g}; "
@@ -76,7 +78,7 @@ class Classifier:
         mean, std: per-channel normalisation that is applied before the module, if the module does not do it itself.
         outputs: what the module returns.
         digest: digest of the weights, if known already; computed otherwise.
-        batch_size: rows of one forward pass; by default 64 on a CPU and 8192 on an accelerator.
+        batch_size: rows of one forward pass; by default as many as `variegate.models.forward_pass.forward_rows` says.
 
     Raises:
         ModelError: the module does not map one input to one row of n finite numbers.
@@ -104,6 +106,7 @@ class Classifier:
         if not self.input_shape or min(self.input_shape) < 1:
             raise ModelError(f"input_shape must hold positive sizes, such as (3, 32, 32); got {self.input_shape}")
         self.module = module.eval().requires_grad_(False)
+        self._submodules = tuple(self.module.modules())  # walking the tree takes 20 times as long
         for parameter in (*self.module.parameters(), *self.module.buffers()):
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(torch.float32)
@@ -130,7 +133,7 @@ class Classifier:
         """Rows of one forward pass."""
         if self._batch_size is not None:
             return self._batch_size
-        return _CPU_BATCH if self.device.type == "cpu" else _ACCELERATOR_BATCH
+        return forward_rows(self.input_shape, self.device)
 
     def to(self, device: torch.device | str) -> "Classifier":
         """Move to `device` in place and return self."""
@@ -179,14 +182,19 @@ class Classifier:
         if tuple(x.shape[1:]) != self.input_shape:
             expected = ", ".join(["N", *map(str, self.input_shape)])
             raise InputError(f"inputs must have shape ({expected}); got {tuple(x.shape)}")
-        yield from x.to(self.device, torch.float32).split(self.batch_size)
+        device = self.device
+        for part in x.split(self.batch_size):
+            yield part.to(device, torch.float32)  # one by one: the device need not hold them all
 
     def _logits(self, x: Tensor) -> Tensor:
         if self._mean is not None and self._std is not None:
             x = (x - self._mean) / self._std
         if self._layout is torch.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.module(x)
+        if any(submodule.training for submodule in self._submodules):
+            self.module.eval()  # someone called train() on what is ours: dropout and batch statistics would answer
+        with full_precision(x.device):
+            out: Tensor = self.module(x)
         if self.outputs == "probabilities":
             out = out.clamp_min(torch.finfo(torch.float32).tiny).log()
         return out.to(torch.float32)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from variegate.models.classifier import Classifier
+from variegate.models.forward_pass import full_precision, gradient_rows
 
 __all__ = ["boundary_distance"]
 
@@ -24,9 +25,10 @@ def boundary_distance(original: Classifier, x: Tensor, *, steps: int = 8, leadin
 
     Inputs for which no change was found are infinite. Cost: steps x (leading + 1) backward passes.
     """
-    return torch.cat(
-        [_distance(original, part, steps, leading) for part in x.to(original.device).split(original.batch_size)]
-    )
+    device = original.device
+    rows = gradient_rows(original.batch_size, device)
+    with full_precision(device):  # also of the backward passes
+        return torch.cat([_distance(original, part.to(device), steps, leading) for part in x.split(rows)])
 
 
 def _distance(original: Classifier, x: Tensor, steps: int, leading: int) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from variegate.errors import BudgetError, ConfigurationError, InputError, OracleError
+from variegate.models.classifier import check_inputs
+from variegate.models.forward_pass import question_rows
 from variegate.types import Bounds
 
 __all__ = ["HardLabelOracle", "QueryMeter"]
@@ -41,7 +43,8 @@ class HardLabelOracle:
         predict: float32 (M, *input_shape) -> int64 (M,) labels; `Classifier.predict`, a copy's, or a remote service.
         samples: how many inputs are under attack; queries are counted for each of them.
         budget: queries allowed per input under attack; None for no limit.
-        preferred_rows: how many rows an attack should send at once to keep the model busy in bounded memory.
+        preferred_rows: how many rows an attack should send at once to keep the model busy in bounded memory; by default
+            as many as `variegate.models.forward_pass.question_rows` says.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class HardLabelOracle:
         self.num_classes = num_classes
         self.budget = budget
         self.device = torch.device(device)
-        self.preferred_rows = preferred_rows or (256 if self.device.type == "cpu" else 16384)
+        self.preferred_rows = preferred_rows or question_rows(self.input_shape, self.device)
         self.meter = QueryMeter(samples)
 
     def remaining(self) -> Tensor:
@@ -79,12 +82,13 @@ class HardLabelOracle:
         """Return int64 (M,) labels of `x` and count one query per row against the input `samples[row]`.
 
         Args:
-            x: float32 (M, *input_shape).
+            x: float32 (M, *input_shape), finite and within the bounds (a rounding slack of 1e-5 of the range).
             samples: int64 (M,) on the CPU: for which input under attack each row is asked.
 
         Raises:
             BudgetError: some input has fewer queries left than rows here; nothing is labelled or counted.
-            InputError: shapes or positions do not fit.
+            InputError: shapes or positions do not fit, or a value is NaN, infinite or outside the bounds: the answer
+                to such an input would count as an adversarial; nothing is labelled or counted.
             OracleError: the model raised, or answered with something that is not one label per row.
         """
         if tuple(x.shape[1:]) != self.input_shape or samples.shape != (x.shape[0],):
@@ -101,6 +105,7 @@ class HardLabelOracle:
             raise InputError(
                 f"sample positions must be from 0 to {self.meter.per_sample.shape[0] - 1}; got {first} to {last}"
             )
+        x = check_inputs(x, self.input_shape, self.bounds, what="the inputs that an oracle labels")
         if self.budget is not None:
             asked = torch.bincount(samples, minlength=self.meter.per_sample.shape[0])
             if bool((asked > self.remaining()).any()):

@@ -7,7 +7,12 @@ from typing import Any, Protocol
 from variegate.manifest import ModelManifest
 from variegate.types import CopyStatus
 
-__all__ = ["CopyRow", "Store"]
+__all__ = ["MOST_EPOCH", "MOST_ROWS", "CopyRow", "Store"]
+
+MOST_EPOCH = 2**31 - 1
+"""The last epoch of a buyer's copies of one model."""
+MOST_ROWS = 2**62
+"""More than any registry holds; the largest limit and offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +131,11 @@ class Store(Protocol):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[CopyRow]:
-        """Return the copies that match every given filter, in the order in which they were issued."""
+        """Return the copies that match every given filter, in the order in which they were issued.
+
+        Raises:
+            ConfigurationError: if the limit or the offset is below 0 or above `MOST_ROWS`.
+        """
         ...
 
     def count_copies(

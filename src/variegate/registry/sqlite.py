@@ -11,12 +11,12 @@ from typing import Any, Self, final
 from sqlalchemy import Connection, RowMapping, Select, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from variegate.errors import ConflictError, FormatError, InputError, NotFoundError
+from variegate.errors import ConfigurationError, ConflictError, FormatError, InputError, NotFoundError
 from variegate.manifest import ModelManifest, canonical_json, digest, load_json
 from variegate.registry.bulk import CHUNK_ROWS, insert_copies
 from variegate.registry.engine import open_engine, reading, writing
 from variegate.registry.failures import clear_failures
-from variegate.registry.protocol import CopyRow
+from variegate.registry.protocol import MOST_ROWS, CopyRow
 from variegate.registry.schema import FORMAT, buyers, copies, meta, metadata, models, specs
 from variegate.types import CopyStatus
 
@@ -189,6 +189,8 @@ class SqliteStore:
         offset: int = 0,
     ) -> list[CopyRow]:
         """See `Store.list_copies`."""
+        if not 0 <= offset <= MOST_ROWS or not (limit is None or 0 <= limit <= MOST_ROWS):
+            raise ConfigurationError(f"limit and offset must be from 0 to {MOST_ROWS}; got {limit} and {offset}")
         query = _filtered(_COPY, model=model, buyer=buyer, status=status).order_by(copies.c.id)
         with self._read() as connection:
             return [_copy_row(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]

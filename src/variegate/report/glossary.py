@@ -37,7 +37,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "stops protecting",
-        "The smallest norm at which the lower end of the 95 % interval of replication within that norm exceeds 50 %.",
+        "The smallest norm within which half of the victims are fooled [by the interval's upper end, by its lower].",
     ),
     (
         "norm kept",
@@ -58,8 +58,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "95 % interval",
         (
-            "Pairs share images and copies, so intervals come from a two-way bootstrap over images and copies; for a "
-            "single pair from Wilson's formula."
+            "Pairs share images and copies, so intervals come from a two-way bootstrap over images and copies, and are "
+            "never narrower than Wilson's over the images; for a single pair Wilson's is used."
         ),
     ),
 )

@@ -1,5 +1,6 @@
 """Numbers that several reports derive from a record: where protection ends, the norm kept, what happens to accuracy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from variegate.report.parts import Rate
@@ -7,6 +8,7 @@ from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import mean_and_sd, number
 
 __all__ = [
+    "HALF",
     "Threshold",
     "accuracy_change",
     "labels_changed",
@@ -17,31 +19,49 @@ __all__ = [
 ]
 
 
+HALF = 0.5
+"""Protection has ended where this share of the victims is fooled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """The norm at which a group stops protecting.
 
     Attributes:
-        epsilon: smallest norm at which the lower end of the interval exceeds 50 %; None where no norm reaches that.
+        epsilon: smallest measured norm at which half of the victims are fooled; None where no norm reaches that.
+        first: the same by the upper end of the interval: protection may end as early as this.
+        last: the same by the lower end: protection has surely ended by then.
         largest: the largest norm that was measured; None where none was.
     """
 
     epsilon: float | None
+    first: float | None
+    last: float | None
     largest: float | None
 
     @property
     def words(self) -> str:
-        """In a table: the norm, "not reached up to ..." or "not measured"."""
+        """In a table: the norm with the norms by the interval's ends, or "not measured"."""
         if self.largest is None:
             return "not measured"
-        return f"not reached up to {number(self.largest)}" if self.epsilon is None else number(self.epsilon)
+        beyond = f">{number(self.largest)}"
+        ends = [beyond if norm is None else number(norm) for norm in (self.epsilon, self.first, self.last)]
+        return f"{ends[0]} [{ends[1]}, {ends[2]}]"
 
 
 def stops_protecting(group: Group) -> Threshold:
-    """The smallest norm within which at least half of the victims are fooled, by the interval's lower end."""
-    measured = [point for point in group.replication_within if point.rate.low is not None]
-    reached = (point.at for point in measured if point.rate.low is not None and point.rate.low > 0.5)
-    return Threshold(epsilon=next(reached, None), largest=measured[-1].at if measured else None)
+    """The smallest norm within which half of the victims are fooled, and the same by both ends of the interval."""
+    measured = [point for point in group.replication_within if point.rate.rate is not None]
+
+    def reached(value_of: Callable[[Rate], float | None]) -> float | None:
+        return next((point.at for point in measured if (value_of(point.rate) or 0.0) >= HALF), None)
+
+    return Threshold(
+        epsilon=reached(lambda rate: rate.rate),
+        first=reached(lambda rate: rate.high),
+        last=reached(lambda rate: rate.low),
+        largest=measured[-1].at if measured else None,
+    )
 
 
 def rate_at(group: Group, s: float) -> Rate | None:

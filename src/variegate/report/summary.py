@@ -70,9 +70,9 @@ def _protection(record: ReplicationRecord, group: Group) -> str:
     threshold, unit = stops_protecting(group), norm_title(record.norm)
     if threshold.largest is None:
         return "The norm at which protection ends was not measured."
-    if threshold.epsilon is None:
-        return f"The norm at which protection ends was not reached (tried up to {unit} {number(threshold.largest)})."
-    return f"Protection ends at {unit} {number(threshold.epsilon)}."
+    beyond = f"beyond {number(threshold.largest)}"
+    ends = [beyond if end is None else number(end) for end in (threshold.epsilon, threshold.first, threshold.last)]
+    return f"Protection ends at {unit} {ends[0]} (by the interval's ends: {ends[1]} and {ends[2]})."
 
 
 def _price(record: ReplicationRecord, group: Group) -> str:

@@ -6,7 +6,8 @@ equations 2 and 3):
 
     copy(x) = (M(x) + R_k(x)) / ||M(x) + R_k(x)||_1
 
-Nothing else is stored of a copy: spec, key and original give it back bit for bit.
+Nothing else is stored of a copy: spec, key and original give it back. The messages are the same bit for bit on any
+machine; the scores are float32 sums, whose last bits depend on the batch size, the device and the version of PyTorch.
 """
 
 from abc import ABC, abstractmethod
@@ -23,6 +24,8 @@ from variegate.keys import CopyKey
 from variegate.manifest import digest
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
+from variegate.models.forward_pass import full_precision
+from variegate.rewriters.secrecy import NeverPickled
 from variegate.types import Bounds
 
 __all__ = [
@@ -54,8 +57,8 @@ class OriginalShape:
         return size
 
 
-class AbstractHead(nn.Module, ABC):
-    """A keyed decoder R_k; subclasses say what it adds, this class says how it is added."""
+class AbstractHead(NeverPickled, nn.Module, ABC):
+    """A keyed decoder R_k; subclasses say what it adds, this class says how it is added. It cannot be pickled."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -74,7 +77,8 @@ class AbstractHead(nn.Module, ABC):
 
     def forward(self, x: Tensor, scores: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Return the copy's scores, float32 (N, n)."""
-        return normalised_sum(scores, self.decode(x, scores, features))
+        with full_precision(x.device):
+            return normalised_sum(scores, self.decode(x, scores, features))
 
 
 class AbstractSpec(ABC):
@@ -184,8 +188,8 @@ def original_shape(original: Classifier) -> OriginalShape:
 
 
 @final
-class RewrittenCopy:
-    """What a buyer gets: the original with one keyed head. Answers like a `Classifier`."""
+class RewrittenCopy(NeverPickled):
+    """What a buyer gets: the original with one keyed head. Answers like a `Classifier`; cannot be pickled."""
 
     def __init__(self, original: Classifier, head: AbstractHead) -> None:
         self.original = original

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from variegate.errors import ConfigurationError, InputError
+from variegate.projections.catalog import AUTO_DENSE_ELEMENTS
 from variegate.rewriters.base import OriginalShape
 
 __all__ = [
@@ -82,8 +83,13 @@ def smallest_messages(scores: Tensor, *, strength: float, max_change: float, mos
 
 
 def most_messages(shape: OriginalShape) -> int:
-    """Return the largest B whose n B projections are no more than the input has dimensions."""
-    return max(1, shape.input_size // shape.num_classes)
+    """Return the largest B worth trying: n B rows that a dense or a Hadamard projection can hold.
+
+    More than twice as many rows as the input has dimensions add cost and little else.
+    """
+    dense = min(2 * shape.input_size, AUTO_DENSE_ELEMENTS // shape.input_size)
+    hadamard = 1 << (shape.input_size - 1).bit_length()
+    return max(1, max(dense, hadamard) // shape.num_classes)
 
 
 def flip_reach(share: float) -> float:

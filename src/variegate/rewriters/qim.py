@@ -34,9 +34,10 @@ from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, 
 from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
 
-__all__ = ["QimHead", "QimSpec"]
+__all__ = ["LEAST_STEP", "QimHead", "QimSpec"]
 
-_LEAST_STEP = 1e-6  # float32 cannot tell the phases of a smaller step apart
+# A float32 sum y is off by about 1e-6, in another way for another batch size; in steps, by 1e-3 at the least step.
+LEAST_STEP = 1e-3
 _MOST_STEP = 1e6
 
 
@@ -47,7 +48,8 @@ class QimSpec(AbstractSpec):
 
     Args:
         messages_per_class: B.
-        quantization_step: delta over the norm of a message (the messages have norm 1), in units of the input range.
+        quantization_step: delta over the norm of a message (the messages have norm 1), in units of the input range;
+            at least 0.001, because labels of a smaller one would depend on rounding, and so on the batch.
         strength: weight of the decoder beside the original's softmax scores.
         weights: alpha_1 ... alpha_B; equal weights if empty.
         dither: whether each message has a keyed offset.
@@ -71,9 +73,9 @@ class QimSpec(AbstractSpec):
         self.check_types()
         if self.messages_per_class < 1:
             raise ConfigurationError(f"messages_per_class must be at least 1; got {self.messages_per_class}")
-        if not _LEAST_STEP <= self.quantization_step <= _MOST_STEP:
+        if not LEAST_STEP <= self.quantization_step <= _MOST_STEP:
             raise ConfigurationError(
-                f"quantization_step must be from {_LEAST_STEP:g} to {_MOST_STEP:g}; got {self.quantization_step}"
+                f"quantization_step must be from {LEAST_STEP:g} to {_MOST_STEP:g}; got {self.quantization_step}"
             )
         check_strength(self.strength)
         if self.weights and (

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.result import AttackResult
 from variegate.data.images import LabelledImages
 from variegate.errors import InputError
+from variegate.evaluation.progress import Progress, silent
 from variegate.files import write_atomic
 from variegate.models.oracle import HardLabelOracle
 from variegate.types import Bounds
@@ -28,7 +29,7 @@ CHECKPOINT_FILE = "attack.safetensors"
 
 
 class Target(Protocol):
-    """What is attacked: a `Classifier` or a `RewrittenCopy`."""
+    """What is attacked: a `Classifier`, a `RewrittenCopy` or an `OnnxLabeler`."""
 
     @property
     def num_classes(self) -> int:
@@ -45,11 +46,6 @@ class Target(Protocol):
         """The interval of valid input values."""
         ...
 
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        ...
-
     def predict(self, x: Tensor) -> Tensor:
         """Return int64 (N,): hard labels."""
         ...
@@ -62,6 +58,7 @@ class SingleAttack:
     Attributes:
         command: what was typed, for the summary.
         target_name: what is attacked, for the summary.
+        target_digest: identifies its parameters, so that a saved state is never continued on another target.
         attack: its hyper-parameters.
         images: how many inputs are attacked: the first ones of the pool.
         queries: the budget for each.
@@ -71,6 +68,7 @@ class SingleAttack:
 
     command: str
     target_name: str
+    target_digest: str
     attack: HopSkipJump
     images: int
     queries: int
@@ -78,20 +76,31 @@ class SingleAttack:
     seed: int
 
     def run(
-        self, target: Target, pool: LabelledImages, *, out: Path | None, progress: Callable[[str, int, int], None]
+        self,
+        target: Target,
+        pool: LabelledImages,
+        *,
+        out: Path | None,
+        device: torch.device | str = "cpu",
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Attack, write summary.json and adversarials.npz to `out` if there is one, and return the summary.
+
+        If the target fails while it labels, the files hold what was found until then, with -1 for the labels of the
+        adversarials, and the summary's "error" says why; what was paid for is saved for a resume.
 
         Args:
             target: what is attacked.
             pool: images within the target's bounds; a targeted attack takes its starting points from all of them.
             out: an existing folder; the attack's state is saved in it, and is taken up if it is there.
+            device: where the attack computes: that of the target.
             progress: called with what is done, how much is done, how much there is.
 
         Raises:
             InputError: if the images or labels do not fit the target, or a class to aim at has no image.
             VerificationError: if the state in `out` is of another attack.
         """
+        say = progress or silent
         inputs, labels = torch.from_numpy(pool.images[: self.images]), torch.from_numpy(pool.labels[: self.images])
         oracle = HardLabelOracle(
             target.predict,
@@ -100,7 +109,7 @@ class SingleAttack:
             num_classes=target.num_classes,
             samples=inputs.shape[0],
             budget=self.queries,
-            device=target.device,
+            device=device,
         )
         aims, starts = self._aims(target, pool) if self.targeted else (None, None)
         result = run_attack(
@@ -112,7 +121,8 @@ class SingleAttack:
             targets=aims,
             starting_points=starts,
             checkpoint=None if out is None else out / CHECKPOINT_FILE,
-            progress=lambda done, total: progress("attacking", done, total),
+            subject=f"{self.target_name} {self.target_digest}",
+            progress=lambda done, total: say("attacking", done, total),
         )
         summary = self._summary(result, pool)
         if out is not None:
@@ -120,7 +130,7 @@ class SingleAttack:
                 "clean": inputs.numpy(),
                 "adversarial": result.adversarials.numpy(),
                 "label": labels.numpy(),
-                "adversarial_label": target.predict(result.adversarials).cpu().numpy(),
+                "adversarial_label": _labels_of(target, result),
                 "status": np.array([status.value for status in result.status]),
                 "queries": result.queries.numpy(),
                 "distance": result.distances.numpy(),
@@ -149,6 +159,7 @@ class SingleAttack:
             "variegate": variegate.__version__,
             "command": self.command,
             "target": self.target_name,
+            "target_digest": self.target_digest,
             "data": {"name": pool.name, "images": len(result.status)},
             "attack": {
                 "name": self.attack.name,
@@ -173,7 +184,14 @@ def _quantile(values: Tensor, q: float) -> float | None:
     return float(values.quantile(q)) if values.numel() else None
 
 
+def _labels_of(target: Target, result: AttackResult) -> np.ndarray:
+    """Return int64 (N,): the target's labels of what was found, or -1 each where the target failed."""
+    if result.error is not None:
+        return np.full(len(result.status), -1, np.int64)
+    return target.predict(result.adversarials).cpu().numpy()
+
+
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
     return buffer.getvalue()

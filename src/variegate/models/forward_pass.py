@@ -1,0 +1,92 @@
+"""How a forward pass is run: on how many rows at once, and in which precision.
+
+Rows follow from a budget of bytes of float32 input, so that memory is bounded for large images too; the activations of
+a network are some multiple of its input. Networks and heads run in full float32: on CUDA devices PyTorch lets cuDNN
+round the factors of convolutions to TF32 (10 bits) by default, which moves scores by more than rewriters allow for.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+__all__ = ["forward_rows", "full_precision", "gradient_rows", "question_rows"]
+
+_CPU_ROWS, _CPU_BYTES = 64, 2**26  # larger batches fall out of the cache of a core and run slower
+_ACCELERATOR_ROWS, _ACCELERATOR_BYTES = 8192, 2**28
+_ROWS_PER_GRADIENT_ROW = 16  # a backward pass keeps the activations of all layers, a forward pass of two
+
+
+def forward_rows(input_shape: Sequence[int], device: torch.device | str) -> int:
+    """Return how many rows a forward pass takes: a power of two, at least 1.
+
+    At most 64 rows and 64 MiB of float32 input on a CPU, 8192 rows and 256 MiB on an accelerator: 256 rows of
+    (3, 224, 224).
+    """
+    most, budget = (_CPU_ROWS, _CPU_BYTES) if _on_cpu(device) else (_ACCELERATOR_ROWS, _ACCELERATOR_BYTES)
+    fitting = budget // (4 * math.prod(input_shape))
+    return min(most, 1 << (max(1, fitting).bit_length() - 1))
+
+
+def gradient_rows(rows: int, device: torch.device | str) -> int:
+    """Return how many rows a forward and backward pass takes, where a forward pass alone takes `rows`."""
+    return rows if _on_cpu(device) else max(1, rows // _ROWS_PER_GRADIENT_ROW)
+
+
+def question_rows(input_shape: Sequence[int], device: torch.device | str) -> int:
+    """Return how many rows an attack sends at once: some forward passes, 4 on a CPU and 2 on an accelerator."""
+    return forward_rows(input_shape, device) * (4 if _on_cpu(device) else 2)
+
+
+def full_precision(device: torch.device | str) -> AbstractContextManager[None]:
+    """Keep float32 products on CUDA devices unrounded (no TF32) inside the context; the settings are put back after.
+
+    The settings belong to the process: contexts may be nested and may overlap in threads, and the last one to end puts
+    back what the first one found.
+    """
+    return _without_tf32() if torch.device(device).type == "cuda" else nullcontext()
+
+
+def _on_cpu(device: torch.device | str) -> bool:
+    return torch.device(device).type == "cpu"
+
+
+_LOCK = threading.Lock()
+_FOUND: list[str] = []  # the settings before the first of the open contexts
+_OPEN = [0]
+
+
+def _settings() -> tuple[Any, ...]:
+    """Return the places with an attribute `fp32_precision` that decide a float32 product on a CUDA device."""
+    backends: Any = torch.backends
+    return backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul
+
+
+def _locked(change: Callable[[], None], step: int, *, when: int) -> None:
+    with _LOCK:
+        if _OPEN[0] == when:
+            change()
+        _OPEN[0] += step
+
+
+def _round_nothing() -> None:
+    _FOUND[:] = [place.fp32_precision for place in _settings()]
+    for place in _settings():
+        place.fp32_precision = "ieee"
+
+
+def _put_back() -> None:
+    for place, value in zip(_settings(), _FOUND, strict=True):
+        place.fp32_precision = value
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    _locked(_round_nothing, 1, when=0)
+    try:
+        yield
+    finally:
+        _locked(_put_back, -1, when=1)
