@@ -100,8 +100,19 @@ def test_smallest_messages_is_the_smallest(scores):
 
 
 def test_most_messages():
-    assert most_messages(OriginalShape(num_classes=10, input_shape=(3, 32, 32), bounds=Bounds())) == 307
-    assert most_messages(OriginalShape(num_classes=100, input_shape=(8,), bounds=Bounds())) == 1
+    def most(num_classes, *input_shape):
+        return most_messages(OriginalShape(num_classes=num_classes, input_shape=input_shape, bounds=Bounds()))
+
+    assert most(10, 3, 32, 32) == 2**24 // 3072 // 10  # what a dense projection may hold
+    assert most(1000, 3, 224, 224) == 2**18 // 1000  # the rows of a Hadamard projection
+    assert most(10, 1, 8, 8) == 12  # twice the dimensions
+    assert most(100, 8) == 1
+
+
+def test_a_spec_with_the_most_messages_can_be_built():
+    shape = OriginalShape(num_classes=10, input_shape=(3, 32, 32), bounds=Bounds())
+    head = QimSpec(messages_per_class=most_messages(shape)).build(known_key(), shape)
+    assert head.phase.shape == (10 * most_messages(shape),)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.8, 1.0])

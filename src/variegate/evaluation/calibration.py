@@ -146,6 +146,7 @@ def _attack(
         for place, number in enumerate(tried):
             say(f"{rewriter}: attacking candidate {number + 1} of {len(candidates)}", place, len(tried))
             outcome = trial.attack(candidates[number].spec, effort)
+            outcomes.pop(number, None)
             if outcome is not None:
                 outcomes[number] = outcome
         finalists = tried

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from variegate.errors import InputError
 
-__all__ = ["Rate", "rate_of_triples", "wilson_rate"]
+__all__ = ["Rate", "rate_of_triples", "upper_bound", "wilson_rate"]
 
 _Z = 1.959963984540054
+_ONE_SIDED = 1.6448536269514722
 _REPLICATES = 2000
 _FEWEST_REPLICATES = 100
 _BLOCK = 1 << 20  # pairs of copies times replicates that are weighed at once
@@ -62,10 +63,15 @@ def wilson_rate(k: int, n: int) -> Rate:
     return Rate(k=k, n=n, low=low, high=high, interval="wilson")
 
 
-def _wilson(p: float, n: int) -> tuple[float, float]:
+def upper_bound(share: float, n: int) -> float:
+    """Return the upper end of the one-sided 95 % Wilson interval for `share` of n trials, n at least 1."""
+    return _wilson(share, n, _ONE_SIDED)[1]
+
+
+def _wilson(p: float, n: int, z: float = _Z) -> tuple[float, float]:
     """Return the ends of Wilson's interval for the share `p` of n trials; p n need not be whole."""
-    centre = (p + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
-    half = _Z / (1 + _Z * _Z / n) * math.sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (0.0 if p == 0.0 else max(0.0, centre - half)), (1.0 if p == 1.0 else min(1.0, centre + half))
 
 

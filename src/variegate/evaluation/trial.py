@@ -15,6 +15,7 @@ from variegate.attacks.result import AttackResult
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.jitter import natural_jitter
 from variegate.evaluation.replication import AttackerOutcome, measure_replication
+from variegate.evaluation.stats import upper_bound
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
 from variegate.models.geometry import boundary_distance
@@ -111,8 +112,9 @@ class Trial:
                 [torch.stack([head(x.to(device), p.to(device), {}).argmax(1) for head in heads], 1) for x, p in blocks]
             ).cpu()
         changed = (predicted != self._jittered_labels[:, None]).double().mean(1)  # (N,), over copies
-        share = float(changed.mean())
-        return share, share + _ONE_SIDED * float(changed.std()) / math.sqrt(changed.shape[0])
+        share, count = float(changed.mean()), changed.shape[0]
+        spread = share + _ONE_SIDED * float(changed.std()) / math.sqrt(count)
+        return share, max(spread, upper_bound(share, count))  # the spread of few changes is not to be trusted
 
     def attack(self, spec: AbstractSpec, effort: Effort) -> Outcome | None:
         """Attack the copies of `spec`, an equal share of the images from each, and replay on the other copies.
