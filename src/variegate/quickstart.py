@@ -80,7 +80,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
         rewriters=tuple(specs),
         copies=4,
         images=40,
-        queries=2000,
+        queries=1500,
         norm=Norm.L2,
         semantics=_SEMANTICS,
         command="variegate quickstart",
