@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -105,7 +105,7 @@ def run_attack(
         _LOG.warning("the attack stopped early: %s", error)
         journal.rewind()
         state = journal.state if journal.point is not None else _nothing_found(problem, status)
-        state = _with_status(state, fill_status(state.status, state.running, Status.ORACLE_FAILED))
+        state = replace(state, status=fill_status(state.status, state.running, Status.ORACLE_FAILED))
     except BaseException:  # an interrupt, or an error in the caller's progress: what was paid for is kept
         journal.rewind()
         raise
@@ -244,18 +244,7 @@ def _resume(checkpoint: Path, run_digest: str, oracle: HardLabelOracle) -> tuple
 
 def _reopen(state: AttackState) -> AttackState:
     failed = (state.status == STATUS_CODES[Status.ORACLE_FAILED]).nonzero().flatten()
-    return _with_status(state, fill_status(state.status, failed, Status.RUNNING))
-
-
-def _with_status(state: AttackState, status: Tensor) -> AttackState:
-    return AttackState(
-        iteration=state.iteration,
-        points=state.points,
-        best=state.best,
-        best_distance=state.best_distance,
-        status=status,
-        extra=state.extra,
-    )
+    return replace(state, status=fill_status(state.status, failed, Status.RUNNING))
 
 
 def _nothing_found(problem: AttackProblem, status: Tensor) -> AttackState:

@@ -19,7 +19,7 @@ memory does not grow with their number; the line search and the start search are
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
 import torch
@@ -139,14 +139,7 @@ class HopSkipJump:
         status = fill_status(state.status, rows[~enough], Status.SUCCESS)
         rows = rows[enough]
         if rows.numel() == 0:
-            return AttackState(
-                iteration=state.iteration,
-                points=state.points,
-                best=state.best,
-                best_distance=state.best_distance,
-                status=status,
-                extra=state.extra,
-            )
+            return replace(state, status=status)
         clean, points = problem.inputs[rows], state.points[rows]
         base = distance(clean, points, self.norm) if self.semantics == "art" else state.extra["radius_base"][rows]
         if self.semantics == "art":
@@ -174,13 +167,10 @@ class HopSkipJump:
             torch.ones_like(size, dtype=torch.bool) if self.semantics == "art" else size < state.best_distance[rows]
         )
         rows, size = rows[better], size[better]
-        return AttackState(
-            iteration=state.iteration,
-            points=state.points,
+        return replace(
+            state,
             best=replace_rows(state.best, rows, state.points[rows]),
             best_distance=replace_rows(state.best_distance, rows, size),
-            status=state.status,
-            extra=state.extra,
         )
 
     def _approach(self, ask: Asker, problem: AttackProblem, points: Tensor, rows: Tensor) -> Tensor:
