@@ -74,8 +74,10 @@ def shared_subject(shared: Path, name: str, *, images: int) -> Subject:
     """Return a trained classifier of the folder with data/ and models/, with its first test images.
 
     Raises:
-        NotFoundError: if the folder has no such model.
+        NotFoundError: if there is no such folder, or it has no such model.
     """
+    if not (shared / "models" / "models.json").is_file():
+        raise NotFoundError(f"{shared} has no models/models.json; name the folder with data/ and models/ by --shared")
     listed = json.loads((shared / "models" / "models.json").read_text(encoding="utf-8"))
     if name not in listed:
         raise NotFoundError(f"{shared / 'models'} has no model {name!r}; it has {', '.join(sorted(listed))}")
