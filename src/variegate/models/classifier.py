@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Literal, final
 
 import torch
@@ -124,7 +125,7 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        for tensor in (*self.module.parameters(), *self.module.buffers()):
+        for tensor in chain(self.module.parameters(), self.module.buffers()):  # asked often: only the first is made
             return tensor.device
         return torch.device("cpu")
 
@@ -204,7 +205,7 @@ class Classifier:
 
     @contextmanager
     def _capture(self, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-        known = dict(self.module.named_modules())
+        known = dict(self.module.named_modules()) if layers else {}
         captured: dict[str, Tensor] = {}
         handles = []
         for name in layers:
