@@ -16,6 +16,7 @@ import torch
 __all__ = ["forward_rows", "full_precision", "gradient_rows", "question_rows"]
 
 _CPU_ROWS, _CPU_BYTES = 64, 2**26  # larger batches fall out of the cache of a core and run slower
+_CPU_PASSES = 16
 _ACCELERATOR_ROWS, _ACCELERATOR_BYTES = 8192, 2**28
 _ROWS_PER_GRADIENT_ROW = 16  # a backward pass keeps the activations of all layers, a forward pass of two
 
@@ -37,8 +38,13 @@ def gradient_rows(rows: int, device: torch.device | str) -> int:
 
 
 def question_rows(input_shape: Sequence[int], device: torch.device | str) -> int:
-    """Return how many rows an attack sends at once: some forward passes, 4 on a CPU and 2 on an accelerator."""
-    return forward_rows(input_shape, device) * (4 if _on_cpu(device) else 2)
+    """Return how many rows an attack sends at once: 2 forward passes on an accelerator, up to 16 on a CPU.
+
+    On a CPU all of them stay within the bytes of one; the more rows, the less overhead each has on a tiny network.
+    """
+    rows = forward_rows(input_shape, device)
+    fitting = _CPU_BYTES // (4 * math.prod(input_shape) * rows)
+    return rows * (max(1, min(_CPU_PASSES, fitting)) if _on_cpu(device) else 2)
 
 
 def full_precision(device: torch.device | str) -> AbstractContextManager[None]:
