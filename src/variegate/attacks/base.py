@@ -4,19 +4,31 @@ An attack file defines one final frozen dataclass with the members of `Attack`. 
 driver calls `step` until every input is done, and saves the state between steps.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, final
 
 import torch
 from torch import Tensor
 
 from variegate.attacks.criteria import Criterion
+from variegate.attacks.distances import distance
 from variegate.attacks.noise import NoiseSource
-from variegate.models.oracle import HardLabelOracle
+from variegate.models.oracle import Oracle
 from variegate.types import Norm, Status
 
-__all__ = ["STATUS_CODES", "Asker", "Attack", "AttackProblem", "AttackState", "fill_status", "replace_rows"]
+__all__ = [
+    "STATUS_CODES",
+    "Asker",
+    "Attack",
+    "AttackProblem",
+    "AttackState",
+    "fill_status",
+    "fresh_state",
+    "keep_closest",
+    "replace_rows",
+]
 
 STATUS_CODES: Mapping[Status, int] = {status: code for code, status in enumerate(Status)}
 
@@ -86,11 +98,11 @@ class Attack(Protocol):
         """The norm that it makes small."""
         ...
 
-    def init(self, oracle: HardLabelOracle, problem: AttackProblem, status: Tensor) -> AttackState:
+    def init(self, oracle: Oracle, problem: AttackProblem, status: Tensor) -> AttackState:
         """Find a first adversarial for each RUNNING input of `status` (int64 (N,) codes)."""
         ...
 
-    def step(self, oracle: HardLabelOracle, problem: AttackProblem, state: AttackState) -> AttackState:
+    def step(self, oracle: Oracle, problem: AttackProblem, state: AttackState) -> AttackState:
         """Do one iteration for each RUNNING input; set the status of one that is done."""
         ...
 
@@ -100,7 +112,7 @@ class Attack(Protocol):
 class Asker:
     """Asks an oracle whether points are adversarial, and knows what each input can still afford."""
 
-    oracle: HardLabelOracle
+    oracle: Oracle
     criterion: Criterion
 
     def __call__(self, points: Tensor, rows: Tensor) -> Tensor:
@@ -123,3 +135,26 @@ def replace_rows(target: Tensor, rows: Tensor, values: Tensor) -> Tensor:
 def fill_status(status: Tensor, rows: Tensor, value: Status) -> Tensor:
     """Return a copy of the status codes with `value` at positions `rows`."""
     return replace_rows(status, rows, torch.full_like(rows, STATUS_CODES[value]))
+
+
+def fresh_state(problem: AttackProblem, status: Tensor, *, extra: Mapping[str, Tensor] | None = None) -> AttackState:
+    """Return the state of an attack that has asked for nothing yet."""
+    return AttackState(
+        iteration=0,
+        points=problem.inputs.clone(),
+        best=problem.inputs.clone(),
+        best_distance=torch.full((problem.inputs.shape[0],), math.inf, device=problem.inputs.device),
+        status=status,
+        extra=extra if extra is not None else {},
+    )
+
+
+def keep_closest(problem: AttackProblem, state: AttackState, rows: Tensor, points: Tensor, norm: Norm) -> AttackState:
+    """Take `points` (float32 (M, *input_shape), seen adversarial) as the best of `rows` where they are closer."""
+    size = distance(problem.inputs[rows], points, norm)
+    better = size < state.best_distance[rows]
+    return replace(
+        state,
+        best=replace_rows(state.best, rows[better], points[better]),
+        best_distance=replace_rows(state.best_distance, rows[better], size[better]),
+    )

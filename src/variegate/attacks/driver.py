@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from variegate import __version__
-from variegate.attacks.base import STATUS_CODES, Attack, AttackProblem, AttackState, fill_status
+from variegate.attacks.base import STATUS_CODES, Attack, AttackProblem, AttackState, fill_status, fresh_state
 from variegate.attacks.checkpoint import load_checkpoint, save_checkpoint
 from variegate.attacks.criteria import Criterion, Misclassified, MisclassifiedAs
 from variegate.attacks.distances import all_finite
@@ -25,7 +25,7 @@ from variegate.attacks.noise import NoiseSource, SeededNoise
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.models.classifier import check_inputs
-from variegate.models.oracle import HardLabelOracle
+from variegate.models.oracle import Oracle
 from variegate.types import Status
 
 __all__ = ["run_attack"]
@@ -47,7 +47,7 @@ class _Point:
 
 def run_attack(
     attack: Attack,
-    oracle: HardLabelOracle,
+    oracle: Oracle,
     inputs: Tensor,
     labels: Tensor,
     *,
@@ -104,7 +104,7 @@ def run_attack(
         error = str(failure)
         _LOG.warning("the attack stopped early: %s", error)
         journal.rewind()
-        state = journal.state if journal.point is not None else _nothing_found(problem, status)
+        state = journal.state if journal.point is not None else fresh_state(problem, status)
         state = replace(state, status=fill_status(state.status, state.running, Status.ORACLE_FAILED))
     except BaseException:  # an interrupt, or an error in the caller's progress: what was paid for is kept
         journal.rewind()
@@ -118,7 +118,7 @@ class _Journal:
 
     def __init__(
         self,
-        oracle: HardLabelOracle,
+        oracle: Oracle,
         run_digest: str,
         checkpoint: Path | None,
         every_seconds: float,
@@ -183,7 +183,7 @@ class _Journal:
 
 
 def _prepare(
-    oracle: HardLabelOracle,
+    oracle: Oracle,
     inputs: Tensor,
     labels: Tensor,
     seed: int,
@@ -228,7 +228,7 @@ def _prepare(
     return AttackProblem(inputs=clean, criterion=criterion, noise=noise, starting_points=starting_points), status
 
 
-def _mark_misclassified(oracle: HardLabelOracle, problem: AttackProblem, labels: Tensor, status: Tensor) -> Tensor:
+def _mark_misclassified(oracle: Oracle, problem: AttackProblem, labels: Tensor, status: Tensor) -> Tensor:
     """Ask for each clean input once; those already wrong (or already the target) are not attacked."""
     rows = (status == STATUS_CODES[Status.RUNNING]).nonzero().flatten()
     predicted = oracle.label(problem.inputs[rows], rows.cpu()).to(rows.device)
@@ -236,7 +236,7 @@ def _mark_misclassified(oracle: HardLabelOracle, problem: AttackProblem, labels:
     return fill_status(status, rows[wrong], Status.ALREADY_MISCLASSIFIED)
 
 
-def _resume(checkpoint: Path, run_digest: str, oracle: HardLabelOracle) -> tuple[_Point, float]:
+def _resume(checkpoint: Path, run_digest: str, oracle: Oracle) -> tuple[_Point, float]:
     state, meter, queries, distances, spent = load_checkpoint(checkpoint, run_digest=run_digest, device=oracle.device)
     oracle.meter.per_sample.copy_(meter)
     return _Point(state=_reopen(state), meter=meter, queries=tuple(queries), distances=tuple(distances)), spent
@@ -247,16 +247,9 @@ def _reopen(state: AttackState) -> AttackState:
     return replace(state, status=fill_status(state.status, failed, Status.RUNNING))
 
 
-def _nothing_found(problem: AttackProblem, status: Tensor) -> AttackState:
-    infinite = torch.full((problem.inputs.shape[0],), float("inf"), device=problem.inputs.device)
-    return AttackState(
-        iteration=0, points=problem.inputs, best=problem.inputs, best_distance=infinite, status=status, extra={}
-    )
-
-
 def _result(
     attack: Attack,
-    oracle: HardLabelOracle,
+    oracle: Oracle,
     problem: AttackProblem,
     state: AttackState,
     journal: _Journal,
@@ -286,7 +279,7 @@ def _result(
     )
 
 
-def _run_digest(attack: Attack, oracle: HardLabelOracle, *parts: object) -> str:
+def _run_digest(attack: Attack, oracle: Oracle, *parts: object) -> str:
     """Digest of everything that decides the run, the code too, so that a checkpoint is never continued by another."""
     kind = type(attack)
     code = (kind.__module__, kind.__qualname__, attack.revision, __version__, str(torch.__version__))

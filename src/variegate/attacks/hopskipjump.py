@@ -18,26 +18,34 @@ memory does not grow with their number; the line search and the start search are
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
-from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_status, replace_rows
+from variegate.attacks.base import (
+    Asker,
+    AttackProblem,
+    AttackState,
+    fill_status,
+    fresh_state,
+    keep_closest,
+    replace_rows,
+)
 from variegate.attacks.boundary_search import bisect
+from variegate.attacks.checks import require_at_least, require_norm, require_one_of, require_positive
 from variegate.attacks.distances import as_rows, distance
-from variegate.attacks.starts import Starts, find_starts
+from variegate.attacks.probing import probe
+from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.models.oracle import Oracle
 from variegate.types import Norm, Status
 
 __all__ = ["HopSkipJump", "Semantics"]
 
 Semantics = Literal["paper", "art"]
 
-_PROBE_CHUNK = 64  # probes of one input that are drawn together; part of the result, so never tuned
 _FEWEST_PROBES = 10
 _MOST_HALVINGS = 32
 _LINE_SEARCH_RESERVE = 8
@@ -72,63 +80,42 @@ class HopSkipJump:
     starts: Starts = "varied"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.norm, Norm):
-            raise ConfigurationError(f"norm must be Norm.L2 or Norm.LINF; got {self.norm!r}")
-        if self.semantics not in ("paper", "art"):
-            raise ConfigurationError(f"semantics must be 'paper' or 'art'; got {self.semantics!r}")
-        if self.iterations is not None and self.iterations < 1:
-            raise ConfigurationError(f"iterations must be at least 1; got {self.iterations}")
+        require_norm(self.norm)
+        require_one_of("semantics", self.semantics, ("paper", "art"))
+        require_at_least("iterations", self.iterations, 1)
         if not 1 <= self.first_probes <= self.most_probes:
             raise ConfigurationError(
                 f"first_probes must be from 1 to most_probes; got {self.first_probes} and {self.most_probes}"
             )
-        if not 0 < self.gamma < math.inf:
-            raise ConfigurationError(f"gamma must be a positive number; got {self.gamma}")
-        if self.start_trials < 1:
-            raise ConfigurationError(f"start_trials must be at least 1; got {self.start_trials}")
-        if self.starts not in ("varied", "uniform"):
-            raise ConfigurationError(f"starts must be 'varied' or 'uniform'; got {self.starts!r}")
+        require_positive("gamma", self.gamma)
+        require_starts(self.start_trials, self.starts)
 
     @property
     def name(self) -> str:
         """The name in the catalog."""
         return "hopskipjump"
 
-    def init(self, oracle: HardLabelOracle, problem: AttackProblem, status: Tensor) -> AttackState:
+    def init(self, oracle: Oracle, problem: AttackProblem, status: Tensor) -> AttackState:
         """Find starts and bring them close to the boundary."""
         ask = Asker(oracle, problem.criterion)
-        state = AttackState(
-            iteration=0,
-            points=problem.inputs.clone(),
-            best=problem.inputs.clone(),
-            best_distance=torch.full((problem.inputs.shape[0],), math.inf, device=problem.inputs.device),
-            status=status,
-            extra={"radius_base": torch.zeros(problem.inputs.shape[0], device=problem.inputs.device)},
+        state = fresh_state(
+            problem, status, extra={"radius_base": torch.zeros(problem.inputs.shape[0], device=problem.inputs.device)}
         )
-        rows = state.running
-        points, found = find_starts(
-            ask, problem, rows, bounds=oracle.bounds, trials=self.start_trials, starts=self.starts
-        )
-        spent = ask.remaining(rows) == 0
-        status = fill_status(state.status, rows[~found & ~spent], Status.NO_STARTING_POINT)
-        status = fill_status(status, rows[~found & spent], Status.BUDGET_EXHAUSTED)
-        rows, points = rows[found], points[found]
+        state, rows = start_all(ask, problem, state, trials=self.start_trials, starts=self.starts)
+        points = state.points[rows]
         clean = problem.inputs[rows]
         points = self._approach(ask, problem, points, rows)
         base = distance(clean, points, self.norm)
         if self.semantics == "paper":
             points, base = self._project(ask, clean, points, rows)
-        state = AttackState(
-            iteration=0,
+        state = replace(
+            state,
             points=replace_rows(state.points, rows, points),
-            best=state.best,
-            best_distance=state.best_distance,
-            status=status,
             extra={"radius_base": replace_rows(state.extra["radius_base"], rows, base)},
         )
-        return self._keep(problem, state, rows)
+        return self._keep(problem, state, rows, points)
 
-    def step(self, oracle: HardLabelOracle, problem: AttackProblem, state: AttackState) -> AttackState:
+    def step(self, oracle: Oracle, problem: AttackProblem, state: AttackState) -> AttackState:
         """Probe, step and project (in ART's order: project, probe and step) every running input."""
         ask = Asker(oracle, problem.criterion)
         rows = state.running
@@ -150,28 +137,21 @@ class HopSkipJump:
         points = self._line_search(ask, oracle, clean, points, direction, rows, state.iteration)
         if self.semantics == "paper":
             points, base = self._project(ask, clean, points, rows)
-        state = AttackState(
+        state = replace(
+            state,
             iteration=state.iteration + 1,
             points=replace_rows(state.points, rows, points),
-            best=state.best,
-            best_distance=state.best_distance,
             status=status,
             extra={"radius_base": replace_rows(state.extra["radius_base"], rows, base)},
         )
-        return self._keep(problem, state, rows)
+        return self._keep(problem, state, rows, points)
 
-    def _keep(self, problem: AttackProblem, state: AttackState, rows: Tensor) -> AttackState:
+    def _keep(self, problem: AttackProblem, state: AttackState, rows: Tensor, points: Tensor) -> AttackState:
         """Take the iterate as the result: always ("art"), or where it is closer than what is kept ("paper")."""
-        size = distance(problem.inputs[rows], state.points[rows], self.norm)
-        better = (
-            torch.ones_like(size, dtype=torch.bool) if self.semantics == "art" else size < state.best_distance[rows]
-        )
-        rows, size = rows[better], size[better]
-        return replace(
-            state,
-            best=replace_rows(state.best, rows, state.points[rows]),
-            best_distance=replace_rows(state.best_distance, rows, size),
-        )
+        if self.semantics == "art":
+            nothing = torch.full_like(state.best_distance[rows], math.inf)
+            state = replace(state, best_distance=replace_rows(state.best_distance, rows, nothing))
+        return keep_closest(problem, state, rows, points, self.norm)
 
     def _approach(self, ask: Asker, problem: AttackProblem, points: Tensor, rows: Tensor) -> Tensor:
         """Bisect random starts towards the clean inputs; given starting points stay, as both sources have it."""
@@ -195,14 +175,14 @@ class HopSkipJump:
             return 0.01 / math.sqrt(size) if self.norm is Norm.L2 else 0.01 / size
         return self.gamma / (size * math.sqrt(size)) if self.norm is Norm.L2 else self.gamma / (size * size)
 
-    def _reserve(self, oracle: HardLabelOracle) -> int:
+    def _reserve(self, oracle: Oracle) -> int:
         """Queries that an iteration needs besides its probes."""
         finest = min(self._theta(math.prod(oracle.input_shape)), 0.5)
         if self.semantics == "art" and self.norm is Norm.LINF:
             finest /= max(1.0, oracle.bounds.range)  # its tolerance is in units of the input
         return math.ceil(math.log2(1.0 / finest)) + 1 + _LINE_SEARCH_RESERVE
 
-    def _radius(self, base: Tensor, oracle: HardLabelOracle, iteration: int) -> Tensor:
+    def _radius(self, base: Tensor, oracle: Oracle, iteration: int) -> Tensor:
         """Return float32 (M,): how far probes go (delta_t)."""
         if iteration == 0:
             return torch.full_like(base, 0.1 * oracle.bounds.range)
@@ -226,7 +206,7 @@ class HopSkipJump:
     def _normal(
         self,
         ask: Asker,
-        oracle: HardLabelOracle,
+        oracle: Oracle,
         problem: AttackProblem,
         points: Tensor,
         rows: Tensor,
@@ -241,36 +221,16 @@ class HopSkipJump:
         counts = (ask.remaining(rows) - later).clamp_max(wanted)
         names, reach = rows.tolist(), radius.tolist()
         below, above = oracle.bounds.lower - flat, oracle.bounds.upper - flat  # how far each value may move
-        sums = torch.zeros((len(names), 2, size), device=flat.device)  # of f u and of u
-        votes = torch.zeros(len(names), device=flat.device)  # sum of f
-        for batch in _batches(counts.tolist(), oracle.preferred_rows):
-            total = sum(count for _, _, count in batch)
-            probes = torch.empty((total, size), device=flat.device)
-            owners = torch.repeat_interleave(
-                torch.tensor([position for position, _, _ in batch]), torch.tensor([count for _, _, count in batch])
-            ).to(rows.device)
-            offsets, start = [], 0
-            for position, first, count in batch:
-                offset = problem.noise.probes(
-                    names[position], iteration, first, (count, size), gaussian=self.norm is Norm.L2
-                ).to(flat.device)
-                length = torch.linalg.vector_norm(offset, dim=1, keepdim=True).clamp_min_(1e-30)
-                # Clipped as an offset: the difference of two points would be rounded to the grid of the points.
-                offset.mul_(reach[position] / length).clamp_(below[position], above[position])
-                torch.add(flat[position], offset, out=probes[start : start + count])
-                offsets.append(offset)
-                start += count
-            hit = ask(probes.view(-1, *points.shape[1:]), rows[owners])
-            f = hit.to(flat.dtype).mul_(2.0).sub_(1.0)
-            votes.index_add_(0, owners, f)  # whole numbers, so the order does not matter
-            weights, start = torch.stack((f, torch.ones_like(f))), 0
-            for (position, _, count), offset in zip(batch, offsets, strict=True):
-                # A product with a shape and memory of its own for each chunk: the same sums in any batch.
-                sums[position] += weights[:, start : start + count].clone() @ offset
-                start += count
-        mean = (votes / counts)[:, None]
-        signed, plain = sums.unbind(1)
-        normal = torch.where(mean.abs() == 1.0, mean * plain, signed - mean * plain)
+
+        def offsets(position: int, first: int, count: int) -> Tensor:
+            offset = problem.noise.probes(
+                names[position], iteration, first, (count, size), gaussian=self.norm is Norm.L2
+            ).to(flat.device)
+            length = torch.linalg.vector_norm(offset, dim=1, keepdim=True).clamp_min_(1e-30)
+            # Clipped as an offset: the difference of two points would be rounded to the grid of the points.
+            return offset.mul_(reach[position] / length).clamp_(below[position], above[position])
+
+        normal = probe(ask, points, rows, counts, offsets).normal()
         if self.norm is Norm.L2:
             normal = normal / normal.norm(dim=1, keepdim=True).clamp_min(torch.finfo(normal.dtype).tiny)
         else:
@@ -280,7 +240,7 @@ class HopSkipJump:
     def _line_search(
         self,
         ask: Asker,
-        oracle: HardLabelOracle,
+        oracle: Oracle,
         clean: Tensor,
         points: Tensor,
         direction: Tensor,
@@ -301,19 +261,3 @@ class HopSkipJump:
             open_rows = open_rows[~hit]
             step = step * 0.5
         return result
-
-
-def _batches(counts: list[int], limit: int) -> Iterator[list[tuple[int, int, int]]]:
-    """Cut `counts` probes per position into chunks (position, first, count) and group these up to `limit` rows."""
-    batch: list[tuple[int, int, int]] = []
-    size = 0
-    for position, total in enumerate(counts):
-        for first in range(0, total, _PROBE_CHUNK):
-            count = min(_PROBE_CHUNK, total - first)
-            if batch and size + count > limit:
-                yield batch
-                batch, size = [], 0
-            batch.append((position, first, count))
-            size += count
-    if batch:
-        yield batch

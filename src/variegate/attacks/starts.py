@@ -1,16 +1,45 @@
 """Starting points: a first adversarial for each input, or the honest status that there is none."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from variegate.attacks.base import Asker, AttackProblem
-from variegate.types import Bounds
+from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_status, replace_rows
+from variegate.attacks.checks import require_at_least, require_one_of
+from variegate.types import Bounds, Status
 
-__all__ = ["Starts", "find_starts"]
+__all__ = ["Starts", "find_starts", "require_starts", "start_all"]
 
 Starts = Literal["uniform", "varied"]
+
+
+def require_starts(trials: int, starts: str) -> None:
+    """Check these two hyper-parameters.
+
+    Raises:
+        ConfigurationError: there is no such kind of start, or no trial.
+    """
+    require_at_least("start_trials", trials, 1)
+    require_one_of("starts", starts, ("varied", "uniform"))
+
+
+def start_all(
+    ask: Asker, problem: AttackProblem, state: AttackState, *, trials: int, starts: Starts
+) -> tuple[AttackState, Tensor]:
+    """Find a start for each running input; give those without one their status.
+
+    Returns:
+        (the state with starts as points, int64 (M,): the rows that have one).
+    """
+    rows = state.running
+    points, found = find_starts(ask, problem, rows, bounds=ask.oracle.bounds, trials=trials, starts=starts)
+    spent = ask.remaining(rows) == 0
+    status = fill_status(state.status, rows[~found & ~spent], Status.NO_STARTING_POINT)
+    status = fill_status(status, rows[~found & spent], Status.BUDGET_EXHAUSTED)
+    rows, points = rows[found], points[found]
+    return replace(state, points=replace_rows(state.points, rows, points), status=status), rows
 
 
 def find_starts(

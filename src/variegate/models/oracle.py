@@ -5,7 +5,7 @@ is counted by the same rule; the budget is per input under attack and is enforce
 """
 
 from collections.abc import Callable
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from variegate.models.classifier import check_inputs
 from variegate.models.forward_pass import question_rows
 from variegate.types import Bounds
 
-__all__ = ["HardLabelOracle", "QueryMeter"]
+__all__ = ["HardLabelOracle", "Oracle", "QueryMeter"]
 
 
 @final
@@ -33,6 +33,36 @@ class QueryMeter:
     def add(self, samples: Tensor) -> None:
         """Count one query for each entry of `samples` (int64 positions, repeats allowed)."""
         self.per_sample += torch.bincount(samples, minlength=self.per_sample.shape[0])
+
+
+class Oracle(Protocol):
+    """What an attack asks: a `HardLabelOracle`, or one that answers through another (`variegate.attacks.oracles`).
+
+    Attributes:
+        bounds: the interval of valid input values.
+        budget: queries allowed per input under attack; None for no limit.
+        device: where questions are made and answers come back.
+        input_shape: shape of one input.
+        meter: counts the model's labels; an oracle that asks several for one answer counts them all.
+        num_classes: labels are from 0 up to this.
+        preferred_rows: how many rows an attack should send at once.
+    """
+
+    bounds: Bounds
+    budget: int | None
+    device: torch.device
+    input_shape: tuple[int, ...]
+    meter: QueryMeter
+    num_classes: int
+    preferred_rows: int
+
+    def remaining(self) -> Tensor:
+        """Return int64 (samples,): answers that each input can still have."""
+        ...
+
+    def label(self, x: Tensor, samples: Tensor) -> Tensor:
+        """Return int64 (M,): the answer to each row of `x`, asked for the input at `samples` (int64 (M,), CPU)."""
+        ...
 
 
 @final
