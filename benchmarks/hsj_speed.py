@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.libraries import ToFloat32, art_classifier, foolbox_model
 from benchmarks.models import Subject, named_subject
-from benchmarks.replay import seeded_numpy
+from benchmarks.replay.common import seeded_numpy
 from benchmarks.tables import print_table
 from benchmarks.timing import Samples, alternate, ratio
 from variegate.attacks.driver import run_attack

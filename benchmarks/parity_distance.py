@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.closest import BudgetSpentError, ClosestSeen
 from benchmarks.libraries import art_classifier, foolbox_model
 from benchmarks.models import Subject, shared_subject
-from benchmarks.replay import seeded_numpy
+from benchmarks.replay.common import seeded_numpy
 from benchmarks.tables import print_table
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.models import Subject, shared_subject
-from benchmarks.replay import replay_art, replay_variegate
+from benchmarks.replay.hopskipjump import replay_art, replay_variegate
 from benchmarks.tables import print_table
 from variegate.types import Norm
 

@@ -1,0 +1,119 @@
+"""Recording what an attack library asks, and comparing two attacks query by query.
+
+Both sides differ by rounding: ART computes in float64 where variegate computes in float32. Where a query falls onto the
+boundary to within rounding, the model itself answers by chance, and the two attacks part: a tie.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import final
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from variegate.models.classifier import Classifier
+from variegate.models.oracle import HardLabelOracle
+
+__all__ = ["RecordingModule", "Replay", "seeded_numpy", "until_a_tie"]
+
+_ROUNDING = 1e-5  # of the range, between a point of ART's and ours
+_TIE = 5e-6  # between the two best logits
+
+
+@final
+class RecordingModule(nn.Module):
+    """Casts to float32 (ART on NumPy 2 sends float64), asks the classifier, and keeps what was asked and answered."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self._classifier = [classifier]  # in a list, so that its module is not a child of this one
+        self.points: list[Tensor] = []
+        self.labels: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (M, *input_shape) to logits (M, n)."""
+        x = x.float()
+        logits = self._classifier[0].logits(x)
+        self.points.append(x.detach().clone())
+        self.labels.append(logits.argmax(1))
+        return logits
+
+    def oracle(self) -> HardLabelOracle:
+        """Return an oracle for one input, without a budget, whose every label is recorded."""
+        classifier = self._classifier[0]
+        return HardLabelOracle(
+            lambda x: self(x).argmax(1),
+            input_shape=classifier.input_shape,
+            bounds=classifier.bounds,
+            num_classes=classifier.num_classes,
+            samples=1,
+        )
+
+    def replay(self, adversarial: Tensor, *, leave_out: int = 0) -> "Replay":
+        """Return what was recorded, but the last queries, and what the attack returned."""
+        labels, points = torch.cat(self.labels), torch.cat(self.points)
+        end = len(labels) - leave_out
+        return Replay(adversarial=adversarial, labels=labels[:end], points=points[:end])
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replay:
+    """What one side did.
+
+    Attributes:
+        adversarial: float32 (*input_shape), what the attack returned.
+        labels: int64 (Q,), the answer to each query, in order; the first is the clean input's.
+        points: float32 (Q, *input_shape), the queries.
+    """
+
+    adversarial: Tensor
+    labels: Tensor
+    points: Tensor
+
+    def decisions(self, target: int | None = None) -> Tensor:
+        """Return bool (Q - 1,): whether each query after the first was adversarial."""
+        return self.labels[1:] != self.labels[0] if target is None else self.labels[1:] == target
+
+
+@contextmanager
+def seeded_numpy(start_seed: int, probe_seed: int) -> Iterator[None]:
+    """Seed the generators that ART uses, and put NumPy's global one back after."""
+    starts = np.random.RandomState(start_seed)
+    before = np.random.get_state()  # noqa: NPY002 - ART draws from the legacy generators
+    np.random.seed(probe_seed)  # noqa: NPY002
+    try:
+        with mock.patch.object(np.random, "RandomState", return_value=starts):
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def until_a_tie(classifier: Classifier, art: Replay, ours: Replay, target: int | None = None) -> bool:
+    """Demand the same decisions at the same points up to a tie; return whether there was none.
+
+    Raises:
+        AssertionError: the two sides asked or decided otherwise, and no tie explains it.
+    """
+    ours_decided, art_decided = ours.decisions(target), art.decisions(target)
+    count = min(len(ours_decided), len(art_decided))
+    different = (art_decided[:count] != ours_decided[:count]).nonzero().flatten()
+    first = int(different[0]) + 1 if len(different) else None
+    until = len(art.labels) if first is None else first + 1
+    if first is None and len(art.labels) != len(ours.labels):
+        raise AssertionError(f"ART asked {len(art.labels)} queries and variegate {len(ours.labels)}")
+    apart = float((art.points[:until] - ours.points[:until]).abs().max())
+    if apart >= _ROUNDING:
+        raise AssertionError(f"queries up to {until} are up to {apart:g} apart")
+    if first is None:
+        apart = float((art.adversarial - ours.adversarial).abs().max())
+        if apart >= _ROUNDING:
+            raise AssertionError(f"the adversarials are {apart:g} apart")
+        return True
+    best = classifier.logits(art.points[first : first + 1]).topk(2).values[0]
+    if float(best[0] - best[1]) >= _TIE:
+        raise AssertionError(f"query {first} was decided otherwise, and it is no tie: {best.tolist()}")
+    return False
