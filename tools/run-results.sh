@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Regenerate docs/results from the shared models and data: run-results.sh [MODEL...]
 # Import, calibrate, issue five copies of each rewriter, audit, report. Interrupted audits go on where they stopped.
-# Needs VARIEGATE_SHARED, a folder with data/ and models/. Hours on two cores: start one process per core, each with
+# Needs VARIEGATE_SHARED, a folder with data/ and models/ (its path as given is in the records). Hours on two cores: start one process per core, each with
 # OMP_NUM_THREADS=1 and its own models.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -52,7 +52,8 @@ for model in "$@"; do
     for rewriter in $rewriters; do cp "$home/specs/$model-$rewriter.json" "docs/results/$model/"; done
 done
 
-# The pages and the README's figure, from all records that are there.
+# The pages, the README's figure and the table of docs/results, from all records that are there.
 "$variegate" report docs/results/*/record.json docs/results/*/*-*.json --html docs/results/index.html
 "$variegate" report docs/results/cifar10-s0 --figures "$work/figures"
 cp "$work/figures/overshoot.svg" "$work/figures/security.svg" docs/results/
+"${PYTHON:-.venv/bin/python}" tools/results_table.py
