@@ -17,7 +17,7 @@ from variegate import __version__
 from variegate.errors import VariegateError
 from variegate.files import write_atomic
 
-NAMES = ("parity_replay", "parity_distance", "hsj_speed", "qim_overhead", "bank", "issue_rate")
+NAMES = ("parity_replay", "parity_distance", "ordering", "attack_speed", "qim_overhead", "bank", "issue_rate")
 
 
 class Benchmark(Protocol):

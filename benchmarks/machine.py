@@ -2,13 +2,14 @@
 
 import os
 import platform
+import resource
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_machine", "peak_mib"]
 
 _PACKAGES = ("torch", "numpy", "adversarial-robustness-toolbox", "foolbox", "SQLAlchemy")
 
@@ -26,6 +27,11 @@ def describe_machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def peak_mib() -> float:
+    """Return the most memory that the process has held so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _version(name: str) -> str | None:

@@ -7,9 +7,6 @@ or is asked for more images, goes on where it stopped.
 """
 
 import argparse
-import hashlib
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.closest import BudgetSpentError, ClosestSeen
-from benchmarks.libraries import art_classifier, foolbox_model
 from benchmarks.models import Subject, shared_subject
+from benchmarks.paired import (
+    Floats,
+    append_line,
+    attack_code,
+    failures,
+    interval_text,
+    jsonable,
+    kept_lines,
+    medians,
+    ratios,
+)
 from benchmarks.replay.common import seeded_numpy
 from benchmarks.tables import print_table
+from variegate.adapters.art import art_classifier
+from variegate.adapters.closest import BudgetSpentError, ClosestSeen
+from variegate.adapters.foolbox import foolbox_classifier as foolbox_model
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.errors import ConfigurationError, FormatError
+from variegate.errors import ConfigurationError
 from variegate.models.oracle import HardLabelOracle
 
 __all__ = ["CHECKPOINTS", "add_arguments", "run"]
-
-_Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CHECKPOINTS = (250, 500, 1000, 2500, 5000)
 _MORE_THAN_ENOUGH = 1000  # iterations: the budget ends the attack before
@@ -65,7 +72,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for engine in options.engines:
                 if (position, engine) not in done:
                     done[position, engine] = _attack(subject, position, engine)
-                    _append(path, done[position, engine])
+                    append_line(path, done[position, engine])
         results[name] = _summarise(name, chosen, options.engines, done, options.resamples)
     return {"rule": "the closest adversarial row that the model has labelled within q queries", "models": results}
 
@@ -139,37 +146,17 @@ def _attack(subject: Subject, position: int, engine: str) -> dict[str, Any]:
 
 
 def _code_version(engine: str) -> str | None:
-    """Return a digest of the attack's own code, so that results of older code are not mixed in."""
-    if not engine.startswith("ours"):
-        return None
-    import variegate.attacks as package
-
-    files = sorted(Path(next(iter(package.__path__))).glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    """Return the version of our attacks' code; None for another library's."""
+    return attack_code() if engine.startswith("ours") else None
 
 
 def _read(path: Path) -> dict[tuple[int, str], dict[str, Any]]:
-    if not path.exists():
-        return {}
     done = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-            key = entry["image"], entry["engine"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"line {number} of {path} is no result of this benchmark; delete the line") from error
+    for (image, engine), entry in kept_lines(path, ("image", "engine")):
         if tuple(entry["checkpoints"]) != CHECKPOINTS:
             raise ConfigurationError(f"{path} has checkpoints {entry['checkpoints']}, expected {list(CHECKPOINTS)}")
-        done[key] = entry
+        done[image, engine] = entry
     return done
-
-
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _summarise(
@@ -181,11 +168,11 @@ def _summarise(
     versions = sorted({str(done[image, engine]["code"]) for image in chosen for engine in engines if engine[0] == "o"})
     if stale := [version for version in versions if version != _code_version("ours")]:
         print(f"note: {name} holds results of other attack code ({', '.join(stale)}); delete the file to attack anew")
-    medians = {engine: _medians(values) for engine, values in closest.items()}
+    middle = {engine: medians(values) for engine, values in closest.items()}
     print_table(
         f"{name}: median L2 of the closest adversarial after q queries, {len(chosen)} images",
         ("engine", *(f"q={q}" for q in CHECKPOINTS), "no start"),
-        [(engine, *medians[engine], _failures(closest[engine])) for engine in engines],
+        [(engine, *middle[engine], failures(closest[engine])) for engine in engines],
     )
     pairs: list[dict[str, Any]] = []
     for ours, theirs in _PAIRS:
@@ -197,8 +184,8 @@ def _summarise(
         [
             (
                 f"{p['ours']} / {p['theirs']}", p["queries"], p["images"],
-                p["ratio_of_medians"]["value"], _interval(p["ratio_of_medians"]),
-                p["median_of_ratios"]["value"], _interval(p["median_of_ratios"]), p["verdict"],
+                p["ratio_of_medians"]["value"], interval_text(p["ratio_of_medians"]),
+                p["median_of_ratios"]["value"], interval_text(p["median_of_ratios"]), p["verdict"],
             )
             for p in pairs
         ],
@@ -206,64 +193,33 @@ def _summarise(
     return {
         "images": chosen,
         "attack_code": versions,
-        "no_start": {engine: _failures(values) for engine, values in closest.items()},
-        "median": {engine: dict(zip(map(str, CHECKPOINTS), values, strict=True)) for engine, values in medians.items()},
+        "no_start": {engine: failures(values) for engine, values in closest.items()},
+        "median": {engine: dict(zip(map(str, CHECKPOINTS), values, strict=True)) for engine, values in middle.items()},
         "pairs": pairs,
         "seconds": {engine: sum(done[image, engine]["seconds"] for image in chosen) for engine in engines},
-        "closest": {engine: _jsonable(values) for engine, values in closest.items()},
+        "closest": {engine: jsonable(values) for engine, values in closest.items()},
     }
 
 
-def _medians(values: _Array) -> list[float | None]:
-    """Medians over images; one without an adversarial counts as infinitely far."""
-    found = np.median(np.where(np.isnan(values), np.inf, values), axis=0)
-    return [float(value) if np.isfinite(value) else None for value in found]
-
-
-def _failures(values: _Array) -> int:
-    return int(np.isnan(values[:, -1]).sum())
-
-
-def _jsonable(values: _Array) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
-
-
-def _interval(estimate: dict[str, float]) -> str:
-    return f"{estimate['low']:.3f} to {estimate['high']:.3f}"
-
-
-def _compare(ours: str, theirs: str, a: _Array, b: _Array, resamples: int) -> list[dict[str, Any]]:
+def _compare(ours: str, theirs: str, a: Floats, b: Floats, resamples: int) -> list[dict[str, Any]]:
     """Compare on the images where both have an adversarial by then.
 
-    The ratio of medians is the number that people quote; images differ far more than engines, so its interval is wide.
-    The median of the ratios image by image says the same with less noise, and the verdict goes by its interval: "yes"
-    where the upper end is at most the margin, "NO" where the lower end is above it, else "open": take more images.
+    The verdict goes by the interval of the median of ratios: "yes" where the upper end is at most the margin, "NO"
+    where the lower end is above it, else "open": take more images.
     """
     compared = []
     for place, queries in enumerate(CHECKPOINTS):
-        generator = np.random.default_rng(queries)
-        both = ~np.isnan(a[:, place]) & ~np.isnan(b[:, place])
-        x, y = a[both, place], b[both, place]
-        if len(x) == 0:
+        found = ratios(a[:, place], b[:, place], resamples=resamples, seed=queries)
+        if found is None:
             continue
-        drawn = generator.integers(0, len(x), (resamples, len(x)))
-        of_medians = np.median(x[drawn], axis=1) / np.median(y[drawn], axis=1)
-        of_ratios = np.median((x / y)[drawn], axis=1)
-        paired = _estimate(float(np.median(x / y)), of_ratios)
+        paired = found["median_of_ratios"]
         compared.append(
             {
                 "ours": ours,
                 "theirs": theirs,
                 "queries": queries,
-                "images": int(both.sum()),
-                "ratio_of_medians": _estimate(float(np.median(x) / np.median(y)), of_medians),
-                "median_of_ratios": paired,
+                **found,
                 "verdict": "yes" if paired["high"] <= _MARGIN else "NO" if paired["low"] > _MARGIN else "open",
             }
         )
     return compared
-
-
-def _estimate(value: float, resampled: _Array) -> dict[str, float]:
-    low, high = (float(end) for end in np.percentile(resampled, (2.5, 97.5)))
-    return {"value": value, "low": low, "high": high}

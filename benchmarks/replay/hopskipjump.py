@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.libraries import art_classifier
 from benchmarks.replay.common import RecordingModule, Replay, seeded_numpy
+from variegate.adapters.art import art_classifier
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump, Semantics
 from variegate.models.classifier import Classifier

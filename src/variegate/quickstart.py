@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from variegate.attacks.hopskipjump import Semantics
+from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.authority.authority import Authority
 from variegate.data import load_dataset
 from variegate.errors import ConflictError
@@ -27,7 +27,7 @@ from variegate.models.loading import ImportedModel, prepare_import
 from variegate.report.html import render_html
 from variegate.rewriters.base import AbstractSpec
 from variegate.training import train_classifier
-from variegate.types import Bounds, Norm
+from variegate.types import Bounds
 
 __all__ = ["run_quickstart"]
 
@@ -36,7 +36,7 @@ _ARCHITECTURE: Final = "digits_cnn"
 _REWRITERS: Final = ("spread_spectrum", "permutation", "qim")
 _BUYERS: Final = tuple(f"buyer-{i}" for i in range(1, 6))
 _EPOCHS: Final = 12
-_SEMANTICS: Final[Semantics] = "paper"
+_ATTACK: Final = HopSkipJump()
 
 
 def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
@@ -81,8 +81,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
         copies=4,
         images=40,
         queries=1500,
-        norm=Norm.L2,
-        semantics=_SEMANTICS,
+        attack=_ATTACK,
         command="variegate quickstart",
     )
     other = Classifier(networks[1], input_shape=test.images.shape[1:], labels=test.class_names)

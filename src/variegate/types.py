@@ -61,7 +61,7 @@ class Status(StrEnum):
 _ADVICE = {
     Status.SUCCESS: "An adversarial was found.",
     Status.RUNNING: "The attack was interrupted; resume it from its saved state.",
-    Status.ALREADY_MISCLASSIFIED: "The copy gets the clean input wrong; attack inputs that it classifies correctly.",
+    Status.ALREADY_MISCLASSIFIED: "The model gets the clean input wrong; attack inputs that it classifies correctly.",
     Status.NO_STARTING_POINT: "No random start was adversarial; give starting points or more start trials.",
     Status.BUDGET_EXHAUSTED: "The queries ran out before an adversarial was found; raise the budget.",
     Status.NON_FINITE: "The input holds NaN or infinity; clean the data.",

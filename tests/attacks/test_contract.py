@@ -2,8 +2,13 @@
 
 import pytest
 
+from variegate.attacks.boundary import Boundary
 from variegate.attacks.catalog import ATTACKS
+from variegate.attacks.cgba import CGBA
+from variegate.attacks.geoda import GeoDA
 from variegate.attacks.hopskipjump import HopSkipJump
+from variegate.attacks.rays import RayS
+from variegate.attacks.subspaces import LowFrequencies
 from variegate.testing.attack_contract import ATTACK_CHECKS
 from variegate.types import Norm
 
@@ -15,6 +20,14 @@ CASES = {
         for semantics in ("paper", "art")
         if (norm, semantics) != (Norm.L2, "paper")  # the default
     },
+    "hopskipjump options": HopSkipJump(subspace=LowFrequencies(20), probe_radius=0.3, flip_rate=0.1),
+    "boundary art": Boundary(semantics="art"),
+    "cgba-h": CGBA(variant="cgba-h"),
+    # All frequencies, because the checks' planes are white; and a tolerance at which ART's bisection tells something.
+    "geoda paper linf": GeoDA(norm=Norm.LINF, sub_dim=30),
+    "geoda art l2": GeoDA(semantics="art", tolerance=1e-4),
+    "geoda art linf": GeoDA(semantics="art", norm=Norm.LINF, sub_dim=30, tolerance=1e-4),
+    "rays random": RayS(first_direction="random"),
 }
 
 

@@ -13,12 +13,19 @@ from variegate.attacks import hopskipjump, probing
 from variegate.attacks.base import STATUS_CODES, Asker, AttackProblem
 from variegate.attacks.criteria import Misclassified
 from variegate.attacks.distances import distance
+from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.noise import SeededNoise
+from variegate.attacks.noisy_probes import expected_cosine as noisy_cosine
+from variegate.attacks.noisy_probes import probes_for, voted_flip_rate
+from variegate.attacks.oracles.jitter import GaussianJitter
+from variegate.attacks.oracles.voting import MajorityVote
+from variegate.attacks.subspaces import FullSpace, LowFrequencies, ResizedNoise
 from variegate.errors import ConfigurationError
 from variegate.models.oracle import HardLabelOracle
-from variegate.testing.attack_contract import attack_closed_form
+from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
+from variegate.testing.recording import RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 QUERIES = 5000
@@ -249,11 +256,199 @@ def test_without_the_schedule_of_radii_a_check_fails(monkeypatch):
         ({"gamma": math.nan}, "gamma must be a positive number; got nan"),
         ({"start_trials": 0}, "start_trials must be at least 1; got 0"),
         ({"starts": "flat"}, "starts must be 'varied' or 'uniform'; got 'flat'"),
+        ({"subspace": "dct:8"}, r"subspace must be a Subspace, such as LowFrequencies\(8\); got 'dct:8'"),
+        ({"probe_radius": 0.0}, "probe_radius must be a positive number; got 0.0"),
+        ({"probe_radius": math.inf}, "probe_radius must be a positive number; got inf"),
+        ({"flip_rate": 0.5}, "flip_rate must be from 0 to below 0.5; got 0.5"),
+        ({"flip_rate": math.nan}, "flip_rate must be from 0 to below 0.5; got nan"),
     ],
 )
 def test_bad_hyper_parameters(values, message):
     with pytest.raises(ConfigurationError, match=message):
         HopSkipJump(**values)
+
+
+def estimates(attack, oracle, points, radius=0.02):
+    """Return float64 (rows, d): the normals that the first iteration would estimate at these points."""
+    rows = len(points)
+    criterion = Misclassified(torch.zeros(rows, dtype=torch.int64))
+    problem = AttackProblem(inputs=points, criterion=criterion, noise=SeededNoise(0, range(rows)))
+    ask = Asker(oracle, criterion)
+    reach = torch.full((rows,), radius)
+    return attack._normal(ask, oracle, problem, points, torch.arange(rows), reach, 0).flatten(1).double()
+
+
+def unlimited(predict, rows, shape):
+    return HardLabelOracle(predict, input_shape=shape, bounds=Bounds(), num_classes=2, samples=rows)
+
+
+def check_subspace_estimates(subspace):
+    """The estimate lies in the subspace, and its cosine to the normal's share in there is that of its k dimensions."""
+    shape, rows, probes = (1, 16, 16), 40, 150
+    model = LinearClassifier(shape)
+    attack = HopSkipJump(first_probes=probes, most_probes=probes, subspace=subspace)
+    found = estimates(attack, unlimited(model.predict, rows, shape), torch.full((rows, *shape), 0.5))
+    basis = LowFrequencies(4)
+    share = basis.project(model.normal.float()[None], shape).double()[0]
+    assert torch.allclose(basis.project(found.float(), shape).norm(dim=1), torch.ones(rows), atol=1e-4)
+    cosine = found @ model.normal
+    expected = float(share.norm()) * noisy_cosine(probes, 16)
+    assert abs(float(cosine.mean()) - expected) < 4.0 * float(cosine.std()) / math.sqrt(rows) + 0.02 * expected
+
+
+def test_a_subspace_holds_its_estimates():
+    check_subspace_estimates(LowFrequencies(4))
+
+
+def test_probes_outside_their_subspace_are_noticed(monkeypatch):
+    lift = LowFrequencies.lift
+    with pytest.raises(AssertionError):
+        check_subspace_estimates(FullSpace())
+    monkeypatch.setattr(LowFrequencies, "lift", lambda self, c, shape: lift(self, c, shape).roll(9, 1))
+    with pytest.raises(AssertionError):
+        check_subspace_estimates(LowFrequencies(4))
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_a_normal_of_low_frequencies_is_found_sooner_among_them(norm):
+    """On a plane whose normal has 16 of 256 frequencies, 800 queries do more when no probe leaves these."""
+    shape = (1, 16, 16)
+    model = LinearClassifier(shape)
+    basis = LowFrequencies(4)
+    low = basis.lift(basis.project(model.normal.float()[None], shape), shape).double()[0]
+    model.normal = low / low.norm()
+    model.threshold = 0.5 * float(model.normal.sum())
+    inputs = model.inputs(4, distance=0.15 if norm is Norm.L2 else 0.02, norm=norm)
+    medians = []
+    for subspace in (FullSpace(), LowFrequencies(4), ResizedNoise(4)):
+        result = attack_closed_form(HopSkipJump(norm=norm, subspace=subspace), model, inputs, budget=800)
+        medians.append(float((result.distances / model.distance(inputs, norm)).median()))
+    assert medians[1] < 1.0 + 0.5 * (medians[0] - 1.0)
+    assert medians[2] < medians[0]
+
+
+def check_probe_lengths(norm):
+    """Every probe lies at that share of the distance from which its iteration starts, the first iteration's too."""
+    shape, share = (400,), 0.2
+    model = LinearClassifier(shape)
+    inputs = model.inputs(1, distance=0.15 if norm is Norm.L2 else 0.01, norm=norm)
+    recorder = RecordingModel(model.predict)
+    attack = HopSkipJump(norm=norm, probe_radius=share, first_probes=300, most_probes=300)
+    oracle = unlimited(recorder.predict, 1, shape)
+    criterion = Misclassified(torch.zeros(1, dtype=torch.int64))
+    start = inputs + 0.3 * model.normal.float()  # so near that no probe is clipped
+    problem = AttackProblem(inputs=inputs, criterion=criterion, noise=SeededNoise(0, range(1)), starting_points=start)
+    state = attack.init(oracle, problem, torch.tensor([STATUS_CODES[Status.RUNNING]]))
+    for _ in range(3):
+        seen, base, centre = recorder.rows, state.extra["radius_base"], state.points
+        state = attack.step(oracle, problem, state)
+        away = recorder.questions[seen : seen + 300] - centre
+        size = away.norm(dim=1) if norm is Norm.L2 else away.square().mean(1).sqrt()
+        assert size.tolist() == pytest.approx([share * float(base)] * 300, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_probe_radius_is_a_share_of_the_distance(norm):
+    check_probe_lengths(norm)
+
+
+def test_another_probe_radius_is_noticed(mutant, monkeypatch):
+    monkeypatch.setitem(globals(), "HopSkipJump", mutant(hopskipjump, r"probe_radius \* across", "gamma").HopSkipJump)
+    with pytest.raises(AssertionError):
+        check_probe_lengths(Norm.L2)
+
+
+def test_wide_probes_look_past_a_rugged_boundary():
+    """A ripple across the normal, steep and low: near probes see its slope, far ones average it out."""
+    size, rows = 64, 20
+    model = LinearClassifier((size,))
+    other = torch.zeros(size, dtype=torch.float64)
+    other[0] = 1.0
+    other = other - float(model.normal[0]) * model.normal
+    other = other / other.norm()
+
+    def predict(x):
+        offset = x.double() - 0.5
+        return (offset @ model.normal + 0.002 * torch.sin((offset @ other) / 0.0002) > 0).long()
+
+    found = []
+    for radius in (0.0002, 0.2):
+        attack = HopSkipJump(first_probes=400, most_probes=400)
+        normal = estimates(attack, unlimited(predict, rows, (size,)), torch.full((rows, size), 0.5), radius)
+        found.append(float((normal @ model.normal).mean()))
+    assert found[0] < 0.3
+    assert found[1] == pytest.approx(noisy_cosine(400, size), rel=0.05)
+
+
+def flipping(predict, rate, seed=0):
+    """Return a `predict` of two labels that is wrong at random, however often it is asked the same."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noisy(x):
+        return predict(x) ^ (torch.rand(len(x), generator=generator) < rate).long()
+
+    return noisy
+
+
+def check_cosines_under_noise():
+    """Of answers that are wrong at a rate of 0.2: more probes, votes, and both, each as the closed form has it."""
+    size, probes, rate, rows, votes = 128, 100, 0.2, 60, 5
+    model = LinearClassifier((size,))
+    points = torch.full((rows, size), 0.5)
+    voted = voted_flip_rate(rate, votes)
+    exact = noisy_cosine(probes, size)
+    for told, asks, expected in (
+        (0.0, 1, noisy_cosine(probes, size, flip_rate=rate)),
+        (rate, 1, exact),
+        (0.0, votes, noisy_cosine(probes, size, flip_rate=voted)),
+        (voted, votes, exact),
+    ):
+        oracle = unlimited(flipping(model.predict, rate), rows, (size,))
+        asked = MajorityVote(oracle, GaussianJitter(1e-9), votes=asks, seed=0) if asks > 1 else oracle
+        attack = HopSkipJump(first_probes=probes, most_probes=probes, flip_rate=told)
+        cosine = estimates(attack, asked, points) @ model.normal
+        assert oracle.meter.per_sample.tolist() == [asks * probes_for(told, probes)] * rows
+        error = 4.0 * float(cosine.std()) / math.sqrt(rows)
+        assert abs(float(cosine.mean()) - expected) < error + 0.01, f"told {told}, {asks} votes"
+        assert 4.0 * error < exact, "too noisy a measurement to tell the cases apart"
+
+
+def test_cosines_under_noise():
+    check_cosines_under_noise()
+
+
+def test_probes_that_are_not_more_under_noise_are_noticed(monkeypatch):
+    monkeypatch.setattr(hopskipjump, "probes_for", lambda rate, probes: probes)
+    with pytest.raises(AssertionError):
+        check_cosines_under_noise()
+
+
+def test_votes_carry_the_attack_through_noise():
+    """At equal queries, an attack that believes single answers is fooled by the noise; with votes it reaches the plane.
+
+    More probes alone do not help: a clean input that is once answered wrongly passes for an adversarial.
+    """
+    model = LinearClassifier((64,))
+    inputs = model.inputs(3, distance=0.15, norm=Norm.L2)
+    found = []
+    for votes, told in ((1, 0.2), (11, voted_flip_rate(0.2, 11))):
+        oracle = HardLabelOracle(
+            flipping(model.predict, 0.2), input_shape=(64,), bounds=Bounds(), num_classes=2, samples=3, budget=16_500
+        )
+        asked = MajorityVote(oracle, GaussianJitter(1e-9), votes=votes, seed=0)
+        result = run_attack(HopSkipJump(flip_rate=told), asked, inputs, model.predict(inputs), seed=0)
+        assert int(result.queries.max()) <= 16_500
+        found.append(result)
+    assert found[0].distances.nan_to_num(0.0).max() < 0.05  # of 0.15 to the plane
+    assert found[1].status == (Status.SUCCESS,) * 3
+    shares = found[1].distances / model.distance(inputs, Norm.L2)
+    assert 0.95 < float(shares.min()) <= float(shares.max()) < 1.2  # measured, three seeds: 1.04 to 1.13
+
+
+@pytest.mark.parametrize("check", ["budget_is_kept", "batch_does_not_matter", "resume", "units_do_not_matter"])
+def test_the_options_keep_the_contract(check):
+    attack = HopSkipJump(subspace=LowFrequencies(3), probe_radius=0.3, flip_rate=0.1)
+    ATTACK_CHECKS[check](attack)
 
 
 def test_iterations_end_the_attack():

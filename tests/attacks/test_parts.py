@@ -182,5 +182,7 @@ def test_catalog():
     assert find_attack("hsj") is HopSkipJump
     assert {name: find_attack(name) for name in ATTACKS} == dict(ATTACKS)
     assert all(make().name == name for name, make in ATTACKS.items())
-    with pytest.raises(ConfigurationError, match="no attack 'deepfool'; choose from hopskipjump, hsj"):
+    with pytest.raises(ConfigurationError, match="no attack 'jump'; choose from boundary, cgba, geoda, hopskipjump"):
+        find_attack("jump")
+    with pytest.raises(ConfigurationError, match="deepfool needs scores and gradients; choose an attack that sees"):
         find_attack("deepfool")

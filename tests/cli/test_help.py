@@ -31,7 +31,9 @@ def test_version(invoke):
 
 def test_all_commands_are_there():
     assert sorted(" ".join(path) for path in COMMANDS) == [
-        "attack hsj",
+        "attack",
+        "attacks",
+        "audit cross-check",
         "audit replicate",
         "calibrate",
         "copies ls",
@@ -107,7 +109,9 @@ def test_no_arguments_show_the_help(arguments):
     assert "Commands:" in result.output
 
 
-@pytest.mark.parametrize("path", [("attack", "hsj"), ("audit", "replicate"), ("calibrate",), ("model", "import")])
+@pytest.mark.parametrize(
+    "path", [("attack",), ("audit", "cross-check"), ("audit", "replicate"), ("calibrate",), ("model", "import")]
+)
 def test_what_a_sellers_code_prints_stays_off_stdout(path):
     assert isinstance(COMMANDS[path], SellerCodeCommand)
 

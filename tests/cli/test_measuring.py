@@ -5,13 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from variegate import quickstart
 from variegate.attacks import driver
+from variegate.attacks.catalog import ATTACKS, WHITE_BOX_ATTACKS
 from variegate.evaluation import calibration, recipes
 
 HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
 AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
+ANSWER = {"error": None, "outcome": {"confirmed": {"k": 0, "n": 0}}}
 SMALL = ("--copies", 2, "--attackers", 1)
 
 
@@ -78,22 +81,27 @@ class TestCalibrate:
 class TestAttack:
     def test_an_original(self, invoke, home):
         summary = json.loads(invoke(*HSJ, "--model", "net", "--json").stdout)
-        assert summary["target"] == "net"
+        assert summary["target"]["name"] == "net"
         assert summary["command"].startswith("variegate attack hsj --data digits")
-        assert sum(summary["status"].values()) == 4
-        assert summary["succeeded"] >= 3
-        assert summary["queries"]["total"] <= 4 * 150
-        assert 0.0 < summary["distance"]["median"] < 3.0
+        outcome = summary["outcome"]
+        assert sum(outcome["status"].values()) == 4
+        assert outcome["succeeded"] == outcome["attack_success_rate"]["k"] >= 3
+        assert outcome["queries"]["total"] <= 4 * 150
+        assert 0.0 < outcome["distance"]["median"] < 3.0
+        assert 0.0 <= outcome["overshoot"]["median"] < 0.2
 
     def test_a_copy_with_files(self, invoke, fails, home, tmp_path):
         (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "net-qim", "--buyer", "acme", "--json").stdout)
         result = invoke(*HSJ, "--copy", copy["copy_id"], "--out", tmp_path / "a")
-        assert f"target         {copy['copy_id']}" in result.stdout
-        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        assert copy["copy_id"] in result.stdout
+        assert {path.name for path in (tmp_path / "a").iterdir()} >= {
             "adversarials.npz",
             "attack.safetensors",
-            "summary.json",
-        ]
+            "norm-against-queries.png",
+            "pictures.npz",
+            "pictures.png",
+            "record.json",
+        }
         with np.load(tmp_path / "a" / "adversarials.npz", allow_pickle=False) as arrays:
             found = np.isfinite(arrays["distance"])
             sizes = np.sqrt(((arrays["adversarial"] - arrays["clean"]) ** 2).sum((1, 2, 3)))
@@ -101,11 +109,11 @@ class TestAttack:
             assert np.allclose(sizes[found], arrays["distance"][found], atol=1e-4)
             assert (arrays["adversarial_label"] != arrays["label"])[found].all()
             assert (arrays["queries"] <= 150).all()
-        summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+        summary = json.loads((tmp_path / "a" / "record.json").read_text())
         assert summary["command"].startswith("variegate attack hsj")
         assert "holds results already" in fails(1, *HSJ, "--copy", copy["copy_id"], "--out", tmp_path / "a")
         again = json.loads(invoke(*HSJ, "--copy", copy["copy_id"], "--resume", tmp_path / "a", "--json").stdout)
-        assert again["distance"] == summary["distance"]
+        assert again["outcome"] == summary["outcome"]
         other = (*HSJ[:-1], 140)
         assert "belongs to another attack" in fails(5, *other, "--copy", copy["copy_id"], "--resume", tmp_path / "a")
 
@@ -113,8 +121,75 @@ class TestAttack:
         options = ("--targeted", "--norm", "linf", "--semantics", "art", "--seed", 3, "--out", tmp_path / "t")
         summary = json.loads(invoke(*HSJ, "--model", "net", *options, "--json").stdout)
         assert summary["attack"]["targeted"] is True
-        assert summary["attack"]["parameters"]["norm"] == summary["distance"]["norm"] == "linf"
-        assert summary["succeeded"] >= 2
+        assert summary["attack"]["parameters"]["norm"] == summary["attack"]["norm"] == "linf"
+        assert summary["outcome"]["succeeded"] >= 2
+
+    @pytest.mark.parametrize("name", sorted({*ATTACKS, *WHITE_BOX_ATTACKS}))
+    def test_every_attack_by_its_name(self, invoke, home, tmp_path, name):
+        budget = () if name in WHITE_BOX_ATTACKS else ("--queries", 200)
+        budget += ("--set", "epsilon=2") if name in ("fgsm", "pgd") else ()
+        options = (
+            "attack",
+            name,
+            "--model",
+            "net",
+            "--data",
+            "digits",
+            "--images",
+            3,
+            *budget,
+            "--out",
+            tmp_path / "a",
+        )
+        record = json.loads(invoke(*options, "--format", "safetensors", "--json").stdout)
+        assert record["attack"]["name"] == name
+        assert record["attack"]["kind"] == ("white_box" if name in WHITE_BOX_ATTACKS else "hard_label")
+        assert record["outcome"]["succeeded"] >= 1
+        arrays = load_file(tmp_path / "a" / "adversarials.safetensors")
+        assert arrays["adversarial"].shape == (3, 1, 8, 8)
+        assert np.isfinite(arrays["distance"]).sum() == record["outcome"]["succeeded"]
+        assert "wrote" not in invoke("report", tmp_path / "a").stdout
+
+    def test_votes_and_levels_are_in_the_record(self, invoke, home):
+        options = ("--jitter", "gaussian:0.01", "--votes", 3, "--levels", 17, "--model", "net", "--json")
+        record = json.loads(invoke(*HSJ, *options).stdout)
+        assert record["attack"]["oracle"] == {"jitter": "gaussian:0.01", "votes": 3, "levels": 17}
+        assert max(record["outcome"]["status"]) != "oracle_failed"
+
+    def test_rounded_questions_give_rounded_adversarials(self, invoke, home, tmp_path):
+        options = ("--levels", 17, "--model", "net", "--out", tmp_path / "a", "--json")
+        record = json.loads(invoke(*HSJ, *options).stdout)
+        with np.load(tmp_path / "a" / "adversarials.npz") as arrays:
+            found = np.isfinite(arrays["distance"])
+            grid = arrays["adversarial"][found] * 16
+            assert np.allclose(grid, grid.round(), atol=1e-4)
+            sizes = np.sqrt(((arrays["adversarial"] - arrays["clean"]) ** 2).sum((1, 2, 3)))
+            assert np.allclose(sizes[found], arrays["distance"][found], atol=1e-4)
+            assert (arrays["adversarial_label"] != arrays["label"])[found].all()
+        assert record["outcome"]["confirmed"]["k"] == record["outcome"]["confirmed"]["n"] == found.sum() > 0
+
+    def test_another_record_is_not_overwritten(self, fails, home, audited):
+        message = fails(1, *HSJ, "--model", "net", "--resume", audited)
+        assert "holds the record of something else than an attack" in message
+
+    def test_another_format_replaces_the_first(self, invoke, home, tmp_path):
+        invoke(*HSJ, "--model", "net", "--out", tmp_path / "a")
+        invoke(*HSJ, "--model", "net", "--resume", tmp_path / "a", "--format", "safetensors")
+        assert sorted(path.name for path in (tmp_path / "a").glob("adversarials.*")) == ["adversarials.safetensors"]
+
+    def test_white_box_attacks_take_no_queries(self, fails, home):
+        options = ("attack", "deepfool", "--model", "net", "--data", "digits", "--images", 2)
+        assert "deepfool sees scores and gradients: it takes no budget" in fails(2, *options, "--queries", 10)
+        assert "deepfool saves no state to resume" in fails(2, *options, "--resume", ".")
+        assert "it takes no budget of queries, no votes" in fails(2, *options, "--jitter", "gaussian:0.1")
+
+    def test_attacks_are_listed(self, invoke):
+        listed = {one["name"]: one for one in json.loads(invoke("attacks", "--json").stdout)}
+        assert set(listed) == {*ATTACKS, *WHITE_BOX_ATTACKS}
+        assert listed["deepfool"]["sees"] == "scores and gradients"
+        text = invoke("attacks").stdout
+        assert "hopskipjump: HopSkipJump (Chen" in text
+        assert "first_probes" in text
 
     def test_interrupted_and_resumed(self, invoke, home, tmp_path, monkeypatch):
         from typer.testing import CliRunner
@@ -133,7 +208,7 @@ class TestAttack:
         assert result.exit_code == 130
         assert "--resume" in result.stderr
         options = ("--model", "net", "--queries", 400, "--resume", tmp_path / "a", "--json")
-        assert json.loads(invoke(*HSJ, *options).stdout)["distance"] == whole["distance"]
+        assert json.loads(invoke(*HSJ, *options).stdout)["outcome"] == whole["outcome"]
 
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
@@ -142,7 +217,13 @@ class TestAttack:
             (("--model", "net", "--copy", "vg1-x"), 2, "exactly one of --model, --copy and --onnx"),
             (("--copy", "vg1-x"), 4, "no copy named 'vg1-x'"),
             (("--model", "nope"), 4, "no model named 'nope'"),
-            (("--model", "net", "--semantics", "foolbox"), 2, '--semantics must be "paper" or "art"'),
+            (("--model", "net", "--semantics", "foolbox"), 2, "semantics takes paper or art; got 'foolbox'"),
+            (("--model", "net", "--set", "speed=1"), 2, "HopSkipJump has no parameter 'speed'; it has norm,"),
+            (("--model", "net", "--set", "norm=l2", "--norm", "l2"), 2, "expected --norm or --set norm=..., not both"),
+            (("--model", "net", "--set", "norm"), 2, "--set must be NAME=VALUE"),
+            (("--model", "net", "--preset", "fast"), 2, "there is no preset 'fast'"),
+            (("--model", "net", "--votes", 3), 2, "--votes needs --jitter"),
+            (("--model", "net", "--jitter", "wind"), 2, "got 'wind'"),
             (("--model", "net", "--data", "nowhere"), 4, "nowhere does not exist"),
             (("--model", "net", "--resume", "nowhere"), 4, "no folder nowhere to resume"),
             (("--model", "net", "--out", "a", "--resume", "."), 2, "got both"),
@@ -173,8 +254,8 @@ class TestAttack:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(Classifier, "to", move)
         monkeypatch.setattr(AbstractHead, "to", move)
-        monkeypatch.setattr(SingleAttack, "run", lambda *_, device, **__: asked.append(device) or {"error": None})
-        invoke(*HSJ, target, "net" if target == "--model" else copy["copy_id"], "--device", "auto")
+        monkeypatch.setattr(SingleAttack, "run", lambda *_, device, **__: asked.append(device) or ANSWER)
+        invoke(*HSJ, target, "net" if target == "--model" else copy["copy_id"], "--device", "auto", "--json")
         assert asked == ["cuda"]
         assert ("Classifier", "cuda") in moved
         assert (("QimHead", "cuda") in moved) == (target == "--copy")
@@ -183,7 +264,7 @@ class TestAttack:
     def test_on_a_gpu(self, invoke, home):
         (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "net-qim", "--buyer", "acme", "--json").stdout)
         summary = json.loads(invoke(*HSJ, "--copy", copy["copy_id"], "--device", "cuda", "--json").stdout)
-        assert summary["succeeded"] >= 2
+        assert summary["outcome"]["succeeded"] >= 2
 
     def test_a_model_that_fails(self, invoke, home, tmp_path, monkeypatch):
         from typer.testing import CliRunner
@@ -200,11 +281,12 @@ class TestAttack:
             result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == 1
         assert "error: the model behind the oracle failed on 4 inputs: out of memory; go on with" in result.stderr
-        summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+        summary = json.loads((tmp_path / "a" / "record.json").read_text())
         assert summary == json.loads(result.stdout)
-        assert summary["status"] == {"oracle_failed": 4}
+        assert summary["outcome"]["status"] == {"oracle_failed": 4}
+        assert summary["outcome"]["confirmed"]["n"] == 0
         again = json.loads(invoke(*HSJ, "--model", "net", "--resume", tmp_path / "a", "--json").stdout)
-        assert again["succeeded"] >= 3
+        assert again["outcome"]["succeeded"] >= 3
 
     def test_a_saved_state_is_not_continued_on_another_target(self, invoke, fails, home, tmp_path):
         invoke(*HSJ, "--model", "net", "--out", tmp_path / "a")
@@ -238,7 +320,7 @@ class TestAttack:
         result = invoke("model", "import", weights, *options, "--code-path", code, "--json")
         assert json.loads(result.stdout)["name"] == "loud"
         assert {"module", "factory", "forward"} <= set(result.stderr.splitlines())
-        assert json.loads(invoke(*HSJ, "--model", "loud", "--json").stdout)["target"] == "loud"
+        assert json.loads(invoke(*HSJ, "--model", "loud", "--json").stdout)["target"]["name"] == "loud"
 
     def test_an_onnx_file(self, invoke, home, tmp_path):
         onnx = pytest.importorskip("onnx", reason="needs the package onnx")
@@ -259,9 +341,9 @@ class TestAttack:
         (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
         options = ("--onnx", tmp_path / "net.onnx", "--input-shape", "1,8,8", "--labels", 10, "--bounds", "0,1")
         summary = json.loads(invoke(*HSJ, *options, "--home", tmp_path / "none", "--json").stdout)
-        assert summary["target"] == "net.onnx"
-        assert summary["target_digest"].startswith("sha256:")
-        assert sum(summary["status"].values()) == 4
+        assert summary["target"]["name"] == "net.onnx"
+        assert summary["target"]["digest"].startswith("sha256:")
+        assert sum(summary["outcome"]["status"].values()) == 4
 
     def test_images_that_do_not_fit(self, fails, home, tmp_path):
         images, labels = np.zeros((3, 3, 8, 8), np.float32), np.array([1, 2, 3])
@@ -277,7 +359,7 @@ class TestAttack:
         invoke("model", "import", prepared / "seller" / "weights.safetensors", *options, *code)
         wide = json.loads(invoke(*HSJ, "--model", "wide", "--out", tmp_path / "w", "--json").stdout)
         plain = json.loads(invoke(*HSJ, "--model", "net", "--json").stdout)
-        assert wide["status"] == plain["status"]
+        assert wide["outcome"]["status"] == plain["outcome"]["status"]
         with np.load(tmp_path / "w" / "adversarials.npz") as arrays:
             assert arrays["clean"].min() == -1.0
 
@@ -471,7 +553,7 @@ class TestReport:
             (None, 4, "there is no file"),
             ("", 1, "must be JSON"),
             ("[1]", 1, "must be a JSON object"),
-            ('{"kind": "poem"}', 1, "must be replication or calibration; got 'poem'"),
+            ('{"kind": "poem"}', 1, "must be attack, replication or calibration; got 'poem'"),
             ('{"kind": "replication"}', 1, "the record"),
             ('{"kind": "spec", "record": null}', 1, "there is nothing to report"),
             ("NaN", 1, "finite"),

@@ -11,7 +11,7 @@ from variegate.cli.options import (
     parse_integers,
     parse_pairs,
     parse_rate,
-    parse_semantics,
+    split_pairs,
 )
 from variegate.cli.output import print_pairs, print_table
 from variegate.cli.progress import show_progress
@@ -49,10 +49,11 @@ def test_pairs():
         parse_pairs(["n=1", "n=2"], "--arg")
 
 
-def test_semantics():
-    assert parse_semantics("art") == "art"
-    with pytest.raises(ConfigurationError, match="got 'foolbox'"):
-        parse_semantics("foolbox")
+def test_pairs_as_text():
+    assert split_pairs(["a=1", "b=x=y"], "--set") == {"a": "1", "b": "x=y"}
+    for pairs in (["a"], ["=1"], ["a=1", "a=2"], ["1a=2"]):
+        with pytest.raises(ConfigurationError, match="--set must be NAME=VALUE, each name once"):
+            split_pairs(pairs, "--set")
 
 
 def test_output_folder(tmp_path):

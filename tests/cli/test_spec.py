@@ -20,7 +20,7 @@ def test_a_composition_is_saved_and_issued(invoke, home, tmp_path):
     (copy,) = json.loads(invoke("issue", "--model", "net", "--spec", "both", "--buyer", "acme", "--json").stdout)
     assert copy["rewriter"] == "composed"
     hsj = ("attack", "hsj", "--data", "digits", "--images", 2, "--queries", 60, "--copy", copy["copy_id"])
-    assert json.loads(invoke(*hsj, "--json").stdout)["target"] == copy["copy_id"]
+    assert json.loads(invoke(*hsj, "--json").stdout)["target"]["name"] == copy["copy_id"]
 
 
 def test_list_and_show(invoke, fails, home, tmp_path):

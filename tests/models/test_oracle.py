@@ -172,12 +172,12 @@ def test_rounding_at_the_bounds_is_no_mistake():
 
 def test_preferred_rows():
     assert oracle(preferred_rows=5).preferred_rows == 5
-    assert oracle().preferred_rows == 256
+    assert oracle().preferred_rows == 1024
     assert oracle(device="cuda").preferred_rows == 16384
 
 
 def test_preferred_rows_of_large_images_fit_into_memory():
-    for device, most in (("cpu", 2**28), ("cuda", 2**29)):
+    for device, most in (("cpu", 2**26), ("cuda", 2**29)):
         target = HardLabelOracle(
             lambda x: x, input_shape=(3, 224, 224), bounds=Bounds(), num_classes=2, samples=1, device=device
         )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.report.attack_samples import make_attack, save_attack
+
 STEPS = (1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
 NORMS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0)
 SETTINGS: dict[str, tuple[float, float, float]] = {
@@ -207,6 +209,31 @@ def calibration() -> Record:
 def make() -> Callable[..., Record]:
     """`make_record`, for tests that want other groups or sizes."""
     return make_record
+
+
+@pytest.fixture
+def attack() -> Record:
+    """The record of a HopSkipJump run on 120 images."""
+    return make_attack()
+
+
+@pytest.fixture
+def attacks() -> list[Record]:
+    """Six attacks on one target, in both norms, one of them with gradients, one of them with failures."""
+    return [
+        make_attack(),
+        make_attack(parameters={"semantics": "art"}, median=0.55, overshoot=0.031),
+        make_attack("geoda", median=0.41, parameters={"subspace": "dct:8"}, failed={"no_starting_point": 9}),
+        make_attack("deepfool", kind="white_box", median=0.17, parameters={"overshoot": 0.02}),
+        make_attack(norm="linf", median=0.031),
+        make_attack("rays", norm="linf", median=0.024, parameters={}, overshoot=0.0004),
+    ]
+
+
+@pytest.fixture
+def attack_folders(attacks: list[Record], tmp_path: Path) -> list[Path]:
+    """The six attacks as folders with record.json and pictures.npz."""
+    return [save_attack(record, tmp_path / f"attack{number}") for number, record in enumerate(attacks, start=1)]
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,8 @@ class Attack(Protocol):
     Attributes:
         revision: the version of its algorithm, counted up with every change that can change a result, so that a
             checkpoint of the old code is not continued by the new.
+        deterministic: optional, bool, a class attribute or a property: whether the seed and the identities are without
+            effect, which the contract then demands. An attack without this attribute is random.
     """
 
     revision: ClassVar[int]

@@ -286,6 +286,7 @@ def _run_digest(attack: Attack, oracle: Oracle, *parts: object) -> str:
     sha = hashlib.sha256(
         f"{attack!r}|{oracle.budget}|{oracle.input_shape}|{oracle.bounds}|{code}|{oracle.device.type}".encode()
     )
+    sha.update(str(getattr(oracle, "description", "")).encode())  # votes and the like
     for part in parts:
         if isinstance(part, Tensor):
             sha.update(part.detach().cpu().contiguous().numpy().tobytes())

@@ -15,10 +15,20 @@ point is adversarial, and bisects between it and the clean input.
 Differences from both: inputs are attacked in lock-step, probes of all inputs share forward passes; probes stream, so
 memory does not grow with their number; the line search and the start search are capped; a failed start is a status;
 "paper" returns the closest adversarial seen, not the last. Cost: about 100 sqrt(t) + 25 queries in iteration t.
+
+Three options of later work, each off by default:
+
+- `subspace`: probes are drawn as coefficients in a subspace and lifted to the input space, then scaled to the radius
+  (QEBA, Li et al., 2020). Radii and tolerances keep the full dimension. For L-infinity the coefficients are uniform.
+- `probe_radius`: probes go out by this share of the distance, in every iteration: an attacker who knows that the copy
+  adds something rugged to a smooth original looks past it.
+- `flip_rate`: for an oracle whose answers are wrong that often, as many more probes as keep the expected cosine of the
+  estimated normal (PopSkipJump, Simon-Gabriel et al., 2021; `variegate.attacks.noisy_probes`). Bisection and line
+  search still believe every answer: pair it with `variegate.attacks.oracles.voting.MajorityVote`.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, final
 
 import torch
@@ -36,8 +46,10 @@ from variegate.attacks.base import (
 from variegate.attacks.boundary_search import bisect
 from variegate.attacks.checks import require_at_least, require_norm, require_one_of, require_positive
 from variegate.attacks.distances import as_rows, distance
+from variegate.attacks.noisy_probes import probes_for, require_flip_rate
 from variegate.attacks.probing import probe
 from variegate.attacks.starts import Starts, require_starts, start_all
+from variegate.attacks.subspaces import FullSpace, Subspace
 from variegate.errors import ConfigurationError
 from variegate.models.oracle import Oracle
 from variegate.types import Norm, Status
@@ -66,6 +78,11 @@ class HopSkipJump:
         gamma: the authors' factor of the bisection's tolerance and the probe radius ("paper" only).
         start_trials: random starts tried for each input.
         starts: "varied" or "uniform"; see `variegate.attacks.starts`.
+        subspace: where probes are drawn.
+        probe_radius: how far probes go, in place of delta_t, as a share of the distance from which the iteration
+            starts: of their length (L2), or of the root mean square of their values (L-infinity). None keeps delta_t.
+        flip_rate: the probability, from 0 to below 0.5, that an answer is wrong; it multiplies the counts of probes,
+            `most_probes` included, by 1 / (1 - 2 flip_rate)^2.
     """
 
     revision: ClassVar[int] = 1
@@ -78,6 +95,9 @@ class HopSkipJump:
     gamma: float = 1.0
     start_trials: int = 100
     starts: Starts = "varied"
+    subspace: Subspace = field(default_factory=FullSpace)
+    probe_radius: float | None = None
+    flip_rate: float = 0.0
 
     def __post_init__(self) -> None:
         require_norm(self.norm)
@@ -89,6 +109,11 @@ class HopSkipJump:
             )
         require_positive("gamma", self.gamma)
         require_starts(self.start_trials, self.starts)
+        if not callable(getattr(self.subspace, "lift", None)):
+            raise ConfigurationError(f"subspace must be a Subspace, such as LowFrequencies(8); got {self.subspace!r}")
+        if self.probe_radius is not None:
+            require_positive("probe_radius", self.probe_radius)
+        require_flip_rate(self.flip_rate)
 
     @property
     def name(self) -> str:
@@ -184,11 +209,14 @@ class HopSkipJump:
 
     def _radius(self, base: Tensor, oracle: Oracle, iteration: int) -> Tensor:
         """Return float32 (M,): how far probes go (delta_t)."""
+        size = math.prod(oracle.input_shape)
+        least = _FINEST * math.sqrt(size) * oracle.bounds.range
+        if self.probe_radius is not None:
+            across = 1.0 if self.norm is Norm.L2 else math.sqrt(size)
+            return (self.probe_radius * across * base).clamp_min(least)
         if iteration == 0:
             return torch.full_like(base, 0.1 * oracle.bounds.range)
-        size = math.prod(oracle.input_shape)
         factor = math.sqrt(size) if self.norm is Norm.L2 else float(size)
-        least = _FINEST * math.sqrt(size) * oracle.bounds.range
         return (factor * self._theta(size) * base).clamp_min(least)
 
     def _project(self, ask: Asker, clean: Tensor, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,17 +243,19 @@ class HopSkipJump:
     ) -> Tensor:
         """Return float32 (M, *input_shape): the estimated way into the adversarial region, of unit length or signs."""
         flat = points.flatten(1)
-        size = flat.shape[1]
+        coefficients = self.subspace.dimension(oracle.input_shape)
         wanted = min(int(self.first_probes * math.sqrt(iteration + 1)), self.most_probes)
+        wanted = probes_for(self.flip_rate, wanted)
         later = self._reserve(oracle) if self.semantics == "paper" else _LINE_SEARCH_RESERVE  # "art" projected before
         counts = (ask.remaining(rows) - later).clamp_max(wanted)
         names, reach = rows.tolist(), radius.tolist()
         below, above = oracle.bounds.lower - flat, oracle.bounds.upper - flat  # how far each value may move
 
         def offsets(position: int, first: int, count: int) -> Tensor:
-            offset = problem.noise.probes(
-                names[position], iteration, first, (count, size), gaussian=self.norm is Norm.L2
-            ).to(flat.device)
+            drawn = problem.noise.probes(
+                names[position], iteration, first, (count, coefficients), gaussian=self.norm is Norm.L2
+            )
+            offset = self.subspace.lift(drawn.to(flat.device), oracle.input_shape)
             length = torch.linalg.vector_norm(offset, dim=1, keepdim=True).clamp_min_(1e-30)
             # Clipped as an offset: the difference of two points would be rounded to the grid of the points.
             return offset.mul_(reach[position] / length).clamp_(below[position], above[position])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from variegate.attacks.checks import require_at_least
 from variegate.attacks.distances import as_rows
 from variegate.errors import InputError
 
@@ -33,11 +34,13 @@ def overshoot(
         clean, adversarial: float32 (N, *input_shape).
         labels: int64 (N,): the correct labels, or the labels aimed at.
         targeted: which of both.
-        rounds: bisections.
+        rounds: bisections; the share is known to 2^-rounds, or to 2^-24 if that is more.
 
     Raises:
+        ConfigurationError: no round.
         InputError: shapes do not fit.
     """
+    require_at_least("rounds", rounds, 1)
     if clean.shape != adversarial.shape or labels.shape != clean.shape[:1]:
         raise InputError(
             "overshoot takes clean inputs, as many adversarials and a label each; got "

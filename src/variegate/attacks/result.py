@@ -47,6 +47,8 @@ class AttackResult:
         iterations: iterations done.
         seconds: wall-clock seconds, those before a resume included.
         error: what ended the run early, if something did.
+        overshoot: float32 (N,), how far past the boundary each ended (`variegate.attacks.overshoot`), NaN without
+            success; None where nobody has measured it.
     """
 
     adversarials: Tensor
@@ -58,6 +60,7 @@ class AttackResult:
     iterations: int
     seconds: float
     error: str | None = None
+    overshoot: Tensor | None = None
 
     @property
     def success(self) -> Tensor:

@@ -1,10 +1,12 @@
-"""`variegate attack`: an attack on an original or on an issued copy, from hard labels alone."""
+"""`variegate attack` and `variegate attacks`: any attack on an original or on an issued copy, and which there are."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from variegate.cli.attack_choice import choose_attack
 from variegate.cli.guard import SellerCodeCommand, typed_command
 from variegate.cli.options import (
     HOME,
@@ -16,39 +18,54 @@ from variegate.cli.options import (
     HomeFolder,
     NormOption,
     Out,
+    Parameters,
+    Preset,
     Resume,
     Seed,
     Semantics,
     Split,
     examples,
+    make_folder,
     output_folder,
-    parse_semantics,
 )
-from variegate.cli.output import print_json, print_pairs, talk
+from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.types import Norm
 
 __all__ = ["add_to"]
 
+_QUERIES = 5000
+_VOTES = 9
+_LIMIT = 256 * 2**20
+
+
+class FileFormat(StrEnum):
+    """How adversarials are written."""
+
+    NPZ = "npz"
+    SAFETENSORS = "safetensors"
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command group to the application."""
-    group = typer.Typer(no_args_is_help=True, help="Attack an original or a copy through its labels.")
-    group.command(
-        "hsj",
+    """Add the commands to the application."""
+    app.command(
+        "attack",
         cls=SellerCodeCommand,
         epilog=examples(
             "variegate attack hsj --model net --data cifar10/ --images 20 --queries 2000",
-            "variegate attack hsj --copy vg1-0123456789abcdef0123 --data cifar10/ --norm linf --out attack/",
+            "variegate attack cgba --copy vg1-0123456789abcdef0123 --data cifar10/ --out attack/",
             "variegate attack hsj --copy vg1-0123456789abcdef0123 --data cifar10/ --norm linf --resume attack/",
+            "variegate attack geoda --model net --data cifar10/ --preset reproduction --out attack/",
+            "variegate attack hsj --model net --data cifar10/ --jitter gaussian:0.03 --votes 9 --set iterations=8",
             "variegate attack hsj --onnx net.onnx --input-shape 3,32,32 --labels 10 --data cifar10/",
+            "variegate attack deepfool --model net --data cifar10/ --set scores=probabilities",
         ),
-    )(hsj)
-    app.add_typer(group, name="attack")
+    )(attack)
+    app.command("attacks", epilog=examples("variegate attacks", "variegate attacks --json"))(attacks)
 
 
-def hsj(
+def attack(
     context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which attack; names: variegate attacks.")],
     *,
     model: Annotated[str | None, typer.Option("--model", help="Attack this original.")] = None,
     copy: Annotated[str | None, typer.Option("--copy", help="Attack this issued copy, vg1-...")] = None,
@@ -68,10 +85,34 @@ def hsj(
     split: Split = "test",
     images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images to attack.")] = 20,
     queries: Annotated[
-        int, typer.Option("--queries", min=1, max=MOST, help="Labels that may be asked for each image.")
-    ] = 5000,
-    norm: NormOption = Norm.L2,
-    semantics: Semantics = "paper",
+        int | None,
+        typer.Option(
+            "--queries",
+            min=1,
+            max=10 * MOST,
+            help="Labels that may be asked for each image: 5000 if left out, no limit with --preset.",
+        ),
+    ] = None,
+    norm: NormOption = None,
+    semantics: Semantics = None,
+    preset: Preset = None,
+    parameters: Parameters = None,
+    jitter: Annotated[
+        str | None,
+        typer.Option(
+            "--jitter",
+            help='Let --votes jittered questions decide each answer: "gaussian:0.03", "natural:shift=1,contrast=0.04".',
+        ),
+    ] = None,
+    votes: Annotated[
+        int | None,
+        typer.Option("--votes", min=1, max=1000, help="Questions for an answer, with --jitter; 9 if left out."),
+    ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option("--levels", min=2, max=2**16, help="Round questions to so many levels; 256 as 8-bit images."),
+    ] = None,
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Of the file of adversarials.")] = FileFormat.NPZ,
     targeted: Annotated[
         bool, typer.Option("--targeted", help="Aim at a random other class, from an image that has it.")
     ] = False,
@@ -82,49 +123,126 @@ def hsj(
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """HopSkipJump (Chen, Jordan, Wainwright, 2020), on all images at once.
+    """Attack an original or a copy: through its labels alone, or white-box through scores and gradients.
 
-    With --out, writes summary.json and adversarials.npz, and saves its state so that --resume can go on. If the model
-    fails while it labels, the command ends with an error after it has written what was found until then.
+    With --out, writes record.json, the adversarials, pictures and figures, and saves a hard-label attack's state so
+    that --resume can go on. If the model fails while it labels, the command ends with an error after it has written
+    what was found until then.
     """
+    from variegate.attacks.white_box.base import WhiteBoxAttack
     from variegate.cli.experiment import load_images, scale_to
     from variegate.cli.target import TargetChoice
-    from variegate.errors import OracleError
+    from variegate.errors import ConfigurationError, OracleError
 
     choice = TargetChoice(
         model=model, copy=copy, onnx=onnx, input_shape=input_shape, labels=labels, bounds=bounds, device=device
     )
-    meaning = parse_semantics(semantics)
+    chosen_attack = choose_attack(name, preset=preset, norm=norm, semantics=semantics, parameters=parameters)
     folder = output_folder(out, resume)
+    if votes is not None and jitter is None:
+        raise ConfigurationError("--votes needs --jitter, to say how the questions differ")
+    if resume is not None:
+        _require_attack(resume, name, white_box=isinstance(chosen_attack, WhiteBoxAttack))
     pool = load_images(data, split, limit=None if targeted else images)
     chosen = choice.load(home)
-    from variegate.attacks.hopskipjump import HopSkipJump
-    from variegate.evaluation.single_attack import CHECKPOINT_FILE, SingleAttack
+    from variegate.attacks.oracles.jitter import parse_jitter
+    from variegate.evaluation.single_attack import CHECKPOINT_FILE, SingleAttack, Voting
 
     run = SingleAttack(
         command=typed_command(context),
         target_name=chosen.name,
         target_digest=chosen.digest,
-        attack=HopSkipJump(norm=norm, semantics=meaning),
+        attack=chosen_attack,
         images=images,
-        queries=queries,
+        queries=_budget(queries, preset, chosen_attack),
         targeted=targeted,
         seed=seed,
+        voting=None if jitter is None else Voting(jitter=parse_jitter(jitter), votes=votes or _VOTES),
+        levels=levels,
+        file_format=file_format.value,
     )
     pool = scale_to(pool, chosen.target.bounds)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     try:
         with show_progress() as progress:
-            summary = run.run(chosen.target, pool, out=folder, device=chosen.device, progress=progress)
+            record = run.run(chosen.target, pool, out=folder, device=chosen.device, progress=progress)
     except KeyboardInterrupt:
         if folder is not None and (folder / CHECKPOINT_FILE).exists():
             talk(f"the state is saved; go on with the same options and --resume {folder} in place of --out")
         raise
+    if folder is not None:
+        _draw(record, folder)
     if as_json:
-        print_json(summary)
+        print_json(record)
     else:
-        print_pairs(summary)
-    if summary["error"] is not None:
-        more = "" if folder is None else f"; go on with the same options and --resume {folder} in place of --out"
-        raise OracleError(f"{summary['error']}{more}")
+        from variegate.report.text import render_text
+
+        print_text(render_text(record))
+    _tell_confirmed(record)
+    if record["error"] is not None:
+        more = (
+            ""
+            if folder is None or run.white_box
+            else f"; go on with the same options and --resume {folder} in place of --out"
+        )
+        raise OracleError(f"{record['error']}{more}")
+
+
+def _budget(queries: int | None, preset: str | None, attack: object) -> int | None:
+    """Return the budget: what is given; else none for a preset or a white-box attack, the usual one for others."""
+    from variegate.attacks.white_box.base import WhiteBoxAttack
+
+    if queries is None and preset is None and not isinstance(attack, WhiteBoxAttack):
+        return _QUERIES
+    return queries
+
+
+def _require_attack(folder: Path, name: str, *, white_box: bool) -> None:
+    """Raise if there is nothing to resume, or the folder holds another record, which a resume would overwrite."""
+    from variegate.errors import ConfigurationError, ConflictError
+    from variegate.files import read_bounded
+    from variegate.manifest import load_json
+
+    if white_box:
+        raise ConfigurationError(f"{name} saves no state to resume; start it again with --out")
+    file = folder / "record.json"
+    if file.is_file() and load_json(read_bounded(file, _LIMIT), f"the record {file}").get("kind") != "attack":
+        raise ConflictError(f"{folder} holds the record of something else than an attack; give another folder")
+
+
+def _tell_confirmed(record: dict[str, Any]) -> None:
+    """Say how many successes the target itself confirms, where not all."""
+    confirmed = record["outcome"]["confirmed"]
+    if confirmed["n"] and confirmed["k"] < confirmed["n"]:
+        talk(
+            f"take care: asked once more, without votes, the model gets {confirmed['k']} of the {confirmed['n']} "
+            "adversarials wrong"
+        )
+
+
+def _draw(record: dict[str, Any], folder: Path) -> None:
+    """Write the figures beside the record, if matplotlib is there."""
+    try:
+        from variegate.report.figures import load_pictures, save_all
+    except ImportError:
+        talk("no figures: they need matplotlib, pip install 'variegate[report]'")
+        return
+    from variegate.report.record import parse_record
+
+    save_all(parse_record(record), folder, pictures=load_pictures(folder / "pictures.npz"))
+    talk(f"wrote record.json, the adversarials, pictures and figures to {folder}")
+
+
+def attacks(*, as_json: AsJson = False) -> None:
+    """List the attacks, what each is, and the hyper-parameters that --set takes."""
+    from variegate.attacks.catalog import describe_attacks
+
+    described = describe_attacks()
+    if as_json:
+        print_json(described)
+        return
+    for one in described:
+        print_text(f"{one['name']}: {one['summary']} ({one['sees']})")
+        rows = [(p["name"], p["default"], p["takes"]) for p in one["parameters"]]
+        print_table(("  parameter", "default", "takes"), [(f"  {name}", *rest) for name, *rest in rows])

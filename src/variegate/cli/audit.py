@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from variegate.cli import cross_check
+from variegate.cli.attack_choice import choose_hard_label_attack
 from variegate.cli.guard import SellerCodeCommand, typed_command
 from variegate.cli.options import (
     HOME,
@@ -16,6 +18,8 @@ from variegate.cli.options import (
     ModelName,
     NormOption,
     Out,
+    Parameters,
+    Preset,
     Resume,
     Seed,
     Semantics,
@@ -23,11 +27,9 @@ from variegate.cli.options import (
     examples,
     output_folder,
     parse_rate,
-    parse_semantics,
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.types import Norm
 
 __all__ = ["add_to"]
 
@@ -46,6 +48,7 @@ def add_to(app: typer.Typer) -> None:
             "variegate audit replicate --model net --data cifar10/ --rewriters qim --out audit/ --fail-above 10%",
         ),
     )(replicate)
+    cross_check.add_to(group)
     app.add_typer(group, name="audit")
 
 
@@ -82,8 +85,13 @@ def replicate(
         int | None,
         typer.Option("--pool", min=1, help="Read only so many images; accuracy is measured on all that are read."),
     ] = None,
-    norm: NormOption = Norm.L2,
-    semantics: Semantics = "paper",
+    attack: Annotated[
+        str, typer.Option("--attack", metavar="NAME", help="The hard-label attack; names: variegate attacks.")
+    ] = "hopskipjump",
+    norm: NormOption = None,
+    semantics: Semantics = None,
+    preset: Preset = None,
+    parameters: Parameters = None,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
     fail_above: Annotated[
@@ -106,7 +114,9 @@ def replicate(
     from variegate.errors import ConfigurationError
 
     limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
-    meaning = parse_semantics(semantics)
+    chosen_attack = choose_hard_label_attack(
+        attack, preset=preset, norm=norm, semantics=semantics, parameters=parameters
+    )
     folder = output_folder(out, resume)
     if folder is None:
         raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
@@ -134,8 +144,7 @@ def replicate(
         deal_images=deal_images,
         images=images,
         queries=queries,
-        norm=norm,
-        semantics=meaning,
+        attack=chosen_attack,
         seed=seed,
         model_digest=manifest.digest,
         command=typed_command(context),

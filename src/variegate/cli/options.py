@@ -3,7 +3,7 @@
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -23,17 +23,20 @@ __all__ = [
     "ModelName",
     "NormOption",
     "Out",
+    "Parameters",
+    "Preset",
     "Resume",
     "Seed",
     "Semantics",
     "Split",
     "examples",
+    "make_folder",
     "output_folder",
     "parse_floats",
     "parse_integers",
     "parse_pairs",
     "parse_rate",
-    "parse_semantics",
+    "split_pairs",
 ]
 
 HOME = Path(".variegate")
@@ -66,9 +69,20 @@ Seed: TypeAlias = Annotated[
 DeviceOption: TypeAlias = Annotated[
     DeviceChoice, typer.Option("--device", help="Where the network runs; auto takes a GPU if there is one.")
 ]
-NormOption: TypeAlias = Annotated[Norm, typer.Option("--norm", help="The norm that the attack makes small.")]
+NormOption: TypeAlias = Annotated[
+    Norm | None, typer.Option("--norm", help="The norm that the attack makes small; the attack's own if left out.")
+]
 Semantics: TypeAlias = Annotated[
-    str, typer.Option("--semantics", help='"paper" ends on the boundary, "art" as the ART library does.')
+    str | None,
+    typer.Option("--semantics", help='"paper" as its authors publish it, "art" as the ART library runs it.'),
+]
+Preset: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--preset", help='Named settings: "reproduction" as the ASIACCS 2023 paper ran the attack.'),
+]
+Parameters: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the attack (variegate attacks); repeat."),
 ]
 Out: TypeAlias = Annotated[Path | None, typer.Option("--out", help="A new folder for the results.")]
 Resume: TypeAlias = Annotated[
@@ -98,6 +112,18 @@ def output_folder(out: Path | None, resume: Path | None) -> Path | None:
             f"{out} holds results already: give a new folder, or go on with: --resume {shlex.quote(str(out))}"
         )
     return resume or out
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for results, and those above it.
+
+    Raises:
+        VariegateError: it cannot be made; the sentence says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, folder, "make") from error
 
 
 def _is_taken(folder: Path) -> bool:
@@ -146,33 +172,29 @@ def parse_integers(text: str, option: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def parse_semantics(text: str) -> Literal["paper", "art"]:
-    """Read the meaning of an attack's parameters.
-
-    Raises:
-        ConfigurationError: if it is neither "paper" nor "art".
-    """
-    if text == "paper":
-        return "paper"
-    if text == "art":
-        return "art"
-    raise ConfigurationError(f'--semantics must be "paper" or "art"; got {text!r}')
-
-
 def parse_pairs(pairs: list[str], option: str) -> dict[str, int | float | str | bool]:
     """Read NAME=VALUE each; whole numbers, numbers, true and false become what they look like, all else stays text.
 
     Raises:
         ConfigurationError: if one has no "=" or no name, or a name comes twice.
     """
-    values: dict[str, int | float | str | bool] = {}
+    return {name: _typed(value) for name, value in split_pairs(pairs, option).items()}
+
+
+def split_pairs(pairs: list[str], option: str) -> dict[str, str]:
+    """Read NAME=VALUE each; values stay text.
+
+    Raises:
+        ConfigurationError: if one has no "=" or no name, or a name comes twice.
+    """
+    values: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier() or name in values:
             raise ConfigurationError(
                 f"{option} must be NAME=VALUE, each name once, such as num_classes=10; got {pair!r}"
             )
-        values[name] = _typed(value)
+        values[name] = value
     return values
 
 

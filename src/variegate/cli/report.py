@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
             "variegate report audit/record.json .variegate/specs/net-qim.json --html audit.html",
             "variegate report cifar/record.json gtsrb/record.json --html both.html",
             "variegate report audit/ --figures figures/",
+            "variegate report hsj/ geoda/ --html attacks.html --figures figures/",
         ),
     )(report)
 
@@ -41,18 +42,17 @@ def report(
     figures: Annotated[Path | None, typer.Option("--figures", help="Write the figures as SVG and PNG here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what audits and calibrations measured.
+    """Show what audits, calibrations and attacks measured.
 
     As text, or with --html as a page that needs no other file; pictures beside a record are shown, too. Of several
     audits, the page is an index, and each audit gets its own page beside it, with the calibrations of its original.
+    Attacks stand side by side: in one table, in one figure of norm against queries, on one page of their own.
     """
     loaded = [_load(path) for path in records]
     if as_json:
         print_json([one.raw for one in loaded])
     elif html is None and figures is None:
-        from variegate.report.text import render_text
-
-        typer.echo("\n".join(render_text(one.record) for one in loaded), nl=False)
+        typer.echo("\n".join(_texts(loaded)), nl=False)
     if html is not None:
         for path in _write_pages(loaded, html):
             talk(f"wrote {path}")
@@ -85,11 +85,31 @@ def _load(path: Path) -> _Loaded:
     return _Loaded(raw, parse_record(raw), next((each for each in beside if each.is_file()), None))
 
 
-def _write_pages(loaded: Sequence[_Loaded], html: Path) -> list[Path]:
-    """Write one page for each audit, with its original's calibrations; for several audits also an index."""
-    from variegate.files import write_atomic
-    from variegate.report.html import render_html, render_index
+def _texts(loaded: Sequence[_Loaded]) -> list[str]:
+    """Return the text of each record, and at the end one of all attacks."""
+    from variegate.report.record import AttackRecord
+    from variegate.report.text import render_attacks_text, render_text
 
+    attacks = [one.record for one in loaded if isinstance(one.record, AttackRecord)]
+    texts = [render_text(one.record) for one in loaded if not isinstance(one.record, AttackRecord)]
+    return [*texts, render_attacks_text(attacks)] if attacks else texts
+
+
+def _write_pages(loaded: Sequence[_Loaded], html: Path) -> list[Path]:
+    """Write one page of all attacks, or one of each audit, with its calibrations; of several audits also an index."""
+    from variegate.errors import ConfigurationError
+    from variegate.files import write_atomic
+    from variegate.report.html import render_attacks, render_html, render_index
+
+    attacks = [one for one in loaded if one.raw.get("kind") == "attack"]
+    if attacks and len(attacks) < len(loaded):
+        raise ConfigurationError(
+            "a page shows either attacks or audits with calibrations; got both: give them to two commands"
+        )
+    if attacks:
+        text = render_attacks([one.record for one in attacks], [one.pictures for one in attacks])
+        write_atomic(html, text.encode())
+        return [html]
     audits = [one for one in loaded if one.raw.get("kind") == "replication"]
     if len(audits) < 2:
         first, *rest = [*audits, *(one for one in loaded if one not in audits)]
@@ -119,17 +139,28 @@ def _page_names(audits: Sequence[_Loaded]) -> list[str]:
 
 
 def _write_figures(loaded: Sequence[_Loaded], folder: Path) -> list[Path]:
-    """Write every figure as SVG and PNG, in one subfolder a record if there are several."""
+    """Write every figure as SVG and PNG; of several records, those that are no attacks get a subfolder each."""
     from variegate.files import file_error
-    from variegate.report.figures import load_pictures, save_all
+    from variegate.report.figures import draw_attacks, load_pictures, save_all, save_drawings
+    from variegate.report.record import AttackRecord
 
     files: list[Path] = []
-    for number, one in enumerate(loaded, start=1):
-        place = folder if len(loaded) == 1 else folder / str(number)
-        try:
-            place.mkdir(parents=True, exist_ok=True)
+    place = folder
+    try:
+        attacks, shown = [], []
+        for number, one in enumerate(loaded, start=1):
             pictures = None if one.pictures is None else load_pictures(one.pictures)
+            if isinstance(one.record, AttackRecord):
+                attacks.append(one.record)
+                shown.append(pictures)
+                continue
+            place = folder if len(loaded) == 1 else folder / str(number)
+            place.mkdir(parents=True, exist_ok=True)
             files += save_all(one.record, place, pictures=pictures)
-        except OSError as error:
-            raise file_error(error, place, "write figures to") from error
+        if attacks:
+            place = folder
+            place.mkdir(parents=True, exist_ok=True)
+            files += save_drawings(draw_attacks(attacks, pictures=shown), place)
+    except OSError as error:
+        raise file_error(error, place, "write figures to") from error
     return files

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from variegate.evaluation.replication import AttackerOutcome
 
-__all__ = ["collect_pictures"]
+__all__ = ["collect_pictures", "pictures_of"]
 
 _PER_GROUP = 5
 _MOST = 40
@@ -39,7 +39,22 @@ def collect_pictures(
         rows["group"].append(np.array([group] * len(chosen)))
         rows["label"].append(labels[chosen].numpy())
         rows["adversarial_label"].append(torch.as_tensor(predict(outcome.adversarials[chosen])).cpu().numpy())
+    return _packed({name: np.concatenate(parts) for name, parts in rows.items() if parts})
+
+
+def pictures_of(group: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the first ten successes of one attack as such an .npz.
+
+    Args:
+        group: what to call them.
+        arrays: as `variegate.evaluation.adversarial_files` has them.
+    """
+    chosen = np.isfinite(arrays["distance"]).nonzero()[0][: 2 * _PER_GROUP]
+    kept = {name: arrays[name][chosen] for name in ("clean", "adversarial", "label", "adversarial_label")}
+    return _packed({**kept, "group": np.array([group] * len(chosen), dtype=np.str_)})
+
+
+def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    arrays = {name: np.concatenate(parts) for name, parts in rows.items() if parts}
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
     return buffer.getvalue()

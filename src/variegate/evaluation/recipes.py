@@ -8,11 +8,12 @@ Steps, each of which a killed audit keeps:
 4. count, add the controls (identical copies, independent training, random noise of equal norm), write the record.
 """
 
+import itertools
 import json
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
@@ -23,8 +24,10 @@ import torch
 from torch import Tensor
 
 import variegate
+from variegate.attacks.base import Attack
 from variegate.attacks.driver import run_attack
-from variegate.attacks.hopskipjump import HopSkipJump, Semantics
+from variegate.attacks.hopskipjump import HopSkipJump
+from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
@@ -32,7 +35,7 @@ from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.pictures import collect_pictures
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
-from variegate.evaluation.records import group_record
+from variegate.evaluation.records import group_record, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, PredictAll, ReplicationOutcome, measure_replication
 from variegate.evaluation.throughput import raw_queries_per_second
 from variegate.files import write_atomic
@@ -40,7 +43,7 @@ from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, check_inputs
 from variegate.models.oracle import HardLabelOracle
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy
-from variegate.types import Norm, Status
+from variegate.types import Status
 
 __all__ = ["AuditSpec", "audit_replicate"]
 
@@ -59,7 +62,7 @@ class AuditSpec:
         attackers: how many of them attack; None for all, which gives every ordered pair.
         images: inputs that are attacked from each attacker.
         queries: the attacker's budget for each input.
-        norm, semantics: of HopSkipJump.
+        attack: how adversarials are made.
         seed: decides images, copies' experiment keys, the attack's noise and the bootstrap.
         deal_images: attack each image from one attacker only, dealt out in turn, instead of from every attacker: the
             same number of attacks covers more copies, with fewer images for each pair.
@@ -75,8 +78,7 @@ class AuditSpec:
     attackers: int | None = None
     images: int = 50
     queries: int = 5000
-    norm: Norm = Norm.L2
-    semantics: Semantics = "paper"
+    attack: Attack = field(default_factory=HopSkipJump)
     seed: int = 0
     deal_images: bool = False
     model_digest: str = ""
@@ -221,7 +223,6 @@ class _Run:
         say: Progress,
     ) -> None:
         self.spec, self.original, self.inputs, self.labels = spec, original, inputs, labels
-        self.attack_parameters = HopSkipJump(norm=spec.norm, semantics=spec.semantics)
         self.queries, self.seconds = 0, 0.0
         self._identities, self._out, self._say = identities, out, say
         self._asked = 0
@@ -254,7 +255,7 @@ class _Run:
             self._say(f"attacking {group}, copy {copy}", self._asked + done, self._most)
 
         result = run_attack(
-            self.attack_parameters,
+            self.spec.attack,
             oracle,
             self.inputs[rows],
             self.labels[rows],
@@ -269,7 +270,7 @@ class _Run:
         self._asked += self.spec.queries * rows.shape[0]
         self.queries += int(result.queries.sum())
         self.seconds += result.seconds
-        return result
+        return with_overshoot(result, predict, self.inputs[rows], self.labels[rows])
 
     def measure(
         self, predict_all: PredictAll, results: Sequence[AttackResult], attackers: Sequence[int]
@@ -283,7 +284,7 @@ class _Run:
             self.inputs,
             self.labels,
             outcomes,
-            norm=self.spec.norm,
+            norm=self.spec.attack.norm,
             bounds=self.original.bounds,
             seed=self.spec.seed,
         )
@@ -318,8 +319,10 @@ def _group_names(rewriters: Sequence[AbstractSpec]) -> list[str]:
     """Return one name a rewriter: its own, numbered where it comes twice."""
     names: list[str] = []
     for spec in rewriters:
-        count = sum(other.rewriter == spec.rewriter for other in rewriters[: len(names)])
-        names.append(spec.rewriter if not count else f"{spec.rewriter}-{count + 1}")
+        numbered = (f"{spec.rewriter}-{number}" for number in itertools.count(2))
+        own = {other.rewriter for other in rewriters}
+        free = (name for name in numbered if name not in names and name not in own)
+        names.append(spec.rewriter if spec.rewriter not in names else next(free))
     return names
 
 
@@ -352,10 +355,10 @@ def _record(
             "indices": chosen.tolist(),
         },
         "attack": {
-            "name": run.attack_parameters.name,
-            "parameters": asdict(run.attack_parameters),
+            "name": spec.attack.name,
+            "parameters": plain_parameters(spec.attack),
             "budget": spec.queries,
-            "norm": spec.norm.value,
+            "norm": spec.attack.norm.value,
             "seed": spec.seed,
         },
         "groups": groups,

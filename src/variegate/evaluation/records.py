@@ -1,18 +1,20 @@
 """One group of copies as a record holds it: accuracy, attacks, rates, curves and the matrix."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from variegate.attacks.overshoot import overshoot
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.evaluation.accuracy import AccuracyTable
 from variegate.evaluation.replication import ReplicationOutcome
 from variegate.types import Status
 
-__all__ = ["attack_record", "group_record"]
+__all__ = ["attack_record", "group_record", "with_overshoot"]
 
 _QUERY_MARKS = (100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000, 25_000)
 _NOT_ATTEMPTED = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
@@ -61,7 +63,7 @@ def attack_record(result: AttackResult) -> dict[str, Any]:
     marks = [q for q in _QUERY_MARKS if q <= _largest(attacked)]
     medians = [trajectory.median_at(q) for q in marks]
     reached = [(q, m) for q, m in zip(marks, medians, strict=True) if math.isfinite(m)]
-    return {
+    record: dict[str, Any] = {
         "attempted": int(attempted.sum()),
         "succeeded": int(result.success.sum()),
         "status": result.status_counts,
@@ -70,6 +72,35 @@ def attack_record(result: AttackResult) -> dict[str, Any]:
         "distances": [round(value, 6) for value in sizes.tolist()],
         "trajectory": {"queries": [q for q, _ in reached], "median_distance": [round(m, 6) for _, m in reached]},
     }
+    if result.overshoot is not None:
+        depths = result.overshoot[result.success]
+        known = depths[depths.isfinite()]
+        values = [round(value, 7) if math.isfinite(value) else None for value in depths.tolist()]
+        record["overshoot"] = {**_quantiles(known, ("p10", "median", "p90")), "values": values}
+    return record
+
+
+def with_overshoot(
+    result: AttackResult,
+    predict: Callable[[Tensor], Tensor],
+    clean: Tensor,
+    labels: Tensor,
+    *,
+    targeted: bool = False,
+) -> AttackResult:
+    """Return the result with the share of each perturbation that lies past the boundary, asked of the attacked model.
+
+    Args:
+        result: of N inputs.
+        predict: the attacked model; its labels for this count against no budget.
+        clean: float32 (N, *input_shape).
+        labels: int64 (N,): the correct labels, or those aimed at if `targeted`.
+        targeted: which of both.
+    """
+    depth = torch.full((clean.shape[0],), float("nan"))
+    found = result.success
+    depth[found] = overshoot(predict, clean[found], result.adversarials[found], labels[found], targeted=targeted)
+    return replace(result, overshoot=depth)
 
 
 def _largest(values: Tensor) -> int:

@@ -1,29 +1,38 @@
-"""One attack on one target, with its summary and files: what stands behind `variegate attack`."""
+"""One attack on one target, with its record and files: what stands behind `variegate attack`."""
 
-import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import variegate
+from variegate.attacks.base import Attack
+from variegate.attacks.distances import as_rows, distance
 from variegate.attacks.driver import run_attack
-from variegate.attacks.hopskipjump import HopSkipJump
+from variegate.attacks.oracles.jitter import Jitter
+from variegate.attacks.oracles.rounding import Rounded
+from variegate.attacks.oracles.voting import MajorityVote
+from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.result import AttackResult
+from variegate.attacks.white_box.base import Differentiable, WhiteBoxAttack
 from variegate.data.images import LabelledImages
-from variegate.errors import InputError
+from variegate.errors import ConfigurationError, InputError
+from variegate.evaluation.adversarial_files import AdversarialFormat, adversarial_arrays, write_adversarials
+from variegate.evaluation.pictures import pictures_of
 from variegate.evaluation.progress import Progress, silent
+from variegate.evaluation.provenance import source_digest
+from variegate.evaluation.records import attack_record, with_overshoot
+from variegate.evaluation.stats import wilson_rate
 from variegate.files import write_atomic
-from variegate.models.oracle import HardLabelOracle
-from variegate.types import Bounds
+from variegate.models.oracle import HardLabelOracle, Oracle
+from variegate.types import Bounds, Status
 
-__all__ = ["CHECKPOINT_FILE", "SingleAttack", "Target"]
+__all__ = ["CHECKPOINT_FILE", "SingleAttack", "Target", "Voting"]
 
 CHECKPOINT_FILE = "attack.safetensors"
 
@@ -51,6 +60,21 @@ class Target(Protocol):
         ...
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voting:
+    """How an attacker asks for one answer several times.
+
+    Attributes:
+        jitter: how the questions differ.
+        votes: questions for an answer.
+    """
+
+    jitter: Jitter
+    votes: int
+
+
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SingleAttack:
     """How one attack is run.
@@ -61,19 +85,39 @@ class SingleAttack:
         target_digest: identifies its parameters, so that a saved state is never continued on another target.
         attack: its hyper-parameters.
         images: how many inputs are attacked: the first ones of the pool.
-        queries: the budget for each.
+        queries: the budget for each of a hard-label attack; None for none.
         targeted: whether each input gets a random other class to aim at, and an image of it to start from.
-        seed: decides the attack's noise and the classes to aim at.
+        seed: decides the attack's noise, the classes to aim at and the jitter.
+        voting: whether each answer is a majority of jittered ones (hard-label attacks).
+        levels: whether questions are rounded to so many levels first (hard-label attacks); 256 as in an 8-bit image.
+        file_format: of the adversarials.
+
+    Raises:
+        ConfigurationError: a white-box attack has a budget of queries, votes or levels.
     """
 
     command: str
     target_name: str
     target_digest: str
-    attack: HopSkipJump
+    attack: Attack | WhiteBoxAttack
     images: int
-    queries: int
+    queries: int | None
     targeted: bool
     seed: int
+    voting: Voting | None = None
+    levels: int | None = None
+    file_format: AdversarialFormat = "npz"
+
+    def __post_init__(self) -> None:
+        if self.white_box and (self.queries is not None or self.voting is not None or self.levels is not None):
+            raise ConfigurationError(
+                f"{self.attack.name} sees scores and gradients: it takes no budget of queries, no votes and no levels"
+            )
+
+    @property
+    def white_box(self) -> bool:
+        """Whether the attack needs scores and gradients."""
+        return isinstance(self.attack, WhiteBoxAttack)
 
     def run(
         self,
@@ -84,60 +128,82 @@ class SingleAttack:
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Attack, write summary.json and adversarials.npz to `out` if there is one, and return the summary.
+        """Attack, write record.json, the adversarials and pictures.npz to `out` if there is one; return the record.
 
         If the target fails while it labels, the files hold what was found until then, with -1 for the labels of the
-        adversarials, and the summary's "error" says why; what was paid for is saved for a resume.
+        adversarials, and the record's "error" says why; what was paid for is saved for a resume.
 
         Args:
             target: what is attacked.
             pool: images within the target's bounds; a targeted attack takes its starting points from all of them.
-            out: an existing folder; the attack's state is saved in it, and is taken up if it is there.
+            out: an existing folder; a hard-label attack's state is saved in it, and is taken up if it is there.
             device: where the attack computes: that of the target.
             progress: called with what is done, how much is done, how much there is.
 
+        With `levels`, adversarials, norms and labels are those of the rounded points; the trajectory is of those that
+        the attack moved. The record's "confirmed" counts the successes whose adversarial the target itself gets wrong
+        when asked once more, without votes.
+
         Raises:
+            ConfigurationError: if a white-box attack meets a target without gradients.
             InputError: if the images or labels do not fit the target, or a class to aim at has no image.
             VerificationError: if the state in `out` is of another attack.
         """
         say = progress or silent
         inputs, labels = torch.from_numpy(pool.images[: self.images]), torch.from_numpy(pool.labels[: self.images])
-        oracle = HardLabelOracle(
+        aims, starts = self._aims(target, pool) if self.targeted else (None, None)
+
+        def tell(done: int, most: int) -> None:
+            say("attacking", done, most)
+
+        if isinstance(self.attack, WhiteBoxAttack):
+            result = self.attack.run(
+                _differentiable(target, self.attack.name), inputs, labels, seed=self.seed, targets=aims, progress=tell
+            )
+        else:
+            result = run_attack(
+                self.attack,
+                self._oracle(target, inputs.shape[0], device),
+                inputs,
+                labels,
+                seed=self.seed,
+                targets=aims,
+                starting_points=starts,
+                checkpoint=None if out is None else out / CHECKPOINT_FILE,
+                subject=f"{self.target_name} {self.target_digest}",
+                progress=tell,
+            )
+        if self.levels is not None:
+            result = _rounded(result, inputs, Rounded(self._oracle_of(target, 0, "cpu"), levels=self.levels))
+        if result.error is None:
+            wanted = labels if aims is None else aims
+            result = with_overshoot(result, target.predict, inputs, wanted, targeted=self.targeted)
+        record = self._record(target, result, pool)
+        if out is not None:
+            arrays = adversarial_arrays(result, inputs, labels, target.predict)
+            write_adversarials(out, arrays, self.file_format)
+            write_atomic(out / "pictures.npz", pictures_of(self.attack.name, arrays))
+            write_atomic(out / "record.json", json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+        return record
+
+    def _oracle_of(self, target: Target, samples: int, device: torch.device | str) -> HardLabelOracle:
+        return HardLabelOracle(
             target.predict,
             input_shape=target.input_shape,
             bounds=target.bounds,
             num_classes=target.num_classes,
-            samples=inputs.shape[0],
+            samples=samples,
             budget=self.queries,
             device=device,
         )
-        aims, starts = self._aims(target, pool) if self.targeted else (None, None)
-        result = run_attack(
-            self.attack,
-            oracle,
-            inputs,
-            labels,
-            seed=self.seed,
-            targets=aims,
-            starting_points=starts,
-            checkpoint=None if out is None else out / CHECKPOINT_FILE,
-            subject=f"{self.target_name} {self.target_digest}",
-            progress=lambda done, total: say("attacking", done, total),
-        )
-        summary = self._summary(result, pool)
-        if out is not None:
-            arrays = {
-                "clean": inputs.numpy(),
-                "adversarial": result.adversarials.numpy(),
-                "label": labels.numpy(),
-                "adversarial_label": _labels_of(target, result),
-                "status": np.array([status.value for status in result.status]),
-                "queries": result.queries.numpy(),
-                "distance": result.distances.numpy(),
-            }
-            write_atomic(out / "adversarials.npz", _npz(arrays))
-            write_atomic(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False).encode() + b"\n")
-        return summary
+
+    def _oracle(self, target: Target, samples: int, device: torch.device | str) -> Oracle:
+        oracle: Oracle = self._oracle_of(target, samples, device)
+        if self.levels is not None:
+            oracle = Rounded(oracle, levels=self.levels)
+        if self.voting is not None:
+            oracle = MajorityVote(oracle, self.voting.jitter, votes=self.voting.votes, seed=self.seed)
+        return oracle
 
     def _aims(self, target: Target, pool: LabelledImages) -> tuple[Tensor, Tensor]:
         """Return a random other class for each input, int64 (N,), and an image that the target puts into it."""
@@ -150,48 +216,74 @@ class SingleAttack:
             raise InputError(f"no image is put into class {missing[0]}, to start from; give data that has all classes")
         return aims, everything[[first[label] for label in aims.tolist()]]
 
-    def _summary(self, result: AttackResult, pool: LabelledImages) -> dict[str, Any]:
-        found, queries = result.distances[result.success].double(), result.queries.double()
+    def _record(self, target: Target, result: AttackResult, pool: LabelledImages) -> dict[str, Any]:
+        found = int(result.success.sum())
+        confirmed = wilson_rate(0, 0)  # not asked, because the target failed
+        if result.overshoot is not None:
+            confirmed = wilson_rate(int(result.overshoot[result.success].isfinite().sum()), found)
+        attempted = sum(status not in (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE) for status in result.status)
+        queries = int(result.queries.sum())
         return {
             "format": 1,
             "kind": "attack",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "variegate": variegate.__version__,
+            "source": source_digest(),
+            "torch": torch.__version__,
             "command": self.command,
-            "target": self.target_name,
-            "target_digest": self.target_digest,
+            "seconds": round(result.seconds, 3),
+            "target": {
+                "name": self.target_name,
+                "digest": self.target_digest,
+                "num_classes": target.num_classes,
+                "input_shape": list(target.input_shape),
+                "bounds": [target.bounds.lower, target.bounds.upper],
+            },
             "data": {"name": pool.name, "images": len(result.status)},
             "attack": {
                 "name": self.attack.name,
-                "parameters": asdict(self.attack),
+                "kind": "white_box" if self.white_box else "hard_label",
+                "parameters": plain_parameters(self.attack),
+                "norm": self.attack.norm.value,
                 "budget": self.queries,
                 "targeted": self.targeted,
                 "seed": self.seed,
+                "oracle": self._asking(),
             },
-            "status": result.status_counts,
-            "succeeded": int(found.numel()),
-            "queries": {"total": int(queries.sum()), "median": float(queries.quantile(0.5))},
-            "distance": {
-                "norm": result.norm.value,
-                **{name: _quantile(found, q) for name, q in (("p10", 0.1), ("median", 0.5), ("p90", 0.9))},
+            "outcome": {
+                **attack_record(result),
+                "attack_success_rate": wilson_rate(found, attempted).to_dict(),
+                "confirmed": confirmed.to_dict(),
             },
-            "seconds": round(result.seconds, 3),
+            "efficiency": {
+                "queries": queries,
+                "seconds": round(result.seconds, 3),
+                "queries_per_second": round(queries / result.seconds, 1) if result.seconds else None,
+                "raw_queries_per_second": None,
+            },
             "error": result.error,
         }
 
+    def _asking(self) -> dict[str, Any] | None:
+        if self.voting is None and self.levels is None:
+            return None
+        voting = self.voting
+        return {
+            "jitter": None if voting is None else str(voting.jitter),
+            "votes": 1 if voting is None else voting.votes,
+            "levels": self.levels,
+        }
 
-def _quantile(values: Tensor, q: float) -> float | None:
-    return float(values.quantile(q)) if values.numel() else None
+
+def _rounded(result: AttackResult, clean: Tensor, rounded: Rounded) -> AttackResult:
+    """Return the result with what the target saw: adversarials on the grid, and their norms."""
+    found = result.success
+    points = torch.where(as_rows(found, clean), rounded.round(result.adversarials), result.adversarials)
+    sizes = torch.where(found, distance(points, clean, result.norm), result.distances)
+    return replace(result, adversarials=points, distances=sizes)
 
 
-def _labels_of(target: Target, result: AttackResult) -> np.ndarray:
-    """Return int64 (N,): the target's labels of what was found, or -1 each where the target failed."""
-    if result.error is not None:
-        return np.full(len(result.status), -1, np.int64)
-    return target.predict(result.adversarials).cpu().numpy()
-
-
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
-    return buffer.getvalue()
+def _differentiable(target: Target, attack: str) -> Differentiable:
+    if not hasattr(target, "differentiable_scores"):
+        raise ConfigurationError(f"{attack} needs scores and gradients; an ONNX file gives labels alone")
+    return target  # type: ignore[return-value]

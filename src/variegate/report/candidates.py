@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from variegate.errors import InputError
+from variegate.errors import FormatError
 from variegate.report.fields import Field
 from variegate.report.words import group_title
 
@@ -48,11 +48,11 @@ class Candidate:
         """Read one candidate.
 
         Raises:
-            InputError: if a part is missing, or a key of `replication` is no number.
+            FormatError: if a part is missing, or a key of `replication` is no number.
         """
         replication, messages = field.nullable("replication"), field.nullable("messages_per_class")
         return cls(
-            spec={name: member.value for name, member in field["spec"].items()},
+            spec=field["spec"].mapping(),
             strength=field["strength"].measured(),
             messages_per_class=None if messages is None else messages.integer(),
             quantization_step=field["quantization_step"].measured(),
@@ -97,11 +97,11 @@ class CalibrationRecord:
         """Read a calibration record.
 
         Raises:
-            InputError: if a part is missing or more than one candidate is chosen.
+            FormatError: if a part is missing or more than one candidate is chosen.
         """
         candidates = tuple(map(Candidate.read, field["candidates"].elements()))
         if sum(candidate.chosen for candidate in candidates) > 1:
-            raise InputError("the record's field candidates must hold at most one chosen candidate; got several")
+            raise FormatError("the record's field candidates must hold at most one chosen candidate; got several")
         model = field.optional("model")
         name = "" if model is None else (model if isinstance(model.value, str) else model["name"]).text()
         rewriter, most = field.optional("rewriter"), field.optional("max_change")
@@ -119,5 +119,5 @@ def _replication(field: Field) -> dict[float, float | None]:
         try:
             rates[float(name)] = rate.fraction()
         except ValueError as error:
-            raise InputError(f"the record's field {field.name} has rates by s; got the name {name[:40]!r}") from error
+            raise FormatError(f"the record's field {field.name} has rates by s; got the name {name[:40]!r}") from error
     return dict(sorted(rates.items()))

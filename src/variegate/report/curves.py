@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator, PercentFormatter
 
-from variegate.report.drawing import GRID, Axes, Drawing, Figure, canvas, plain, spaced_ticks, style, titled
-from variegate.report.palette import BLACK, GroupStyle, group_styles
-from variegate.report.parts import Point, Trajectory
+from variegate.report.drawing import GRID, Axes, Drawing, Figure, canvas, plain, spaced_ticks, style
+from variegate.report.lines import draw_line, finish, logarithmic, positive
+from variegate.report.palette import BLACK, group_styles
+from variegate.report.parts import Point
 from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import count, group_title, norm_title, number, percent
 
@@ -64,7 +65,7 @@ def trajectory_curve(record: ReplicationRecord) -> Drawing:
     with style():
         figure, (axes,) = canvas(4.3)
         for group in record.groups:
-            curves = [curve for a in group.attacked if a.trajectory and (curve := _positive(a.trajectory))[0]]
+            curves = [curve for a in group.attacked if a.trajectory and (curve := positive(a.trajectory))[0]]
             if not curves:
                 continue
             look = styles[group.name]
@@ -72,14 +73,9 @@ def trajectory_curve(record: ReplicationRecord) -> Drawing:
                 for queries, distances in curves:
                     axes.plot(queries, distances, color=look.colour, linewidth=0.8, alpha=0.45)
             queries, distances = _mean_curve(curves)
-            _line(axes, queries, distances, look)
+            draw_line(axes, queries, distances, look)
             ends.append(f"{group_title(group.name)} ends at {distances[-1]:.3g} after {count(queries[-1])} queries")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-            axis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
         axes.set_xlabel("queries an input (one query labels one input once)")
         axes.set_ylabel(f"median {norm_unit(record)}")
         _finish(figure, axes, title, percentages=False)
@@ -109,20 +105,7 @@ def _rates(axes: Axes, record: ReplicationRecord, points_of: Callable[[Group], S
             alpha=BAND,
             linewidth=0,
         )
-        _line(axes, [point.at for point in points], [100.0 * (point.rate.rate or 0.0) for point in points], look)
-
-
-def _line(axes: Axes, x: Sequence[float], y: Sequence[float], look: GroupStyle) -> None:
-    axes.plot(
-        x,
-        y,
-        color=look.colour,
-        linestyle=look.dash,
-        marker=look.marker,
-        markeredgewidth=1.4 if look.marker == "x" else 0.0,
-        label=plain(look.title),
-        clip_on=False,
-    )
+        draw_line(axes, [point.at for point in points], [100.0 * (point.rate.rate or 0.0) for point in points], look)
 
 
 def _finish(figure: Figure, axes: Axes, title: str, *, percentages: bool = True) -> None:
@@ -131,13 +114,7 @@ def _finish(figure: Figure, axes: Axes, title: str, *, percentages: bool = True)
         axes.yaxis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
         axes.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=" %"))
         axes.set_ylabel("victims fooled")
-    axes.grid(visible=True, color=GRID, alpha=0.3, linewidth=0.7)
-    titled(figure, title)
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3.4)
-    else:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=GRID)
+    finish(figure, [axes], title)
 
 
 def _ticks(axes: Axes, positions: list[float]) -> None:
@@ -148,15 +125,6 @@ def _ticks(axes: Axes, positions: list[float]) -> None:
     axes.xaxis.set_minor_locator(FixedLocator(positions) if len(positions) > 1 else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _positive(trajectory: Trajectory) -> tuple[list[float], list[float]]:
-    pairs = [
-        (queries, distance)
-        for queries, distance in zip(trajectory.queries, trajectory.median_distance, strict=True)
-        if distance is not None and distance > 0 and queries > 0
-    ]
-    return [queries for queries, _ in pairs], [distance for _, distance in pairs]
 
 
 def _mean_curve(curves: list[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:

@@ -1,7 +1,7 @@
 """One value inside a record and where it stands, so that an error can name the field.
 
 A record is JSON from disk: any field may be missing, of another type or out of range. `Field` reads it step by step;
-every failure is an `InputError` that names the field's full path, such as `groups[2].rates.replication_rate.k`.
+every failure is an `FormatError` that names the field's full path, such as `groups[2].rates.replication_rate.k`.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from variegate.errors import InputError
+from variegate.errors import FormatError
 
 __all__ = ["Field"]
 
@@ -35,12 +35,12 @@ class Field:
         """The member called `key`.
 
         Raises:
-            InputError: if this is no object or has no such member.
+            FormatError: if this is no object or has no such member.
         """
         members = self._members()
         path = f"{self.path}.{key}" if self.path else key
         if key not in members:
-            raise InputError(f"the record lacks the field {path}; write it again with this version of variegate")
+            raise FormatError(f"the record lacks the field {path}; write it again with this version of variegate")
         return type(self)(members[key], path)
 
     def nullable(self, key: str) -> Self | None:
@@ -56,11 +56,25 @@ class Field:
         """The members of an object with their names, in their order."""
         return tuple((str(key), self[str(key)]) for key in self._members())
 
+    def mapping(self) -> dict[str, object]:
+        """The members of an object as plain data."""
+        return {name: member.value for name, member in self.items()}
+
+    def choice(self, *choices: str) -> str:
+        """One of some words.
+
+        Raises:
+            FormatError: if this is none of them.
+        """
+        if not isinstance(self.value, str) or self.value not in choices:
+            raise self._expected(f"{', '.join(choices[:-1])} or {choices[-1]}")
+        return self.value
+
     def elements(self) -> tuple[Self, ...]:
         """The elements of an array.
 
         Raises:
-            InputError: if this is no array.
+            FormatError: if this is no array.
         """
         if isinstance(self.value, str | bytes) or not isinstance(self.value, Sequence):
             raise self._expected("an array")
@@ -70,7 +84,7 @@ class Field:
         """A string.
 
         Raises:
-            InputError: if this is no string.
+            FormatError: if this is no string.
         """
         if not isinstance(self.value, str):
             raise self._expected("a text")
@@ -80,7 +94,7 @@ class Field:
         """A whole number of 0 or more.
 
         Raises:
-            InputError: if this is no such number.
+            FormatError: if this is no such number.
         """
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < 0:
             raise self._expected("a whole number of 0 or more")
@@ -90,7 +104,7 @@ class Field:
         """A finite number.
 
         Raises:
-            InputError: if this is no finite number.
+            FormatError: if this is no finite number.
         """
         if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
             raise self._expected("a finite number")
@@ -106,7 +120,7 @@ class Field:
         """A number in [0, 1], or None where nothing could be measured (null or NaN).
 
         Raises:
-            InputError: if the number lies outside.
+            FormatError: if the number lies outside.
         """
         value = self.measured()
         if value is not None and not 0.0 <= value <= 1.0:
@@ -117,7 +131,7 @@ class Field:
         """True or false.
 
         Raises:
-            InputError: if this is neither.
+            FormatError: if this is neither.
         """
         if not isinstance(self.value, bool):
             raise self._expected("true or false")
@@ -128,8 +142,8 @@ class Field:
             raise self._expected("an object")
         return self.value
 
-    def _expected(self, what: str) -> InputError:
-        return InputError(f"the record's field {self.name} must be {what}; got {_brief(self.value)}")
+    def _expected(self, what: str) -> FormatError:
+        return FormatError(f"the record's field {self.name} must be {what}; got {_brief(self.value)}")
 
 
 def _brief(value: object) -> str:

@@ -3,8 +3,13 @@
 Every function returns a `Drawing`: `.svg()`, `.png()`, `.inline_svg()`, `.save(path)`, `.title`, `.alt`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from variegate.errors import ConfigurationError
+from variegate.report.attack import AttackRecord
+from variegate.report.attack_curves import norm_against_queries
+from variegate.report.attack_labels import full_labels
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.comparison import comparison
 from variegate.report.curves import overshoot_curve, security_curve, trajectory_curve
@@ -20,20 +25,28 @@ __all__ = [
     "Pictures",
     "comparison",
     "draw_all",
+    "draw_attacks",
     "heat_map",
     "load_pictures",
+    "norm_against_queries",
     "norm_histogram",
     "overshoot_curve",
     "picture_grid",
     "save_all",
+    "save_drawings",
     "security_curve",
     "trade_off",
     "trajectory_curve",
 ]
 
+ATTACK_ROWS = 3
+"""Rows of pictures for one attack."""
+
 
 def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawing, ...]:
     """Every figure that the record has numbers for, in the order in which the page shows them."""
+    if isinstance(record, AttackRecord):
+        return draw_attacks([record], pictures=[pictures])
     if isinstance(record, CalibrationRecord):
         return (trade_off(record),) if record.candidates else ()
     drawings = [overshoot_curve(record), security_curve(record)]
@@ -47,10 +60,48 @@ def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawi
     return tuple(drawings)
 
 
+def draw_attacks(records: Sequence[AttackRecord], *, pictures: Sequence[Pictures | None] = ()) -> tuple[Drawing, ...]:
+    """The figure over all attacks, if they found anything, and a grid for each record that has pictures.
+
+    Args:
+        records: of attacks; their grids are called "pictures", or "pictures-1" and so on if there are several records.
+        pictures: one entry a record, or none at all.
+
+    Raises:
+        ConfigurationError: if there are pictures, but not an entry for each record.
+    """
+    if pictures and len(pictures) != len(records):
+        raise ConfigurationError(
+            f"expected one entry of pictures for each record, {len(records)} in all; got {len(pictures)}"
+        )
+    drawings = [norm_against_queries(records)]
+    names, grids = full_labels(records), pictures or [None] * len(records)
+    for number, (label, record, kept) in enumerate(zip(names, records, grids, strict=True), start=1):
+        if kept is not None:
+            name = "pictures" if len(records) == 1 else f"pictures-{number}"
+            drawings.append(
+                picture_grid(
+                    kept,
+                    bounds=record.bounds,
+                    rows=ATTACK_ROWS,
+                    size=record.norm,
+                    judge="target",
+                    name=name,
+                    heading=label,
+                )
+            )
+    return tuple(drawing for drawing in drawings if drawing is not None)
+
+
 def save_all(record: Record, folder: Path, *, pictures: Pictures | None = None, dpi: int = 150) -> tuple[Path, ...]:
     """Write every figure as SVG and PNG into an existing folder; returns the files."""
+    return save_drawings(draw_all(record, pictures=pictures), folder, dpi=dpi)
+
+
+def save_drawings(drawings: Sequence[Drawing], folder: Path, *, dpi: int = 150) -> tuple[Path, ...]:
+    """Write figures as SVG and PNG, by their names, into an existing folder; returns the files."""
     files = []
-    for drawing in draw_all(record, pictures=pictures):
+    for drawing in drawings:
         for suffix in (".svg", ".png"):
             files.append(folder / f"{drawing.name}{suffix}")
             drawing.save(files[-1], dpi=dpi)

@@ -76,53 +76,71 @@ def picture_grid(
     bounds: tuple[float, float] = (0.0, 1.0),
     order: Sequence[str] = (),
     class_names: Sequence[str] = (),
+    rows: int = 1,
+    size: str = "l2",
+    judge: str = "original",
+    name: str = "pictures",
+    heading: str = "",
 ) -> Drawing | None:
-    """A row per group with up to two examples: clean, adversarial, difference.
+    """Rows per group with two examples each: clean, adversarial, difference.
 
     Args:
         pictures: what `load_pictures` read.
         bounds: the range of the inputs: black and white.
         order: groups in the order of their rows; groups that are not named come last.
         class_names: names of the classes; without them, labels are shown as numbers.
+        rows: how many rows a group may take.
+        size: the norm below the differences, "l2" or "linf".
+        judge: who labelled the adversarials.
+        name: of the drawing.
+        heading: what the title begins with.
 
     Returns:
         None where there are no pictures. The difference is drawn around mid-grey, times one magnification for all,
         which the title states.
     """
-    names = [name for name in order if name in pictures.groups]
-    names += [name for name in dict.fromkeys(pictures.groups) if name not in names]
-    if not names:
+    groups = [group for group in order if group in pictures.groups]
+    groups += [group for group in dict.fromkeys(pictures.groups) if group not in groups]
+    if not groups:
         return None
     difference = (pictures.adversarial - pictures.clean) / np.float32(bounds[1] - bounds[0])
     factor = _magnification(difference)
-    title = f"Adversarials, their differences magnified x {factor}"
-    styles = group_styles(names)
-    examples = max(min(PER_GROUP, pictures.groups.count(name)) for name in names)
+    title = f"{f'{heading}: adversarials' if heading else 'Adversarials'}, their differences magnified x {factor}"
+    styles = group_styles(groups)
+    examples = max(min(PER_GROUP, pictures.groups.count(group)) for group in groups)
+    layout = [row for group in groups for row in _rows_of(pictures, group, rows)]
     with style():
         height, width = pictures.clean.shape[2:]
         cell = (WIDTH - 1.0) / 6
         tall = min(max(cell * height / width, 0.3), 3.0) + 0.22
-        figure = Figure(figsize=(1.0 + 3 * examples * cell, 0.65 + tall * len(names)), layout="constrained")
+        figure = Figure(figsize=(1.0 + 3 * examples * cell, 0.65 + tall * len(layout)), layout="constrained")
         titled(figure, title)
-        panels = figure.subplots(len(names), 3 * examples, squeeze=False)
-        for row, name in enumerate(names):
-            chosen = [index for index, group in enumerate(pictures.groups) if group == name][:examples]
-            _row_title(panels[row][0], plain(styles[name].title, limit=24))
+        panels = figure.subplots(len(layout), 3 * examples, squeeze=False)
+        for row, (group, chosen) in enumerate(layout):
+            if group:
+                _row_title(panels[row][0], plain(styles[group].title, limit=24))
             for slot in range(examples):
                 triple = panels[row][3 * slot : 3 * slot + 3]
                 if slot < len(chosen):
-                    _example(triple, pictures, chosen[slot], bounds, difference * factor, class_names)
+                    _example(triple, pictures, chosen[slot], bounds, difference * factor, class_names, size)
                 else:
                     for axes in triple:
                         axes.set_axis_off()
         for axes, head in zip(panels[0], ("clean", "adversarial", "difference") * examples, strict=True):
             axes.set_title(head, fontsize=8.5, pad=3.0, color=BLACK)
-    shown = ", ".join(f"{group_title(name)} ({pictures.groups.count(name)})" for name in names)
+    shown = ", ".join(f"{group_title(group)} ({pictures.groups.count(group)})" for group in groups)
     alt = (
-        f"Grid of pictures, one row per group: clean input, adversarial and their difference magnified {factor} times. "
-        f"Groups and pictures kept: {shown}. Below: class, the original's label for the adversarial, norm."
+        f"Grid of pictures, rows by group: clean input, adversarial and their difference magnified {factor} times. "
+        f"Groups and pictures kept: {shown}. Below: class, the {judge}'s label for the adversarial, norm."
     )
-    return Drawing(name="pictures", title=title, alt=alt, figure=figure)
+    return Drawing(name=name, title=title, alt=alt, figure=figure)
+
+
+def _rows_of(pictures: Pictures, group: str, rows: int) -> list[tuple[str, list[int]]]:
+    """For each row of a group, the group's name in the first of them and the positions of its pictures."""
+    found = [index for index, other in enumerate(pictures.groups) if other == group][: rows * PER_GROUP]
+    starts = range(0, len(found), PER_GROUP)
+    return [("" if start else group, found[start : start + PER_GROUP]) for start in starts]
 
 
 def _checked(found: dict[str, npt.NDArray[np.generic]], file: str) -> Pictures:
@@ -172,14 +190,16 @@ def _example(
     bounds: tuple[float, float],
     magnified: Array,
     class_names: Sequence[str],
+    size: str,
 ) -> None:
     low, high = bounds
     shown = [(image[index] - low) / (high - low) for image in (pictures.clean, pictures.adversarial)]
-    size = float(np.linalg.norm((pictures.adversarial[index] - pictures.clean[index]).astype(np.float64)))
+    change = (pictures.adversarial[index] - pictures.clean[index]).astype(np.float64).ravel()
+    length = float(np.linalg.norm(change, ord=np.inf if size == "linf" else 2))
     below = (
         _class(pictures.labels[index], class_names),
         _class(pictures.adversarial_labels[index], class_names),
-        f"L2 {norm(size)}",
+        f"{size.replace('l', 'L', 1)} {norm(length)}",
     )
     for axes, image, text in zip(triple, [*shown, 0.5 + magnified[index]], below, strict=True):
         axes.imshow(_for_screen(image), vmin=0.0, vmax=1.0, cmap="gray", interpolation="none")
@@ -197,4 +217,6 @@ def _for_screen(image: Array) -> Array:
 
 
 def _class(label: int, names: Sequence[str]) -> str:
-    return names[label] if 0 <= label < len(names) else f"label {label}"
+    if label < 0:
+        return "not asked"
+    return names[label] if label < len(names) else f"label {label}"

@@ -1,6 +1,6 @@
 """What the words of a report mean, for readers who meet them for the first time."""
 
-__all__ = ["GLOSSARY"]
+__all__ = ["ATTACK_GLOSSARY", "GLOSSARY"]
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
@@ -64,3 +64,31 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
 )
 """What each rate and control means, for readers who have not seen it before."""
+
+ATTACK_GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "success",
+        (
+            "Of the inputs that the target classifies correctly, the part for which the attack found an adversarial, "
+            "with Wilson's 95 % interval. A low rate can mean masking: the attack got lost, which is not protection."
+        ),
+    ),
+    ("query", "One question for one label of one input; where an answer is a vote, each of its questions counts."),
+    ("norm", "The size of the perturbation, in units of the input values; medians and percentiles are of successes."),
+    (
+        "overshoot",
+        (
+            "The part of a perturbation's length that lies past the boundary: what bisection towards the clean input "
+            "takes back. An attack that stops far past the boundary replicates more on other copies."
+        ),
+    ),
+    ("hard label", "The attack sees the label of what it asks, and nothing else, as a buyer does."),
+    (
+        "white box",
+        (
+            "The attack sees the target's scores and gradients, which no buyer needs to have. Its queries are no "
+            "labels, so the figure shows its median norm as a dashed line: what a hard-label attack strives for."
+        ),
+    ),
+)
+"""What the words of a page about attacks mean."""

@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from variegate.errors import ConfigurationError
 from variegate.report import figures, tables
+from variegate.report.attack import AttackRecord
+from variegate.report.attack_labels import full_labels
+from variegate.report.attack_overview import advice, attack_cautions, attack_settings, outcome_table, overview_table
 from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.calibration_table import calibration_table
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
 from variegate.report.drawing import Drawing
 from variegate.report.gallery import load_pictures, picture_grid
+from variegate.report.glossary import ATTACK_GLOSSARY
 from variegate.report.index import render_index
 from variegate.report.pages import render_template, swatches
-from variegate.report.parameters import parameter_tables
-from variegate.report.record import Record, ReplicationRecord, parse_record
+from variegate.report.parameters import attack_parameter_table, parameter_tables
+from variegate.report.record import ReplicationRecord, parse_record
 from variegate.report.summary import calibration_verdict, sentences, setting
 from variegate.report.table import Table
 
-__all__ = ["render_html", "render_index"]
+__all__ = ["render_attacks", "render_html", "render_index"]
 
 
 def render_html(
@@ -30,7 +35,7 @@ def render_html(
     """The page for a record.
 
     Args:
-        record: a replication or calibration record, as JSON gives it or parsed.
+        record: a replication, calibration or attack record, as JSON gives it or parsed.
         pictures: the .npz beside the record, if there is one.
         extras: further records that follow on the same page, such as the calibration that chose the spec.
         class_names: names of the classes, for the labels below the pictures.
@@ -38,9 +43,12 @@ def render_html(
     Raises:
         InputError: if a field of a record or an array of the pictures is missing or wrong; the sentence names it.
         NotFoundError: if `pictures` names no file.
-        ConfigurationError: if matplotlib is not installed.
+        ConfigurationError: if matplotlib is not installed, or if only some of the records are of attacks.
     """
-    records = [parse_record(each) for each in (record, *extras)]
+    parsed = [parse_record(each) for each in (record, *extras)]
+    records = [each for each in parsed if not isinstance(each, AttackRecord)]
+    if len(records) < len(parsed):
+        return render_attacks(parsed, [pictures, *(None for _ in extras)])
     parts: list[dict[str, object]] = []
     for index, each in enumerate(records):
         if isinstance(each, CalibrationRecord):
@@ -52,6 +60,47 @@ def render_html(
     title = _title(first)
     contents = _contents(records)
     return render_template("report.html.j2", title=title, parts=parts, contents=contents)
+
+
+def render_attacks(records: Sequence[object], pictures: Sequence[Path | None] = ()) -> str:
+    """One page for a set of attacks: table, figure, outcomes, pictures, how each was run.
+
+    Args:
+        records: of attacks, as JSON gives them or parsed.
+        pictures: for each record the .npz beside it or None; none at all if there are no pictures.
+
+    Raises:
+        InputError: if a field of a record or an array of the pictures is missing or wrong; the sentence names it.
+        NotFoundError: if `pictures` names a file that is not there.
+        ConfigurationError: if there are no records, if some are of audits or calibrations, or if matplotlib is not
+            installed.
+    """
+    parsed = [parse_record(record) for record in records]
+    attacks = [record for record in parsed if isinstance(record, AttackRecord)]
+    if not attacks or len(attacks) < len(parsed):
+        raise ConfigurationError(
+            "a page of attacks takes attack records alone, at least one; give audits and calibrations to another page"
+        )
+    loaded = [None if path is None else load_pictures(path) for path in pictures]
+    curves: list[Drawing] = []
+    grids: list[Drawing] = []
+    for drawing in figures.draw_attacks(attacks, pictures=loaded):
+        (grids if drawing.name.startswith("pictures") else curves).append(drawing)
+    names = full_labels(attacks)
+    targets = ", ".join(dict.fromkeys(record.target_name for record in attacks))
+    return render_template(
+        "attacks.html.j2",
+        title=f"{'Attack' if len(attacks) == 1 else 'Attacks'} on {targets}",
+        settings=attack_settings(attacks),
+        overview=overview_table(attacks),
+        cautions=attack_cautions(attacks),
+        curves=curves,
+        outcomes=outcome_table(attacks),
+        advice=advice(attacks),
+        grids=grids,
+        parameters=[attack_parameter_table(record, name) for name, record in zip(names, attacks, strict=True)],
+        words=ATTACK_GLOSSARY,
+    )
 
 
 def _replication(
@@ -105,11 +154,11 @@ def _calibration(record: CalibrationRecord, anchor: str) -> dict[str, object]:
     }
 
 
-def _title(record: Record) -> str:
-    return record.title if isinstance(record, CalibrationRecord) else f"Replication on {record.model_name}"
+def _title(record: ReplicationRecord | CalibrationRecord) -> str:
+    return f"Replication on {record.model_name}" if isinstance(record, ReplicationRecord) else record.title
 
 
-def _contents(records: Sequence[Record]) -> list[tuple[str, str]]:
+def _contents(records: Sequence[ReplicationRecord | CalibrationRecord]) -> list[tuple[str, str]]:
     """Links of the page: to the parts of a single record, or to each record."""
     if len(records) == 1 and isinstance(records[0], ReplicationRecord):
         parts = ["summary", "curves", "rates", "attack", "pictures", "parameters"]

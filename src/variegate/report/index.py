@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from variegate.errors import ConfigurationError
+from variegate.report.attack import AttackRecord
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
 from variegate.report.comparison import comparison
@@ -31,9 +32,12 @@ def render_index(
 
     Raises:
         InputError: if a field of a record is missing or wrong; the sentence names it.
-        ConfigurationError: if there are no records, or the links do not fit them or are not relative.
+        ConfigurationError: if there are no records, if some are of attacks, or if the links do not fit them or are not
+            relative.
     """
     parsed = [parse_record(record) for record in records]
+    if any(isinstance(record, AttackRecord) for record in parsed):
+        raise ConfigurationError("an index holds audits and calibrations; show attack records on a page of their own")
     addresses = _addresses(links, len(parsed))
     replications = [
         (record, link) for record, link in zip(parsed, addresses, strict=True) if isinstance(record, ReplicationRecord)

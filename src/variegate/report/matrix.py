@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from variegate.errors import InputError
+from variegate.errors import FormatError
 from variegate.report.fields import Field
 
 __all__ = ["Matrix"]
@@ -35,7 +35,7 @@ class Matrix:
         """Read a matrix whose rows and columns are named by label or by position in `copies`.
 
         Raises:
-            InputError: if a count is missing, a row has another length, or a count exceeds its n.
+            FormatError: if a count is missing, a row has another length, or a count exceeds its n.
         """
         attackers, victims = field["attackers"].elements(), field["victims"].elements()
         shape = (len(attackers), len(victims))
@@ -43,7 +43,7 @@ class Matrix:
         for row, (counts, totals) in enumerate(zip(replicated, n, strict=True)):
             for column, (count, total) in enumerate(zip(counts, totals, strict=True)):
                 if count is not None and count > (total or 0):
-                    raise InputError(
+                    raise FormatError(
                         f"the record's field {field.name}.replicated[{row}][{column}] is {count}, above its n = {total}"
                     )
         return cls(
@@ -60,7 +60,7 @@ def _counts(field: Field, shape: tuple[int, int]) -> tuple[tuple[int | None, ...
         tuple(None if cell.value is None else cell.integer() for cell in row.elements()) for row in field.elements()
     )
     if len(rows) != shape[0] or any(len(row) != shape[1] for row in rows):
-        raise InputError(
+        raise FormatError(
             f"the record's field {field.name} must have one row per attacker ({shape[0]}) and one column per victim "
             f"({shape[1]})"
         )
@@ -72,5 +72,5 @@ def _copy_label(field: Field, copies: tuple[str, ...]) -> str:
         return field.value
     index = field.integer()
     if index >= len(copies):
-        raise InputError(f"the record's field {field.name} is copy {index}, but the group has {len(copies)} copies")
+        raise FormatError(f"the record's field {field.name} is copy {index}, but the group has {len(copies)} copies")
     return copies[index]

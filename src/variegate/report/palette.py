@@ -1,7 +1,7 @@
-"""Colours, markers and dashes of the groups: fixed per name, told apart by people who are colour-blind and in print.
+"""Colours, markers and dashes: of groups fixed per name, of other lines in their order.
 
-The colours are those of Okabe and Ito, "Color Universal Design" (2008). Lines differ in marker and dash as well, so
-that no figure depends on colour alone.
+They are told apart by people who are colour-blind and in print: the first colours are those of Okabe and Ito, "Color
+Universal Design" (2008), and lines differ in marker or dash as well, so that no figure depends on colour alone.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from variegate.report.words import CONTROLS, group_title
 
-__all__ = ["BLACK", "GroupStyle", "group_styles"]
+__all__ = ["BLACK", "GroupStyle", "group_styles", "series_styles"]
 
 BLACK = "#000000"
 """The theme's ink: on the page, pure black follows the reader's light or dark setting."""
@@ -29,6 +29,8 @@ _FIXED = {
     "composed": ("#CC79A7", "P"),
 }
 _SPARE = (("#56B4E9", "X"), ("#A6761D", "<"), ("#7570B3", ">"), ("#B09C00", "h"), ("#66A61E", "*"), ("#E7298A", "p"))
+_SERIES = (*(_FIXED[name] for name in _FIXED if name != "noise"), *_SPARE)
+_SERIES_DASHES: tuple[Dash, ...] = (_SOLID, (0, (1.2, 1.4)), (0, (6.0, 1.6, 1.2, 1.6)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,4 +62,20 @@ def group_styles(names: Iterable[str]) -> dict[str, GroupStyle]:
             spare += 1
         dash = _DASHED if name in CONTROLS else _SOLID
         styles[name] = GroupStyle(title=group_title(name), colour=colour, marker=marker, dash=dash)
+    return styles
+
+
+def series_styles(titles: Iterable[str], *, dashed: Iterable[str] = ()) -> dict[str, GroupStyle]:
+    """A style for every title: colours and markers in their order, with other dashes once they begin anew.
+
+    Args:
+        titles: different from each other.
+        dashed: those of them whose lines are dashed, as levels are.
+    """
+    levels = set(dashed)
+    styles = {}
+    for index, title in enumerate(titles):
+        colour, marker = _SERIES[index % len(_SERIES)]
+        dash = _DASHED if title in levels else _SERIES_DASHES[index // len(_SERIES) % len(_SERIES_DASHES)]
+        styles[title] = GroupStyle(title=title, colour=colour, marker=marker, dash=dash)
     return styles

@@ -1,10 +1,12 @@
 """What is needed to repeat a run: command, versions, digests, seed, the attack's and the rewriters' parameters."""
 
+from variegate.report.attack import AttackRecord
+from variegate.report.attack_overview import origin
 from variegate.report.record import Group, ReplicationRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, copy_name, count, duration, flat, group_title, number
 
-__all__ = ["parameter_tables"]
+__all__ = ["attack_parameter_table", "parameter_tables"]
 
 
 def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
@@ -42,6 +44,11 @@ def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
         )
         tables.append(_pairs(f"Group: {group_title(group.name)}", rows if group.rewriter is None else rows[1:]))
     return tuple(tables)
+
+
+def attack_parameter_table(record: AttackRecord, label: str) -> Table:
+    """What is needed to repeat one attack."""
+    return _pairs(label, (*origin(record), *flat(record.parameters)))
 
 
 def _pairs(title: str, rows: tuple[tuple[str, str], ...]) -> Table:

@@ -1,13 +1,13 @@
-"""The small parts of a replication record: rates, accuracies, attacked copies, points of curves."""
+"""The small parts of records: rates, accuracies, attacked copies, points of curves, costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from variegate.errors import InputError
+from variegate.errors import FormatError
 from variegate.report.fields import Field
 
-__all__ = ["Accuracy", "Attacker", "Point", "Rate", "Spread", "Trajectory"]
+__all__ = ["Accuracy", "Attacker", "Efficiency", "Point", "Rate", "Spread", "Trajectory", "read_bounds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Rate:
         """Read the rate called `key`; null is a rate with nothing to count.
 
         Raises:
-            InputError: if a part is missing, k is above n, or the interval's ends are out of order.
+            FormatError: if a part is missing, k is above n, or the interval's ends are out of order.
         """
         field = parent.nullable(key)
         if field is None:
@@ -49,9 +49,9 @@ class Rate:
             interval="" if interval is None else interval.text(),
         )
         if rate.k > rate.n:
-            raise InputError(f"the record's field {field.name} has k = {rate.k} above n = {rate.n}")
+            raise FormatError(f"the record's field {field.name} has k = {rate.k} above n = {rate.n}")
         if rate.low is not None and rate.high is not None and rate.low > rate.high:
-            raise InputError(f"the record's field {field.name} has low = {rate.low} above high = {rate.high}")
+            raise FormatError(f"the record's field {field.name} has low = {rate.low} above high = {rate.high}")
         return rate
 
 
@@ -73,7 +73,7 @@ class Accuracy:
         """Read one accuracy.
 
         Raises:
-            InputError: if a count is missing or exceeds n.
+            FormatError: if a count is missing or exceeds n.
         """
         changed = field.optional("labels_changed")
         value = cls(
@@ -82,7 +82,7 @@ class Accuracy:
             labels_changed=None if changed is None else changed.integer(),
         )
         if max(value.correct, value.labels_changed or 0) > value.n:
-            raise InputError(f"the record's field {field.name} counts more images than its n = {value.n}")
+            raise FormatError(f"the record's field {field.name} counts more images than its n = {value.n}")
         return value
 
 
@@ -149,7 +149,7 @@ class Attacker:
         """Read one attacker.
 
         Raises:
-            InputError: if a part is missing or the trajectory's lists differ in length.
+            FormatError: if a part is missing or the trajectory's lists differ in length.
         """
         distances = field.nullable("distances")
         trajectory = field.nullable("trajectory")
@@ -184,10 +184,48 @@ class Point:
         return tuple(sorted(points, key=lambda point: point.at))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiency:
+    """What the run cost: queries, seconds, and queries a second with and without the attack's own work."""
+
+    queries: int
+    seconds: float
+    queries_per_second: float | None
+    raw_queries_per_second: float | None
+
+    @classmethod
+    def read(cls, field: Field) -> Self:
+        """Read the cost.
+
+        Raises:
+            FormatError: if a part is missing.
+        """
+        return cls(
+            queries=field["queries"].integer(),
+            seconds=field["seconds"].number(),
+            queries_per_second=field["queries_per_second"].measured(),
+            raw_queries_per_second=field["raw_queries_per_second"].measured(),
+        )
+
+
+def read_bounds(field: Field) -> tuple[float, float]:
+    """Read the interval of the input values.
+
+    Raises:
+        FormatError: if it is not two numbers, lower before upper.
+    """
+    bounds = tuple(bound.number() for bound in field.elements())
+    if len(bounds) != 2 or bounds[0] >= bounds[1]:
+        raise FormatError(
+            f"the record's field {field.name} must be two numbers, lower before upper; got {list(bounds)}"
+        )
+    return bounds[0], bounds[1]
+
+
 def _trajectory(field: Field) -> Trajectory:
     queries, distances = field["queries"].elements(), field["median_distance"].elements()
     if len(queries) != len(distances):
-        raise InputError(
+        raise FormatError(
             f"the record's field {field.name} has {len(queries)} queries but {len(distances)} median distances"
         )
     return Trajectory(

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from variegate.errors import FormatError, InputError
+from variegate.errors import FormatError
 from variegate.files import read_bounded
+from variegate.report.attack import AttackRecord
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.fields import Field
 from variegate.report.matrix import Matrix
-from variegate.report.parts import Accuracy, Attacker, Point, Rate
+from variegate.report.parts import Accuracy, Attacker, Efficiency, Point, Rate, read_bounds
 
 __all__ = [
     "RATE_NAMES",
+    "AttackRecord",
     "CalibrationRecord",
     "Efficiency",
     "Group",
@@ -91,16 +93,6 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Efficiency:
-    """What the run cost: queries, seconds, and queries a second with and without the attack's own work."""
-
-    queries: int
-    seconds: float
-    queries_per_second: float | None
-    raw_queries_per_second: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationRecord:
     """One replication experiment: one model, one attack, several groups of copies.
 
@@ -135,7 +127,7 @@ class ReplicationRecord:
         return next((group for group in self.groups if group.name == name), None)
 
 
-Record = ReplicationRecord | CalibrationRecord
+Record = ReplicationRecord | CalibrationRecord | AttackRecord
 
 
 def load_record(path: Path) -> Record:
@@ -143,8 +135,7 @@ def load_record(path: Path) -> Record:
 
     Raises:
         NotFoundError: if there is no such file.
-        FormatError: if the file is not JSON.
-        InputError: if a field is missing or wrong; the sentence names it.
+        FormatError: if the file is not JSON, or if a field is missing or wrong; the sentence names it.
     """
     try:
         value = json.loads(read_bounded(path, MAXIMUM_BYTES))
@@ -157,32 +148,29 @@ def parse_record(value: object) -> Record:
     """Check a record that came from JSON; a record that was parsed already is returned as it is.
 
     Raises:
-        InputError: if a field is missing or wrong; the sentence names it.
+        FormatError: if a field is missing or wrong; the sentence names it.
     """
-    if isinstance(value, ReplicationRecord | CalibrationRecord):
+    if isinstance(value, ReplicationRecord | CalibrationRecord | AttackRecord):
         return value
     top = Field(value)
     kind = top["kind"].text()
     if kind == "calibration":
         return CalibrationRecord.read(top)
-    if kind != "replication":
-        raise InputError(f"the record's field kind must be replication or calibration; got {kind[:40]!r}")
+    if kind not in ("attack", "replication"):
+        raise FormatError(f"the record's field kind must be attack, replication or calibration; got {kind[:40]!r}")
     if (version := top["format"].integer()) != FORMAT:
-        raise InputError(f"this version of variegate reads records of format {FORMAT}; got format {version}")
-    return _replication(top)
+        raise FormatError(f"this version of variegate reads records of format {FORMAT}; got format {version}")
+    return AttackRecord.read(top) if kind == "attack" else _replication(top)
 
 
 def _replication(top: Field) -> ReplicationRecord:
     model, data, attack = top["model"], top["data"], top["attack"]
-    bounds = tuple(bound.number() for bound in model["bounds"].elements())
-    if len(bounds) != 2 or bounds[0] >= bounds[1]:
-        raise InputError(f"the record's field model.bounds must be two numbers, lower before upper; got {list(bounds)}")
     efficiency = top.nullable("efficiency")
     indices = data.nullable("indices")
     groups = tuple(_group(group) for group in top["groups"].elements())
     names = [group.name for group in groups]
     if len(set(names)) != len(names):
-        raise InputError(f"the record's groups must have different names; got {', '.join(names)[:200]}")
+        raise FormatError(f"the record's groups must have different names; got {', '.join(names)[:200]}")
     return ReplicationRecord(
         created=top["created"].text(),
         variegate=top["variegate"].text(),
@@ -194,18 +182,18 @@ def _replication(top: Field) -> ReplicationRecord:
         model_digest=model["digest"].text(),
         num_classes=model["num_classes"].integer(),
         input_shape=tuple(size.integer() for size in model["input_shape"].elements()),
-        bounds=(bounds[0], bounds[1]),
+        bounds=read_bounds(model["bounds"]),
         data_name=data["name"].text(),
         data_split=data["split"].text(),
         images=data["images"].integer(),
         indices=() if indices is None else tuple(index.integer() for index in indices.elements()),
         attack=attack["name"].text(),
-        parameters=_plain(attack["parameters"]),
+        parameters=attack["parameters"].mapping(),
         budget=attack["budget"].integer(),
         norm=attack["norm"].text(),
         seed=attack["seed"].integer(),
         groups=groups,
-        efficiency=None if efficiency is None else _efficiency(efficiency),
+        efficiency=None if efficiency is None else Efficiency.read(efficiency),
     )
 
 
@@ -218,7 +206,7 @@ def _group(field: Field) -> Group:
     copies = tuple(copy.text() for copy in field["copies"].elements())
     return Group(
         name=field["name"].text(),
-        rewriter=None if rewriter is None else _plain(rewriter),
+        rewriter=None if rewriter is None else rewriter.mapping(),
         copies=copies,
         original_accuracy=None if original is None else Accuracy.read(original),
         copy_accuracies=() if accuracy is None else tuple(map(Accuracy.read, accuracy["copies"].elements())),
@@ -230,16 +218,3 @@ def _group(field: Field) -> Group:
         reverified=None if reverified is None else reverified.integer(),
         matrix=None if matrix is None else Matrix.read(matrix, copies),
     )
-
-
-def _efficiency(field: Field) -> Efficiency:
-    return Efficiency(
-        queries=field["queries"].integer(),
-        seconds=field["seconds"].number(),
-        queries_per_second=field["queries_per_second"].measured(),
-        raw_queries_per_second=field["raw_queries_per_second"].measured(),
-    )
-
-
-def _plain(field: Field) -> dict[str, object]:
-    return {name: member.value for name, member in field.items()}

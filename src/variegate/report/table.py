@@ -17,6 +17,7 @@ class Table:
         note: a sentence below, or empty.
         grouped: rows with the same first text belong together.
         paired: every second row holds the intervals of the row above it.
+        label_width: characters that a text which names the row takes in the terminal; what is longer is cut.
     """
 
     title: str
@@ -26,3 +27,4 @@ class Table:
     note: str = ""
     grouped: bool = False
     paired: bool = False
+    label_width: int = 30

@@ -4,6 +4,9 @@ import textwrap
 from collections.abc import Sequence
 
 from variegate.report import tables
+from variegate.report.attack import AttackRecord
+from variegate.report.attack_labels import short_digest
+from variegate.report.attack_overview import advice, attack_cautions, attack_settings, outcome_table, overview_table
 from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.calibration_table import calibration_table
 from variegate.report.candidates import CalibrationRecord
@@ -11,12 +14,11 @@ from variegate.report.cautions import cautions
 from variegate.report.record import ReplicationRecord, parse_record
 from variegate.report.summary import calibration_verdict, sentences, setting
 from variegate.report.table import Table
-from variegate.report.words import clean, duration
+from variegate.report.words import clean, count, duration
 
-__all__ = ["render_table", "render_text"]
+__all__ = ["render_attacks_text", "render_table", "render_text"]
 
 WIDTH = 100
-LABEL_WIDTH = 30
 
 
 def render_text(record: object, *, width: int = WIDTH) -> str:
@@ -32,6 +34,8 @@ def render_text(record: object, *, width: int = WIDTH) -> str:
     parsed = parse_record(record)
     if isinstance(parsed, CalibrationRecord):
         return _calibration(parsed, width)
+    if isinstance(parsed, AttackRecord):
+        return render_attacks_text([parsed], width=width)
     blocks = [
         _heading(f"Replication on {parsed.model_name}"),
         _prose([setting(parsed)], width),
@@ -41,6 +45,31 @@ def render_text(record: object, *, width: int = WIDTH) -> str:
         blocks.append("Take care\n" + _bullets(warned, width))
     blocks += [render_table(table) for table in replication_tables(parsed) if table.rows]
     blocks.append(_prose(_origin(parsed), width))
+    return "\n\n".join(blocks) + "\n"
+
+
+def render_attacks_text(records: Sequence[AttackRecord], *, width: int = WIDTH) -> str:
+    """Attacks side by side: warnings, one table of all, what to try where inputs failed, how each was run.
+
+    Args:
+        records: of attacks, at least one.
+        width: characters a line of prose may take; tables take what they need.
+    """
+    targets = ", ".join(dict.fromkeys(record.target_name for record in records))
+    blocks = [_heading(f"{'Attack' if len(records) == 1 else 'Attacks'} on {targets}")]
+    if warned := attack_cautions(records):
+        blocks.append("Take care\n" + _bullets(warned, width))
+    blocks += [render_table(overview_table(records)), render_table(outcome_table(records))]
+    if tips := advice(records):
+        blocks.append(_bullets([f"{name}: {text}" for name, text in tips], width))
+    for sentence, record in zip(attack_settings(records), records, strict=True):
+        run = (
+            f"variegate {record.variegate} (source {short_digest(record.source)}), torch {record.torch}, "
+            f"{record.created}, {duration(record.seconds)}, {count(record.efficiency.queries)} queries."
+        )
+        blocks.append(_prose([sentence, run, f"Command: {record.command}"], width))
+    digests = dict.fromkeys((record.target_name, record.target_digest) for record in records)
+    blocks.append(_prose([f"Target {name}: {digest}" for name, digest in digests], width))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -60,10 +89,13 @@ def replication_tables(record: ReplicationRecord) -> tuple[Table, ...]:
 
 
 def render_table(table: Table) -> str:
-    """One table: title, headings, a rule, rows; columns as wide as their longest text, row labels cut at 30."""
+    """One table: title, headings, a rule, rows; columns as wide as their longest text, row labels cut."""
     columns = tuple(map(_clean, table.columns))
     rows = [
-        tuple(_cut(_clean(cell)) if index < table.labels else _clean(cell) for index, cell in enumerate(row))
+        tuple(
+            _cut(_clean(cell), table.label_width) if index < table.labels else _clean(cell)
+            for index, cell in enumerate(row)
+        )
         for row in _without_repeats(table)
     ]
     widths = [max(len(row[index]) for row in [columns, *rows]) for index in range(len(columns))]
@@ -124,5 +156,5 @@ def _clean(text: str) -> str:
     return clean(" ".join(text.splitlines()) if "\n" in text else text).replace("\t", " ")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LABEL_WIDTH else text[: LABEL_WIDTH - 1] + "…"
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -156,7 +156,10 @@ def _check_budget_is_kept(attack: Attack) -> None:
 def _check_more_queries_do_not_hurt(attack: Attack) -> None:
     model, inputs = _problem(attack)
     sizes = [float(attack_closed_form(attack, model, inputs, budget=b).distances.median()) for b in (100, 400, 2000)]
-    assert sizes[2] < sizes[1] < sizes[0], f"median norms at 100, 400 and 2000 queries: {sizes}"
+    best = 1.0001 * float(model.distance(inputs, attack.norm).median())  # nothing is left to gain there
+    told = f"median norms at 100, 400 and 2000 queries: {sizes}"
+    assert sizes[1] < sizes[0], told
+    assert sizes[2] < sizes[1] or sizes[1] <= best, told
 
 
 def _check_statuses(attack: Attack) -> None:
@@ -248,12 +251,18 @@ def _check_batch_does_not_matter(attack: Attack) -> None:
 def _check_seeds(attack: Attack) -> None:
     model, inputs = _problem(attack, 2)
     one, again, other = (attack_closed_form(attack, model, inputs, seed=seed) for seed in (1, 1, 2))
+    fixed = bool(getattr(attack, "deterministic", False))
     assert _same(one, again), "the same seed must give the same result"
-    assert not torch.equal(one.adversarials, other.adversarials), "another seed must give another result"
+    if fixed:
+        assert _same(one, other), "a deterministic attack must give the same result whatever the seed"
+    else:
+        assert not _same(one, other), "another seed must give another result, or take other queries to it"
     twins = attack_closed_form(attack, model, inputs[[0, 0]], identities=[5, 5])
     assert torch.equal(twins.adversarials[0], twins.adversarials[1]), "equal inputs of one identity must come out equal"
     strangers = attack_closed_form(attack, model, inputs[[0, 0]], identities=[5, 6])
-    assert not torch.equal(strangers.adversarials[0], strangers.adversarials[1]), "identities must draw other noise"
+    alike = torch.equal(strangers.adversarials[0], strangers.adversarials[1])
+    alike = alike and bool(strangers.queries[0] == strangers.queries[1])
+    assert alike is fixed, "identities must draw other noise, but for a deterministic attack"
 
 
 def _check_nothing_else_is_touched(attack: Attack) -> None:

@@ -1,0 +1,68 @@
+"""What an attack found, as a file: npz, or safetensors with the labels and statuses beside the inputs."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import save
+from torch import Tensor
+
+from variegate.attacks.result import AttackResult
+from variegate.files import write_atomic
+from variegate.types import Status
+
+__all__ = ["AdversarialFormat", "adversarial_arrays", "write_adversarials"]
+
+AdversarialFormat = Literal["npz", "safetensors"]
+
+_Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def adversarial_arrays(
+    result: AttackResult, clean: Tensor, labels: Tensor, predict: Callable[[Tensor], Tensor]
+) -> _Arrays:
+    """Return the arrays of a file of adversarials, one row an input.
+
+    Keys: clean, adversarial float32 (N, *input_shape); label, adversarial_label (the attacked model's, or -1 where it
+    failed), queries int64 (N,); distance float32 (N,), NaN without success; overshoot float32 (N,) where it was
+    measured; status text (N,).
+    """
+    failed = result.error is not None
+    found = np.full(len(result.status), -1, np.int64) if failed else predict(result.adversarials).cpu().numpy()
+    arrays: _Arrays = {
+        "clean": clean.cpu().numpy(),
+        "adversarial": result.adversarials.numpy(),
+        "label": labels.cpu().numpy(),
+        "adversarial_label": found,
+        "status": np.array([status.value for status in result.status]),
+        "queries": result.queries.numpy(),
+        "distance": result.distances.numpy(),
+    }
+    if result.overshoot is not None:
+        arrays["overshoot"] = result.overshoot.numpy()
+    return arrays
+
+
+def write_adversarials(folder: Path, arrays: _Arrays, kind: AdversarialFormat) -> Path:
+    """Write adversarials.npz or adversarials.safetensors, atomically, and return the file.
+
+    In safetensors, which holds no text, `status` becomes int64 (N,), positions in the header's "statuses".
+    """
+    path = folder / f"adversarials.{kind}"
+    for other in {"npz", "safetensors"} - {kind}:  # of an earlier part of the run
+        (folder / f"adversarials.{other}").unlink(missing_ok=True)
+    if kind == "npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
+        write_atomic(path, buffer.getvalue())
+        return path
+    names = [status.value for status in Status]
+    codes = torch.tensor([names.index(str(status)) for status in arrays["status"]], dtype=torch.int64).numpy()
+    header = {"format": "variegate-adversarials-1", "statuses": ",".join(names)}
+    tensors = {name: np.ascontiguousarray(array) for name, array in {**arrays, "status": codes}.items()}
+    write_atomic(path, save(tensors, metadata=header))
+    return path

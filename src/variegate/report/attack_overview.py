@@ -1,0 +1,183 @@
+"""Attack records side by side as tables and sentences: one source for the terminal and for the page."""
+
+from collections.abc import Sequence
+
+from variegate.report.attack import AttackRecord
+from variegate.report.attack_labels import differences, full_labels, short_norm
+from variegate.report.cautions import FEW_IMAGES, LOW_SUCCESS
+from variegate.report.parts import Rate
+from variegate.report.table import Table
+from variegate.report.words import (
+    NOTHING,
+    count,
+    duration,
+    norm,
+    norm_title,
+    number,
+    percent,
+    rate_words,
+    short_interval,
+)
+from variegate.types import Status
+
+__all__ = ["advice", "attack_cautions", "attack_settings", "origin", "outcome_table", "overview_table"]
+
+LABEL_WIDTH = 44
+
+
+def overview_table(records: Sequence[AttackRecord]) -> Table:
+    """Two rows a record: success, norm, queries and overshoot; below each its interval or its percentiles."""
+    titles, labels = _row_titles(records)
+    rows: list[tuple[str, ...]] = []
+    for record, label in zip(records, labels, strict=True):
+        outcome, rate = record.outcome, record.success
+        rows.append(
+            (
+                *label,
+                short_norm(record.norm),
+                count(record.images),
+                percent(rate.rate),
+                norm(outcome.distance.median),
+                count(outcome.queries.median),
+                _share(None if record.overshoot is None else record.overshoot.median),
+            )
+        )
+        rows.append(
+            (
+                *("" for _ in label),
+                "",
+                "",
+                f"{count(rate.k)}/{count(rate.n)}{_ends(rate)}" if rate.n else "",
+                _range(norm(outcome.distance.p10), norm(outcome.distance.p90)),
+                _range(count(outcome.queries.p10), count(outcome.queries.p90)),
+                "" if record.overshoot is None else _range(_share(record.overshoot.p10), _share(record.overshoot.p90)),
+            )
+        )
+    return Table(
+        title="Attacks: success in %, below it k/n and the 95 % interval; medians, below them p10 to p90",
+        columns=(*titles, "norm", "images", "success", "median norm", "queries", "overshoot (%)"),
+        rows=tuple(rows),
+        labels=len(titles),
+        paired=True,
+        label_width=LABEL_WIDTH,
+    )
+
+
+def outcome_table(records: Sequence[AttackRecord]) -> Table:
+    """A row a record: how many of its inputs ended with each status."""
+    titles, labels = _row_titles(records)
+    found = [status for status in Status if any(status in record.statuses for record in records)]
+    return Table(
+        title="Outcomes of the images",
+        columns=(*titles, "norm", *map(_title, found)),
+        rows=tuple(
+            (*label, short_norm(record.norm), *(count(record.statuses.get(status, 0)) for status in found))
+            for record, label in zip(records, labels, strict=True)
+        ),
+        labels=len(titles),
+        label_width=LABEL_WIDTH,
+    )
+
+
+def advice(records: Sequence[AttackRecord]) -> tuple[tuple[str, str], ...]:
+    """Each outcome but success that an input had, and what to try, as (outcome, sentence)."""
+    found = {status for record in records for status in record.statuses} - {Status.SUCCESS}
+    return tuple((_title(status), status.advice) for status in Status if status in found)
+
+
+def attack_settings(records: Sequence[AttackRecord]) -> tuple[str, ...]:
+    """One sentence a record: what was attacked, with what."""
+    sentences = []
+    for label, record in zip(full_labels(records), records, strict=True):
+        low, high = record.bounds
+        kind = "white box" if record.white_box else "hard labels alone"
+        limit = "" if record.budget is None else f", at most {count(record.budget)} queries an image"
+        sentences.append(
+            f"{label} ({kind}, {'targeted' if record.targeted else 'untargeted'}): {count(record.images)} images of "
+            f"{record.data_name}, target {record.target_name} ({record.num_classes} classes, inputs in [{number(low)}, "
+            f"{number(high)}]){limit}{_asking(record)}, sizes in the {norm_title(record.norm)}, seed {record.seed}."
+        )
+    return tuple(sentences)
+
+
+def attack_cautions(records: Sequence[AttackRecord]) -> tuple[str, ...]:
+    """Sentences that a reader must see before comparing the records; none where nothing is amiss."""
+    lines = []
+    apart = [
+        name
+        for name, values in (
+            ("target", {record.target_digest for record in records}),
+            ("data or number of images", {(record.data_name, record.images) for record in records}),
+            ("interval of input values", {record.bounds for record in records}),
+            ("aim (targeted or not)", {record.targeted for record in records}),
+        )
+        if len(values) > 1
+    ]
+    if apart:
+        lines.append(f"The records differ in {', '.join(apart)}: their norms and queries do not compare directly.")
+    for name, record in zip(full_labels(records), records, strict=True):
+        if record.error is not None:
+            lines.append(f"{name}: the run ended early ({record.error}); its numbers are those of what was done.")
+        if record.images < FEW_IMAGES:
+            lines.append(
+                f"{name}: only {count(record.images)} images were attacked: the intervals are wide; attack "
+                f"{FEW_IMAGES} or more before comparing attacks."
+            )
+        if record.success.rate is not None and record.success.rate < LOW_SUCCESS:
+            lines.append(
+                f"{name}: success on {rate_words(record.success)}. Its norms are of these alone, so they look small "
+                "beside those of an attack that succeeds on the hard inputs, too."
+            )
+    return tuple(lines)
+
+
+def origin(record: AttackRecord) -> tuple[tuple[str, str], ...]:
+    """What is needed to repeat a run, beside its parameters, as (name, value)."""
+    return (
+        ("command", record.command),
+        ("created", record.created),
+        ("duration", duration(record.seconds)),
+        ("variegate", record.variegate),
+        ("torch", record.torch),
+        ("source", record.source),
+        ("target", record.target_digest),
+        ("queries in all", f"{count(record.efficiency.queries)} in {duration(record.efficiency.seconds)}"),
+        ("queries a second", count(record.efficiency.queries_per_second)),
+        ("target alone, a second", count(record.efficiency.raw_queries_per_second)),
+    )
+
+
+def _asking(record: AttackRecord) -> str:
+    oracle = record.oracle
+    if oracle is None:
+        return ""
+    parts = []
+    if oracle.jitter is not None or oracle.votes > 1:
+        parts.append(f"each answer the majority of {count(oracle.votes)} ({oracle.jitter or 'no'} jitter)")
+    if oracle.levels is not None:
+        parts.append(f"inputs rounded to {count(oracle.levels)} levels")
+    return "".join(f", {part}" for part in parts)
+
+
+def _row_titles(records: Sequence[AttackRecord]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The headings of the columns that name a row, and their texts for each record."""
+    apart = differences(records)
+    if not any(apart):
+        return ("attack",), [(record.attack,) for record in records]
+    return ("attack", "differs in"), [(record.attack, what) for record, what in zip(records, apart, strict=True)]
+
+
+def _ends(rate: Rate) -> str:
+    return "" if rate.low is None or rate.high is None else f"; {short_interval(rate.low, rate.high)}"
+
+
+def _title(status: Status) -> str:
+    return status.value.replace("_", " ")
+
+
+def _share(fraction: float | None) -> str:
+    return NOTHING if fraction is None else norm(100.0 * fraction)
+
+
+def _range(low: str, high: str) -> str:
+    return "" if NOTHING in (low, high) else f"{low} to {high}"
