@@ -12,7 +12,8 @@ gives the same answers, which by itself makes small networks faster on a CPU; "l
 throughput over that of the module as it was. With `--our-layout` the libraries get the module in our layout, too.
 
 Where the forward pass is the floor, nothing can be gained: "at most" is raw throughput over the library's.
-"MiB" is how much the process's memory peaked above where it stood before our attack, the model's activations included.
+"MiB" is how much our attack raised the process's peak memory above all before it, the model's activations included: for
+one case a run it is what the attack holds.
 """
 
 import argparse
