@@ -75,8 +75,7 @@ def with_closest(result: AttackResult, oracle: WatchedOracle) -> AttackResult:
     The trajectory is taken at the oracle's checkpoints.
     """
     closest = oracle.closest
-    attacked = [status not in (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE) for status in result.status]
-    found = torch.isfinite(closest.sizes) & torch.tensor(attacked, dtype=torch.bool)
+    found = torch.isfinite(closest.sizes) & result.attempted
     points = torch.where(as_rows(found, closest.points.cpu()), closest.points.cpu(), result.adversarials)
     marks = torch.tensor(closest.checkpoints)
     return replace(

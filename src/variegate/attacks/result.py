@@ -68,6 +68,12 @@ class AttackResult:
         return torch.isfinite(self.distances)
 
     @property
+    def attempted(self) -> Tensor:
+        """Return bool (N,): inputs that were attacked: finite, and right when clean."""
+        skipped = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
+        return torch.tensor([status not in skipped for status in self.status], dtype=torch.bool)
+
+    @property
     def status_counts(self) -> dict[str, int]:
         """How many inputs ended with each status."""
         return {status.value: count for status, count in Counter(self.status).items()}

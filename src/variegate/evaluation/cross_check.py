@@ -37,12 +37,11 @@ from variegate.evaluation.single_attack import Target
 from variegate.files import write_atomic
 from variegate.models.classifier import check_inputs
 from variegate.models.oracle import HardLabelOracle
-from variegate.types import Norm, Status
+from variegate.types import Norm
 
 __all__ = ["CrossCheck", "cross_check"]
 
 _SCALES = (1.0, 1.05, 1.1, 1.25)
-_UNATTACKED = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
 
 
 @final
@@ -246,7 +245,7 @@ class _Bench:
         if result.error is not None:
             raise OracleError(f"{result.error}; the cross-check can be resumed from {self.out}")
         result = with_overshoot(result, self._predict, self.inputs, self.labels)
-        attempted = torch.tensor([status not in _UNATTACKED for status in result.status], dtype=torch.bool)
+        attempted = result.attempted
         outcome = measure_replication(
             lambda x: torch.stack([one.predict(x).cpu() for one in (self.target, *self.victims)], 1),
             self.inputs,

@@ -43,7 +43,6 @@ from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, check_inputs
 from variegate.models.oracle import HardLabelOracle
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy
-from variegate.types import Status
 
 __all__ = ["AuditSpec", "audit_replicate"]
 
@@ -292,11 +291,10 @@ class _Run:
     def outcome(self, copy: int, result: AttackResult, *, dealt: bool = False) -> AttackerOutcome:
         """Spread an attack on some of the images over all of them."""
         rows = self.rows(copy if dealt else None)
-        skipped = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
         adversarials = self.inputs.clone()
         adversarials[rows] = result.adversarials
         attempted, succeeded = (torch.zeros(self.spec.images, dtype=torch.bool) for _ in range(2))
-        attempted[rows] = torch.tensor([status not in skipped for status in result.status])
+        attempted[rows] = result.attempted
         succeeded[rows] = result.success
         return AttackerOutcome(copy=copy, adversarials=adversarials, attempted=attempted, succeeded=succeeded)
 

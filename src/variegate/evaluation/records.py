@@ -12,12 +12,10 @@ from variegate.attacks.overshoot import overshoot
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.evaluation.accuracy import AccuracyTable
 from variegate.evaluation.replication import ReplicationOutcome
-from variegate.types import Status
 
 __all__ = ["attack_record", "group_record", "with_overshoot"]
 
 _QUERY_MARKS = (100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000, 25_000)
-_NOT_ATTEMPTED = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
 
 
 def group_record(
@@ -55,7 +53,7 @@ def group_record(
 
 def attack_record(result: AttackResult) -> dict[str, Any]:
     """Return one attack's counts, queries, norms and progress as JSON values."""
-    attempted = torch.tensor([status not in _NOT_ATTEMPTED for status in result.status], dtype=torch.bool)
+    attempted = result.attempted
     attacked = result.queries[attempted]
     whole = result.trajectory
     trajectory = Trajectory(queries=whole.queries[:, attempted], distances=whole.distances[:, attempted])

@@ -30,7 +30,7 @@ from variegate.evaluation.records import attack_record, with_overshoot
 from variegate.evaluation.stats import wilson_rate
 from variegate.files import write_atomic
 from variegate.models.oracle import HardLabelOracle, Oracle
-from variegate.types import Bounds, Status
+from variegate.types import Bounds
 
 __all__ = ["CHECKPOINT_FILE", "SingleAttack", "Target", "Voting"]
 
@@ -221,7 +221,7 @@ class SingleAttack:
         confirmed = wilson_rate(0, 0)  # not asked, because the target failed
         if result.overshoot is not None:
             confirmed = wilson_rate(int(result.overshoot[result.success].isfinite().sum()), found)
-        attempted = sum(status not in (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE) for status in result.status)
+        attempted = int(result.attempted.sum())
         queries = int(result.queries.sum())
         return {
             "format": 1,
