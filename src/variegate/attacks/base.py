@@ -151,10 +151,15 @@ def fresh_state(problem: AttackProblem, status: Tensor, *, extra: Mapping[str, T
     )
 
 
-def keep_closest(problem: AttackProblem, state: AttackState, rows: Tensor, points: Tensor, norm: Norm) -> AttackState:
-    """Take `points` (float32 (M, *input_shape), seen adversarial) as the best of `rows` where they are closer."""
+def keep_closest(
+    problem: AttackProblem, state: AttackState, rows: Tensor, points: Tensor, norm: Norm, *, always: bool = False
+) -> AttackState:
+    """Take `points` (float32 (M, *input_shape), seen adversarial) as the best of `rows` where they are closer.
+
+    With `always`, take them in any case: for an attack whose result is where it ends.
+    """
     size = distance(problem.inputs[rows], points, norm)
-    better = size < state.best_distance[rows]
+    better = torch.ones_like(size, dtype=torch.bool) if always else size < state.best_distance[rows]
     return replace(
         state,
         best=replace_rows(state.best, rows[better], points[better]),

@@ -172,10 +172,7 @@ class Boundary:
             status=fill_status(state.status, done, Status.SUCCESS),
             extra=kept,
         )
-        if self.semantics == "art":  # the result is where the walk ends
-            nothing = torch.full_like(state.best_distance[rows], math.inf)
-            state = replace(state, best_distance=replace_rows(state.best_distance, rows, nothing))
-        return keep_closest(problem, state, rows, points, self.norm)
+        return keep_closest(problem, state, rows, points, self.norm, always=self.semantics == "art")
 
     def _draw(self, group: "_Group", positions: Tensor, trial: int) -> Tensor:
         """Return float32 (M, count, d): standard normal, drawn for each input by itself."""

@@ -173,10 +173,7 @@ class HopSkipJump:
 
     def _keep(self, problem: AttackProblem, state: AttackState, rows: Tensor, points: Tensor) -> AttackState:
         """Take the iterate as the result: always ("art"), or where it is closer than what is kept ("paper")."""
-        if self.semantics == "art":
-            nothing = torch.full_like(state.best_distance[rows], math.inf)
-            state = replace(state, best_distance=replace_rows(state.best_distance, rows, nothing))
-        return keep_closest(problem, state, rows, points, self.norm)
+        return keep_closest(problem, state, rows, points, self.norm, always=self.semantics == "art")
 
     def _approach(self, ask: Asker, problem: AttackProblem, points: Tensor, rows: Tensor) -> Tensor:
         """Bisect random starts towards the clean inputs; given starting points stay, as both sources have it."""
