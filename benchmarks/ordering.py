@@ -32,6 +32,7 @@ from benchmarks.paired import (
     median_interval,
     medians,
     ratios,
+    stale_note,
 )
 from benchmarks.tables import print_table
 from variegate.attacks.base import Attack
@@ -210,8 +211,7 @@ def _summarise(
     done: dict[tuple[str, str], dict[str, Any]],
     resamples: int,
 ) -> dict[str, Any]:
-    if stale := sorted({entry["code"] for entry in done.values()} - {attack_code()}):
-        print(f"note: {name} holds results of other attack code ({', '.join(stale)}); delete the file to attack anew")
+    stale_note(name, (entry["code"] for entry in done.values()))
     closest = {key: np.array(entry["closest"], dtype=np.float64) for key, entry in done.items()}
     summary: dict[str, Any] = {"images": chosen.tolist(), "checkpoints": list(checkpoints), "attacks": []}
     for norm in Norm:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "median_interval",
     "medians",
     "ratios",
+    "stale_note",
 ]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -61,6 +62,12 @@ def append_line(path: Path, entry: dict[str, Any]) -> None:
         file.write(json.dumps(entry) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def stale_note(name: str, versions: Iterable[str | None]) -> None:
+    """Say so where kept results are of other attack code than the present (None: of another library)."""
+    if stale := sorted({version for version in versions if version not in (None, attack_code())}):
+        print(f"note: {name} holds results of other attack code ({', '.join(stale)}); delete the file to attack anew")
 
 
 def medians(values: Floats) -> list[float | None]:

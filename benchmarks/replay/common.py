@@ -4,7 +4,8 @@ Both sides differ by rounding: ART computes in float64 where variegate computes 
 boundary to within rounding, the model itself answers by chance, and the two attacks part: a tie.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
@@ -14,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from variegate.adapters.closest import BudgetSpentError
+from variegate.attacks.distances import distance
 from variegate.models.classifier import Classifier
 from variegate.models.oracle import HardLabelOracle
+from variegate.types import Norm
 
 __all__ = ["RecordingModule", "Replay", "seeded_numpy", "until_a_tie"]
 
@@ -25,20 +29,35 @@ _TIE = 5e-6  # between the two best logits
 
 @final
 class RecordingModule(nn.Module):
-    """Casts to float32 (ART on NumPy 2 sends float64), asks the classifier, and keeps what was asked and answered."""
+    """Casts to float32 (ART on NumPy 2 sends float64), asks the classifier, and keeps what was asked and answered.
 
-    def __init__(self, classifier: Classifier) -> None:
+    Args:
+        classifier: is asked.
+        limit: queries after which the attack ends, if it has not ended itself.
+    """
+
+    def __init__(self, classifier: Classifier, limit: int | None = None) -> None:
         super().__init__()
         self._classifier = [classifier]  # in a list, so that its module is not a child of this one
+        self._left = limit
         self.points: list[Tensor] = []
         self.labels: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (M, *input_shape) to logits (M, n)."""
-        x = x.float()
+        """Map (M, *input_shape) to logits (M, n).
+
+        Raises:
+            BudgetSpentError: after recording the rows that were left.
+        """
+        asked = len(x)
+        x = x[: self._left].float()
         logits = self._classifier[0].logits(x)
         self.points.append(x.detach().clone())
         self.labels.append(logits.argmax(1))
+        if self._left is not None:
+            self._left -= len(x)
+            if asked > len(x):
+                raise BudgetSpentError
         return logits
 
     def oracle(self) -> HardLabelOracle:
@@ -52,8 +71,20 @@ class RecordingModule(nn.Module):
             samples=1,
         )
 
-    def replay(self, adversarial: Tensor, *, leave_out: int = 0) -> "Replay":
-        """Return what was recorded, but the last queries, and what the attack returned."""
+    def replay(self, attack: Callable[[], Tensor], *, leave_out: int = 0) -> "Replay":
+        """Run the attack and return its adversarial and what was recorded.
+
+        The last `leave_out` queries, which are no part of the attack, are left out where it came to its own end.
+        """
+        logging.disable(logging.WARNING)  # the driver's, of an attack that the limit ends
+        try:
+            adversarial = attack()
+        except BudgetSpentError:
+            adversarial = None
+        finally:
+            logging.disable(logging.NOTSET)
+        if self._left == 0:
+            adversarial, leave_out = None, 0
         labels, points = torch.cat(self.labels), torch.cat(self.points)
         end = len(labels) - leave_out
         return Replay(adversarial=adversarial, labels=labels[:end], points=points[:end])
@@ -65,18 +96,26 @@ class Replay:
     """What one side did.
 
     Attributes:
-        adversarial: float32 (*input_shape), what the attack returned.
+        adversarial: float32 (*input_shape), what the attack returned; None where the limit of queries ended it.
         labels: int64 (Q,), the answer to each query, in order; the first is the clean input's.
         points: float32 (Q, *input_shape), the queries.
     """
 
-    adversarial: Tensor
+    adversarial: Tensor | None
     labels: Tensor
     points: Tensor
 
     def decisions(self, target: int | None = None) -> Tensor:
         """Return bool (Q - 1,): whether each query after the first was adversarial."""
         return self.labels[1:] != self.labels[0] if target is None else self.labels[1:] == target
+
+    def closest_within(self, queries: Sequence[int], norm: Norm) -> list[float | None]:
+        """Return the smallest norm of an adversarial row (untargeted) within each number of queries."""
+        adversarial = self.labels != self.labels[0]
+        sizes = distance(self.points[:1].expand_as(self.points), self.points, norm)
+        sizes = torch.where(adversarial, sizes, torch.inf)
+        found = [float(sizes[:count].min()) for count in queries]
+        return [None if size == float("inf") else size for size in found]
 
 
 @contextmanager
@@ -108,10 +147,11 @@ def until_a_tie(classifier: Classifier, art: Replay, ours: Replay, target: int |
     apart = float((art.points[:until] - ours.points[:until]).abs().max())
     if apart >= _ROUNDING:
         raise AssertionError(f"queries up to {until} are up to {apart:g} apart")
-    if first is None:
+    if first is None and art.adversarial is not None and ours.adversarial is not None:
         apart = float((art.adversarial - ours.adversarial).abs().max())
         if apart >= _ROUNDING:
             raise AssertionError(f"the adversarials are {apart:g} apart")
+    if first is None:
         return True
     best = classifier.logits(art.points[first : first + 1]).topk(2).values[0]
     if float(best[0] - best[1]) >= _TIE:

@@ -53,7 +53,15 @@ class ArtDraws:
 
 
 def replay_art(
-    classifier: Classifier, image: Tensor, *, norm: Norm, sub_dim: int, max_queries: int, tolerance: float, seed: int
+    classifier: Classifier,
+    image: Tensor,
+    *,
+    norm: Norm,
+    sub_dim: int,
+    max_queries: int,
+    tolerance: float,
+    seed: int,
+    limit: int | None = None,
 ) -> Replay:
     """Run ART's GeoDA on one image.
 
@@ -65,8 +73,9 @@ def replay_art(
         max_queries: ART's `max_iter`.
         tolerance: of the bisection.
         seed: of the generator that draws starts and probes.
+        limit: queries, repeated ones too, after which the attack is ended.
     """
-    recorder = RecordingModule(classifier)
+    recorder = RecordingModule(classifier, limit)
     with mended_geoda() as module, seeded_numpy(seed, seed):
         attack = module.GeoDA(
             art_classifier(recorder, classifier),
@@ -76,24 +85,41 @@ def replay_art(
             bin_search_tol=tolerance,
             verbose=False,
         )
-        found: Any = attack.generate(image.numpy(), y=classifier.predict(image).numpy())
-    return _asked_once(recorder.replay(torch.from_numpy(found[0])))
+        label = classifier.predict(image).numpy()
+
+        def generate() -> Tensor:
+            found: Any = attack.generate(image.numpy(), y=label)
+            return torch.from_numpy(found[0])
+
+        return _asked_once(recorder.replay(generate))
 
 
 def replay_variegate(
-    classifier: Classifier, image: Tensor, *, norm: Norm, sub_dim: int, max_queries: int, tolerance: float, seed: int
+    classifier: Classifier,
+    image: Tensor,
+    *,
+    norm: Norm,
+    sub_dim: int,
+    max_queries: int,
+    tolerance: float,
+    seed: int,
+    limit: int | None = None,
 ) -> Replay:
     """Run variegate's GeoDA on the same image with the numbers that ART draws; arguments as for `replay_art`."""
-    recorder = RecordingModule(classifier)
-    result = run_attack(
-        GeoDA(norm=norm, semantics="art", sub_dim=sub_dim, max_queries=max_queries, tolerance=tolerance),
-        recorder.oracle(),
-        image,
-        classifier.predict(image),
-        seed=0,
-        noise=ArtDraws(seed=seed, channels=classifier.input_shape[0], side=sub_dim),
-    )
-    return _asked_once(recorder.replay(result.adversarials[0]))
+    recorder = RecordingModule(classifier, limit)
+
+    def attack() -> Tensor:
+        result = run_attack(
+            GeoDA(norm=norm, semantics="art", sub_dim=sub_dim, max_queries=max_queries, tolerance=tolerance),
+            recorder.oracle(),
+            image,
+            classifier.predict(image),
+            seed=0,
+            noise=ArtDraws(seed=seed, channels=classifier.input_shape[0], side=sub_dim),
+        )
+        return result.adversarials[0]
+
+    return _asked_once(recorder.replay(attack))
 
 
 def _asked_once(replay: Replay) -> Replay:

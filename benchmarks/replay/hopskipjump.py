@@ -51,6 +51,7 @@ def replay_art(
     probe_seed: int,
     target: int | None = None,
     start: Tensor | None = None,
+    limit: int | None = None,
 ) -> Replay:
     """Run ART's HopSkipJump on one image, with ART's own numbers but `iterations`.
 
@@ -65,10 +66,11 @@ def replay_art(
         probe_seed: of the generator that draws probes.
         target: the label wanted; None for any wrong one.
         start: float32 (1, *input_shape), a starting point that is adversarial already; None to draw one.
+        limit: queries after which the attack is ended.
     """
     from art.attacks.evasion import HopSkipJump as ArtHopSkipJump
 
-    module = RecordingModule(classifier)
+    module = RecordingModule(classifier, limit)
     attack = ArtHopSkipJump(
         art_classifier(module, classifier),
         targeted=target is not None,
@@ -77,9 +79,13 @@ def replay_art(
         verbose=False,
     )
     label = classifier.predict(image).numpy() if target is None else np.array([target])
-    with seeded_numpy(start_seed, probe_seed):
+
+    def generate() -> Tensor:
         found: Any = attack.generate(image.numpy(), y=label, x_adv_init=None if start is None else start.numpy())
-    return module.replay(torch.from_numpy(found[0]), leave_out=2 if target is None else 1)
+        return torch.from_numpy(found[0])
+
+    with seeded_numpy(start_seed, probe_seed):
+        return module.replay(generate, leave_out=2 if target is None else 1)
 
 
 def replay_variegate(
@@ -93,17 +99,22 @@ def replay_variegate(
     target: int | None = None,
     start: Tensor | None = None,
     semantics: Semantics = "art",
+    limit: int | None = None,
 ) -> Replay:
     """Run variegate's HopSkipJump on the same image with the numbers that ART draws; arguments as for `replay_art`."""
-    module = RecordingModule(classifier)
-    result = run_attack(
-        HopSkipJump(norm=norm, semantics=semantics, iterations=iterations, starts="uniform"),
-        module.oracle(),
-        image,
-        classifier.predict(image),
-        seed=0,
-        targets=None if target is None else torch.tensor([target]),
-        starting_points=start,
-        noise=ArtDraws(start_seed=start_seed, probe_seed=probe_seed),
-    )
-    return module.replay(result.adversarials[0])
+    module = RecordingModule(classifier, limit)
+
+    def attack() -> Tensor:
+        result = run_attack(
+            HopSkipJump(norm=norm, semantics=semantics, iterations=iterations, starts="uniform"),
+            module.oracle(),
+            image,
+            classifier.predict(image),
+            seed=0,
+            targets=None if target is None else torch.tensor([target]),
+            starting_points=start,
+            noise=ArtDraws(start_seed=start_seed, probe_seed=probe_seed),
+        )
+        return result.adversarials[0]
+
+    return module.replay(attack)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from variegate.errors import InputError, NotFoundError, VariegateError
 
-__all__ = ["file_error", "read_bounded", "sha256_file", "write_atomic"]
+__all__ = ["file_error", "make_folder", "read_bounded", "sha256_file", "write_atomic"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -96,6 +96,18 @@ def sha256_file(path: str | Path) -> str:
         raise file_error(error, path, "read") from error
     except ValueError as error:
         raise InputError(f"cannot read {str(path)!r}: the name is not valid ({error})") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder, unless it is there, and those above it.
+
+    Raises:
+        VariegateError: it cannot be made; the sentence says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, folder, "make") from error
 
 
 def file_error(error: OSError, path: str | Path, doing: str) -> VariegateError:

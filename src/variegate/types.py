@@ -42,7 +42,10 @@ class CopyStatus(StrEnum):
 
 
 class Status(StrEnum):
-    """What became of one input of an attack; `advice` says what to try."""
+    """What became of one input of an attack; `advice` says what to try.
+
+    Saved states hold positions in this order: new ones come last.
+    """
 
     SUCCESS = "success"
     RUNNING = "running"
@@ -51,6 +54,7 @@ class Status(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
     NON_FINITE = "non_finite"
     ORACLE_FAILED = "oracle_failed"
+    NOT_FOUND = "not_found"
 
     @property
     def advice(self) -> str:
@@ -65,6 +69,10 @@ _ADVICE = {
     Status.NO_STARTING_POINT: "No random start was adversarial; give starting points or more start trials.",
     Status.BUDGET_EXHAUSTED: "The queries ran out before an adversarial was found; raise the budget.",
     Status.NON_FINITE: "The input holds NaN or infinity; clean the data.",
+    Status.NOT_FOUND: (
+        "The attack came to its end, or met no gradient, without an adversarial; allow a larger perturbation or more "
+        "iterations, or take another loss or scores."
+    ),
     Status.ORACLE_FAILED: "The oracle raised an error on this input; see the log and resume from the saved state.",
 }
 

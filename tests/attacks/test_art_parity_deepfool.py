@@ -91,7 +91,7 @@ def test_where_art_returns_a_clean_label_there_is_no_success():
     assert bool(unchanged.any())
     assert ours.result.success.tolist() == (~unchanged).tolist()
     assert all(
-        status is (Status.BUDGET_EXHAUSTED if clean else Status.SUCCESS)
+        status is (Status.NOT_FOUND if clean else Status.SUCCESS)
         for status, clean in zip(ours.result.status, unchanged.tolist(), strict=True)
     )
 

@@ -25,7 +25,7 @@ def drawn(row, first, count):
     return torch.randn((count, SIZE), generator=torch.Generator().manual_seed(1000 * row + first))
 
 
-def run(rows, counts, *, preferred=256, budget=None):
+def run(rows, counts, *, preferred=256, budget=None, **options):
     recorder = RecordingModel(predict)
     oracle = HardLabelOracle(
         recorder.predict,
@@ -49,6 +49,7 @@ def run(rows, counts, *, preferred=256, budget=None):
         torch.tensor(rows),
         torch.tensor(counts),
         offsets,
+        **options,
     )
     return sums, points, recorder, oracle, asked
 
@@ -94,6 +95,29 @@ def test_the_budget_can_be_spent_to_the_last_query():
     _, _, recorder, oracle, _ = run([0, 4], [100, 100], budget=100)
     assert recorder.rows == 200
     assert oracle.remaining()[[0, 4]].tolist() == [0, 0]
+
+
+def test_bounds_clip_what_is_asked_and_not_what_is_summed(monkeypatch):
+    bounds, seen = Bounds(-0.3, 0.3), []
+    monkeypatch.setitem(globals(), "predict", lambda x: seen.append(x.clone()) or (x.flatten(1).sum(1) > 0.0).long())
+    sums, points, _, _, _ = run([0, 3], [10, 70], preferred=1, bounds=bounds)
+    asked = torch.cat(seen).flatten(1)
+    offsets = [drawn(0, 0, 10), drawn(3, 0, 64), drawn(3, 64, 6)]
+    free = torch.cat(offsets) + points.flatten(1)[[0] * 10 + [1] * 70]
+    assert torch.equal(asked, free.clamp(bounds.lower, bounds.upper))
+    assert not torch.equal(asked, free)
+    f = 2.0 * (asked.sum(1) > 0.0).float() - 1.0
+    assert torch.allclose(sums.signed[0], f[:10] @ offsets[0], atol=1e-4)
+    assert torch.allclose(sums.plain[1], torch.cat(offsets[1:]).sum(0), atol=1e-4)
+
+
+def test_whose_probe_it_is_is_found_once_for_all_questions(monkeypatch):
+    made, repeat = [], torch.repeat_interleave
+    monkeypatch.setattr(torch, "repeat_interleave", lambda *args, **more: made.append(args) or repeat(*args, **more))
+    _, _, recorder, oracle, _ = run([1, 2, 3], [130, 10, 64], preferred=1)
+    assert len(recorder._answers) == 5
+    assert len(made) == 1
+    assert oracle.meter.per_sample[[1, 2, 3]].tolist() == [130, 10, 64]
 
 
 def some_sums():

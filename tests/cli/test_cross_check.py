@@ -15,8 +15,11 @@ SMALL = ("--engines", "art", "--attacks", "hsj")
 def test_copies_of_a_spec(invoke, home, tmp_path):
     options = ("--model", "net", "--rewriter-spec", "qim", "--victims", 2, "--out", tmp_path / "a")
     result = invoke(*CHECK, *SMALL, *options)
-    assert result.stdout.startswith("attack       engine          success")
-    assert "hopskipjump, variegate, art against art" in result.stdout
+    assert result.stdout.startswith("Cross-check on copy 0\n")
+    assert "ours over theirs" in result.stdout
+    assert invoke("report", tmp_path / "a").stdout == result.stdout
+    invoke("report", tmp_path / "a", "--html", tmp_path / "page.html")
+    assert "Cross-check on copy 0" in (tmp_path / "page.html").read_text()
     assert "wrote" in result.stderr
     record = json.loads((tmp_path / "a" / "record.json").read_text())
     assert record["command"].startswith("variegate audit cross-check --data digits")
@@ -26,6 +29,12 @@ def test_copies_of_a_spec(invoke, home, tmp_path):
     again = json.loads(invoke(*CHECK, *SMALL, *options[:-2], "--resume", tmp_path / "a", "--json").stdout)
     distances = [[engine["distances"] for engine in one["attacks"][0]["engines"]] for one in (record, again)]
     assert distances[0] == distances[1]
+
+
+def test_a_folder_that_cannot_be_made(fails, home, tmp_path):
+    (tmp_path / "file").touch()
+    message = fails(1, *CHECK, *SMALL, "--model", "net", "--out", tmp_path / "file" / "out")
+    assert message.startswith("error: cannot make ")
 
 
 def test_an_original_and_issued_copies(invoke, fails, home, tmp_path):

@@ -14,7 +14,7 @@ from variegate.evaluation import calibration, recipes
 
 HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
 AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
-ANSWER = {"error": None, "outcome": {"confirmed": {"k": 0, "n": 0}}}
+ANSWER = {"error": None}
 SMALL = ("--copies", 2, "--attackers", 1)
 
 
@@ -288,6 +288,36 @@ class TestAttack:
         again = json.loads(invoke(*HSJ, "--model", "net", "--resume", tmp_path / "a", "--json").stdout)
         assert again["outcome"]["succeeded"] >= 3
 
+    def test_a_model_that_fails_after_the_attack(self, invoke, home, tmp_path, monkeypatch):
+        from typer.testing import CliRunner
+
+        from variegate.cli.main import app
+        from variegate.evaluation import single_attack
+        from variegate.models.classifier import Classifier
+
+        measure, predict, over = single_attack.with_overshoot, Classifier.predict, []
+
+        def fail_when_over(classifier, x):
+            if over:
+                raise RuntimeError("out of memory")
+            return predict(classifier, x)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Classifier, "predict", fail_when_over)
+            patch.setattr(single_attack, "with_overshoot", lambda *a, **k: over.append(True) or measure(*a, **k))
+            arguments = [*HSJ, "--model", "net", "--out", tmp_path / "a", "--json"]
+            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 1
+        (line,) = [line for line in result.stderr.splitlines() if "error" in line]
+        assert line.startswith("error: the attack is done, but its results are not measured: the model behind")
+        assert f"--resume {tmp_path / 'a'}" in line
+        summary = json.loads((tmp_path / "a" / "record.json").read_text())
+        assert summary["outcome"]["succeeded"] >= 3
+        assert summary["outcome"]["confirmed"]["rate"] is None
+        again = json.loads(invoke(*HSJ, "--model", "net", "--resume", tmp_path / "a", "--json").stdout)
+        assert again["outcome"]["distances"] == summary["outcome"]["distances"]
+        assert again["outcome"]["confirmed"]["k"] == again["outcome"]["succeeded"]
+
     def test_a_saved_state_is_not_continued_on_another_target(self, invoke, fails, home, tmp_path):
         invoke(*HSJ, "--model", "net", "--out", tmp_path / "a")
         message = fails(5, *HSJ, "--model", "other", "--resume", tmp_path / "a")
@@ -375,6 +405,12 @@ class TestAudit:
         text = (audited / "stdout").read_text()
         assert "Accuracy of the original" in text
         assert "Replication on net" in text
+
+    def test_a_folder_that_cannot_be_made(self, fails, home, tmp_path):
+        (tmp_path / "file").touch()
+        message = fails(1, *AUDIT, *SMALL, "--rewriters", "qim", "--out", tmp_path / "file" / "out")
+        assert message.startswith("error: cannot make ")
+        assert "a part of the path is a file" in message
 
     def test_resume_takes_the_shards_over(self, invoke, home, audited, tmp_path, monkeypatch):
         shutil.copytree(audited, tmp_path / "out")
@@ -553,7 +589,7 @@ class TestReport:
             (None, 4, "there is no file"),
             ("", 1, "must be JSON"),
             ("[1]", 1, "must be a JSON object"),
-            ('{"kind": "poem"}', 1, "must be attack, replication or calibration; got 'poem'"),
+            ('{"kind": "poem"}', 1, "must be attack, replication, calibration or cross_check; got 'poem'"),
             ('{"kind": "replication"}', 1, "the record"),
             ('{"kind": "spec", "record": null}', 1, "there is nothing to report"),
             ("NaN", 1, "finite"),

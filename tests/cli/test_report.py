@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.attack_samples import make_attack, save_attack
+from tests.report.check_samples import make_check
 from tests.report.conftest import make_record
 
 
@@ -63,6 +64,18 @@ def test_one_page(invoke, folders, tmp_path):
     assert result.stderr == f"wrote {tmp_path / 'attacks.html'}\n"
     assert [path.name for path in tmp_path.glob("*.html")] == ["attacks.html"]
     assert (tmp_path / "attacks.html").read_text().count("<svg") == 3
+
+
+def test_a_cross_check_alone_and_beside_audits(invoke, audit, tmp_path):
+    check = tmp_path / "check.json"
+    check.write_text(json.dumps(make_check()))
+    assert invoke("report", check).stdout.startswith("Cross-check on copy 0\n")
+    invoke("report", check, "--html", tmp_path / "alone.html", "--figures", tmp_path / "figures")
+    assert "Cross-check on copy 0" in (tmp_path / "alone.html").read_text()
+    assert list((tmp_path / "figures").iterdir()) == []
+    invoke("report", audit, check, audit, "--html", tmp_path / "all.html")
+    pages = ["all-1.html", "all-2.html", "all-cross-check-1.html", "all.html"]
+    assert sorted(path.name for path in tmp_path.glob("all*.html")) == pages
 
 
 def test_a_page_of_attacks_and_audits_is_refused(fails, folders, audit, tmp_path):

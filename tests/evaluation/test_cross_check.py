@@ -14,9 +14,10 @@ from variegate.errors import ConfigurationError, InputError, OracleError, Verifi
 from variegate.evaluation import cross_check as module
 from variegate.evaluation.cross_check import CrossCheck, cross_check
 from variegate.evaluation.cross_check_engines import pairs_of
-from variegate.evaluation.cross_check_lines import ENGINE_COLUMNS, engine_rows, verdict_lines
 from variegate.evaluation.cross_check_verdicts import compare, median, overlap
 from variegate.keys import SellerSecret
+from variegate.report.record import parse_record
+from variegate.report.text import render_text
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.recording import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier
@@ -94,13 +95,14 @@ def test_record(finished):
     assert comparison["distance_ratio"]["value"] == pytest.approx(np.median(np.array(ours) / np.array(theirs)))
 
 
-def test_text(finished):
+def test_the_record_can_be_reported(finished):
     _, record = finished
-    rows = engine_rows(record)
-    assert all(len(row) == len(ENGINE_COLUMNS) for row in rows)
-    assert [row[:3] for row in rows] == [("hopskipjump", "variegate, art", "2/2"), ("hopskipjump", "art", "2/2")]
-    (line,) = verdict_lines(record)
-    assert line.startswith(f"hopskipjump, variegate, art against art {record['libraries']['art']}: success agrees, ")
+    parsed = parse_record(record)
+    (attack,) = parsed.attacks
+    assert [(engine.name, engine.success.k) for engine in attack.engines] == [("variegate, art", 2), ("art", 2)]
+    text = render_text(record)
+    assert f"variegate, art  art {record['libraries']['art']}" in text
+    assert "2/2" in text
 
 
 def test_every_engine_is_judged_by_the_closest_row(copies, tmp_path, monkeypatch):
@@ -134,7 +136,7 @@ def test_without_victims(copies, tmp_path):
     record = check(copies, tmp_path, victims=[], victim_names=(), queries=60)
     assert record["attacks"][0]["engines"][0]["rates"]["replication_rate"]["rate"] is None
     assert record["attacks"][0]["comparisons"][0]["verdicts"]["replication"] == "open"
-    assert engine_rows(record)[0][-2:] == ("-", "-")
+    assert parse_record(record).attacks[0].engines[0].replication.rate is None
 
 
 def test_foolbox_is_compared_with_the_authors_constants(copies, tmp_path):
@@ -183,6 +185,11 @@ def test_medians_leave_out_what_was_not_found():
 
 
 class TestMistakes:
+    def test_a_folder_that_cannot_be_made(self, copies, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(InputError, match="cannot make .*: a part of the path is a file, not a folder"):
+            check(copies, tmp_path / "file" / "out")
+
     def test_a_failing_target(self, copies, tmp_path):
         class Failing:
             num_classes, input_shape, bounds = 10, (1, 8, 8), copies[0].bounds

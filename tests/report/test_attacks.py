@@ -107,6 +107,8 @@ class TestReading:
             ("outcome.attempted", 119, "attack_success_rate.n is 118, but attempted is 119"),
             ("outcome.succeeded", 117, "attack_success_rate.k is 118, but succeeded is 117"),
             ("outcome.distances", [0.1], "distances has 1 values, but succeeded is 118"),
+            ("outcome.confirmed", {"rate": 1.0, "k": 5, "n": 5}, "lacks the field outcome.confirmed.interval"),
+            ("outcome.confirmed.n", 119, "confirmed.n is 119, but succeeded is 118"),
             ("outcome.overshoot.values", [0.1], "overshoot has 1 values, but succeeded is 118"),
             ("outcome.overshoot.values", [1.5] * 118, r"overshoot.values\[0\] must be a number from 0 to 1; got 1.5"),
             ("outcome.attack_success_rate.k", 119, "has k = 119 above n = 118"),
@@ -180,8 +182,27 @@ class TestTables:
             "queries": ("1,999", "1,988 to 2,000"),
             "overshoot (%)": ("0.210", "0.135 to 0.327"),
         }
-        assert outcome_table([record]).columns[2:] == ("success", "already misclassified", "no starting point")
-        assert outcome_table([record]).rows == (("geoda", "L2", "109", "2", "9"),)
+        statuses = ("success", "already misclassified", "no starting point")
+        assert outcome_table([record]).columns[2:] == (*statuses, "confirmed")
+        assert outcome_table([record]).rows == (("geoda", "L2", "109", "2", "9", "109/109"),)
+
+    def test_what_was_not_asked_again_is_not_confirmed(self) -> None:
+        known, silent, failed = make_attack(), make_attack("geoda"), make_attack("surfree")
+        del silent["outcome"]["confirmed"]
+        nothing = {"rate": None, "k": 0, "n": 0, "low": None, "high": None, "interval": "wilson"}
+        failed["outcome"]["confirmed"] = nothing
+        table = outcome_table(parse(known, silent, failed))
+        assert [row[-1] for row in table.rows] == ["118/118", "-", "-"]
+        assert "confirmed" not in outcome_table(parse(silent, failed)).columns
+        assert attack_cautions(parse(silent)) == attack_cautions(parse(failed)) == ()
+
+    def test_the_speed_beside_that_of_the_target_alone(self, attack: Record) -> None:
+        assert "3,917 a second (95.0 % of the target alone)" in " ".join(render_text(attack).split())
+        page = Page(render_html(attack)).text
+        assert "target alone, a second 4,123" in page
+        assert "share of that (%) 95.0" in page
+        attack["efficiency"]["raw_queries_per_second"] = None
+        assert "of the target alone" not in render_text(attack)
 
     def test_nothing_found_is_dashes(self) -> None:
         record = make_attack(images=2)
@@ -212,6 +233,13 @@ class TestTables:
         assert "only 50 images were attacked" in found
         assert "success on 28 of 48" in found
         assert "hopskipjump" not in found
+
+    def test_adversarials_that_are_not_confirmed(self) -> None:
+        record = make_attack(unconfirmed=7)
+        (line,) = attack_cautions(parse(record))
+        assert line.startswith("hopskipjump: asked once more, without votes, the target gets only 111/118 of the adv")
+        assert "111/118" in render_text(record)
+        assert "gets only 111/118" in Page(render_html(record)).text
 
 
 class TestFigure:

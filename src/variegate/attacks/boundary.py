@@ -40,7 +40,7 @@ from variegate.attacks.base import (
 )
 from variegate.attacks.boundary_search import bisect
 from variegate.attacks.checks import require_at_least, require_one_of, require_positive
-from variegate.attacks.distances import distance
+from variegate.attacks.distances import distance, row_dots
 from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.errors import ConfigurationError
 from variegate.models.oracle import Oracle
@@ -317,7 +317,7 @@ def _around(noise: Tensor, clean: Tensor, points: Tensor, size: Tensor, step: Te
     """
     outward = (points - clean)[:, None]
     length = torch.linalg.vector_norm(noise, dim=2)
-    along = (noise * outward).sum(2) / size.clamp_min(_TINY)[:, None]
+    along = row_dots(noise, outward) / size.clamp_min(_TINY)[:, None]
     if rescale:
         length = (length.square() - along.square()).clamp_min_(1e-6 * length.square()).sqrt_()
     step = step[:, None]

@@ -5,13 +5,24 @@ from torch import Tensor
 
 from variegate.types import Norm
 
-__all__ = ["all_finite", "as_rows", "distance"]
+__all__ = ["all_finite", "as_rows", "distance", "row_dots"]
+
+_PIECE = 16384  # values that one thread adds: from 32768 on, PyTorch may share a single sum out among threads
 
 
 def distance(x: Tensor, y: Tensor, norm: Norm) -> Tensor:
     """Return float32 (N,): the norm of x - y per row, in the units of the input."""
     difference = (x - y).flatten(1)
     return difference.norm(dim=1) if norm is Norm.L2 else difference.abs().amax(1)
+
+
+def row_dots(x: Tensor, y: Tensor) -> Tensor:
+    """Return float32 (...,): the sums of x times y over the last dimension, the same in any batch.
+
+    PyTorch's own sum of a long row is rounded otherwise if the row is alone. Norms need no such care.
+    """
+    pieces = [piece.sum(-1) for piece in (x * y).split(_PIECE, -1)]
+    return pieces[0] if len(pieces) == 1 else torch.stack(pieces, -1).sum(-1)
 
 
 def as_rows(value: Tensor, like: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ from variegate.attacks.boundary_search import bisect
 from variegate.attacks.checks import require_at_least, require_norm, require_one_of, require_positive
 from variegate.attacks.distances import as_rows, distance
 from variegate.attacks.probing import probe
-from variegate.attacks.starts import find_starts
+from variegate.attacks.starts import find_starts, settle_starts
 from variegate.attacks.subspaces import LowFrequencies
 from variegate.models.oracle import Oracle
 from variegate.types import Norm, Status
@@ -116,14 +116,9 @@ class GeoDA:
         """Find starts in noise that grows, and bisect them to the boundary."""
         ask = Asker(oracle, problem.criterion)
         state = fresh_state(problem, status, extra={"normal": torch.zeros_like(problem.inputs)})
-        rows = state.running
-        points, found = self._starts(ask, problem, rows)
-        spent = ask.remaining(rows) == 0
-        status = fill_status(status, rows[~found & ~spent], Status.NO_STARTING_POINT)
-        status = fill_status(status, rows[~found & spent], Status.BUDGET_EXHAUSTED)
-        rows, points = rows[found], points[found]
-        points = self._bisect(ask, problem.inputs[rows], points, rows)
-        state = replace(state, points=replace_rows(state.points, rows, points), status=status)
+        state, rows = settle_starts(ask, state, *self._starts(ask, problem, state.running))
+        points = self._bisect(ask, problem.inputs[rows], state.points[rows], rows)
+        state = replace(state, points=replace_rows(state.points, rows, points))
         return self._keep(problem, state, rows, points)
 
     def step(self, oracle: Oracle, problem: AttackProblem, state: AttackState) -> AttackState:
@@ -219,7 +214,7 @@ class GeoDA:
             drawn = problem.noise.probes(names[position], iteration, first, (count, size), gaussian=True)
             return space.lift(drawn.to(points.device).mul_(spread), oracle.input_shape)
 
-        sums = probe(Asker(_Clipping(oracle), problem.criterion), points, rows, counts, offsets)
+        sums = probe(Asker(oracle, problem.criterion), points, rows, counts, offsets, bounds=oracle.bounds)
         return (sums.signed / (self.sigma * sums.counts[:, None])).view_as(points)
 
     def _art_search(self, ask: Asker, clean: Tensor, points: Tensor, normal: Tensor, rows: Tensor) -> Tensor:
@@ -302,20 +297,3 @@ def _share(probes: int, iterations: int, mu: float) -> tuple[int, ...]:
     while iterations > 1 and first(iterations) < fewest:
         iterations -= 1
     return tuple(max(1, round(probes * weight(t) / sums[iterations])) for t in range(iterations))
-
-
-@final
-class _Clipping:
-    """An oracle that clips questions to its bounds, so that probes may be summed as they were drawn."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        self._oracle = oracle
-        self.bounds, self.budget, self.device = oracle.bounds, oracle.budget, oracle.device
-        self.input_shape, self.meter = oracle.input_shape, oracle.meter
-        self.num_classes, self.preferred_rows = oracle.num_classes, oracle.preferred_rows
-
-    def remaining(self) -> Tensor:
-        return self._oracle.remaining()
-
-    def label(self, x: Tensor, samples: Tensor) -> Tensor:
-        return self._oracle.label(x.clamp(self.bounds.lower, self.bounds.upper), samples)

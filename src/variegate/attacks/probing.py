@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from variegate.attacks.base import Asker
+from variegate.types import Bounds
 
 __all__ = ["PROBE_CHUNK", "ProbeSums", "probe"]
 
@@ -45,7 +46,13 @@ class ProbeSums:
 
 
 def probe(
-    ask: Asker, points: Tensor, rows: Tensor, counts: Tensor, offsets: Callable[[int, int, int], Tensor]
+    ask: Asker,
+    points: Tensor,
+    rows: Tensor,
+    counts: Tensor,
+    offsets: Callable[[int, int, int], Tensor],
+    *,
+    bounds: Bounds | None = None,
 ) -> ProbeSums:
     """Ask `counts` probes around each point.
 
@@ -55,25 +62,29 @@ def probe(
         rows: int64 (M,), the inputs' positions.
         counts: int64 (M,), probes for each, at least 1.
         offsets: (position in `rows`, first, count) -> float32 (count, d): the offsets of probes `first`, `first` + 1,
-            ..., such that point + offset lies within the bounds. Called with at most `PROBE_CHUNK` at a time and always
-            with the same cuts for the same count.
+            ..., such that point + offset lies within the bounds, unless `bounds` are given. Called with at most
+            `PROBE_CHUNK` at a time and always with the same cuts for the same count.
+        bounds: probes are clipped to these when they are asked; summed are the offsets as they were drawn.
     """
     flat = points.flatten(1)
     size = flat.shape[1]
     sums = torch.zeros((flat.shape[0], 2, size), device=flat.device)  # of f u and of u
     votes = torch.zeros(flat.shape[0], device=flat.device)  # of f
-    for batch in _batches(counts.tolist(), ask.oracle.preferred_rows):
+    wanted, done = counts.tolist(), 0
+    places = torch.arange(flat.shape[0], device=flat.device)
+    everyone = torch.repeat_interleave(places, counts, output_size=sum(wanted))  # whose each probe is
+    for batch in _batches(wanted, ask.oracle.preferred_rows):
         total = sum(count for _, _, count in batch)
         probes = torch.empty((total, size), device=flat.device)
-        owners = torch.repeat_interleave(
-            torch.tensor([position for position, _, _ in batch]), torch.tensor([count for _, _, count in batch])
-        ).to(rows.device)
+        owners, done = everyone[done : done + total], done + total
         drawn, start = [], 0
         for position, first, count in batch:
             offset = offsets(position, first, count)
             torch.add(flat[position], offset, out=probes[start : start + count])
             drawn.append(offset)
             start += count
+        if bounds is not None:
+            probes.clamp_(bounds.lower, bounds.upper)
         f = ask(probes.view(-1, *points.shape[1:]), rows[owners]).to(flat.dtype).mul_(2.0).sub_(1.0)
         votes.index_add_(0, owners, f)  # whole numbers, so the order does not matter
         weights, start = torch.stack((f, torch.ones_like(f))), 0

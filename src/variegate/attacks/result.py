@@ -49,6 +49,7 @@ class AttackResult:
         error: what ended the run early, if something did.
         overshoot: float32 (N,), how far past the boundary each ended (`variegate.attacks.overshoot`), NaN without
             success; None where nobody has measured it.
+        backward_rows: int64 (N,), how often each input was differentiated; None for attacks that see labels alone.
     """
 
     adversarials: Tensor
@@ -61,6 +62,7 @@ class AttackResult:
     seconds: float
     error: str | None = None
     overshoot: Tensor | None = None
+    backward_rows: Tensor | None = None
 
     @property
     def success(self) -> Tensor:

@@ -10,7 +10,7 @@ from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_statu
 from variegate.attacks.checks import require_at_least, require_one_of
 from variegate.types import Bounds, Status
 
-__all__ = ["Starts", "find_starts", "require_starts", "start_all"]
+__all__ = ["Starts", "find_starts", "require_starts", "settle_starts", "start_all"]
 
 Starts = Literal["uniform", "varied"]
 
@@ -33,8 +33,21 @@ def start_all(
     Returns:
         (the state with starts as points, int64 (M,): the rows that have one).
     """
+    points, found = find_starts(ask, problem, state.running, bounds=ask.oracle.bounds, trials=trials, starts=starts)
+    return settle_starts(ask, state, points, found)
+
+
+def settle_starts(ask: Asker, state: AttackState, points: Tensor, found: Tensor) -> tuple[AttackState, Tensor]:
+    """Take the starts that were found for the running inputs; give those without one their status.
+
+    Args:
+        points: float32 (M, *input_shape), for the M running inputs.
+        found: bool (M,): which of them are adversarial.
+
+    Returns:
+        (the state with starts as points, int64 (K,): the rows that have one).
+    """
     rows = state.running
-    points, found = find_starts(ask, problem, rows, bounds=ask.oracle.bounds, trials=trials, starts=starts)
     spent = ask.remaining(rows) == 0
     status = fill_status(state.status, rows[~found & ~spent], Status.NO_STARTING_POINT)
     status = fill_status(status, rows[~found & spent], Status.BUDGET_EXHAUSTED)

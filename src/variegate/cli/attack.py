@@ -25,11 +25,11 @@ from variegate.cli.options import (
     Semantics,
     Split,
     examples,
-    make_folder,
     output_folder,
 )
 from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
+from variegate.files import make_folder
 
 __all__ = ["add_to"]
 
@@ -114,7 +114,11 @@ def attack(
     ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the file of adversarials.")] = FileFormat.NPZ,
     targeted: Annotated[
-        bool, typer.Option("--targeted", help="Aim at a random other class, from an image that has it.")
+        bool,
+        typer.Option(
+            "--targeted",
+            help="Aim at a random other class, of those into which the target puts one of the images read.",
+        ),
     ] = False,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
@@ -179,7 +183,6 @@ def attack(
         from variegate.report.text import render_text
 
         print_text(render_text(record))
-    _tell_confirmed(record)
     if record["error"] is not None:
         more = (
             ""
@@ -209,16 +212,6 @@ def _require_attack(folder: Path, name: str, *, white_box: bool) -> None:
     file = folder / "record.json"
     if file.is_file() and load_json(read_bounded(file, _LIMIT), f"the record {file}").get("kind") != "attack":
         raise ConflictError(f"{folder} holds the record of something else than an attack; give another folder")
-
-
-def _tell_confirmed(record: dict[str, Any]) -> None:
-    """Say how many successes the target itself confirms, where not all."""
-    confirmed = record["outcome"]["confirmed"]
-    if confirmed["n"] and confirmed["k"] < confirmed["n"]:
-        talk(
-            f"take care: asked once more, without votes, the model gets {confirmed['k']} of the {confirmed['n']} "
-            "adversarials wrong"
-        )
 
 
 def _draw(record: dict[str, Any], folder: Path) -> None:

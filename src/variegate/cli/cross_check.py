@@ -23,7 +23,7 @@ from variegate.cli.options import (
     examples,
     output_folder,
 )
-from variegate.cli.output import print_json, print_table, print_text, talk
+from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError
 from variegate.types import Norm
@@ -115,7 +115,7 @@ def cross_check(
     images_read = load_images(data, split, limit=pool)
     from variegate.evaluation.cross_check import CrossCheck
     from variegate.evaluation.cross_check import cross_check as run
-    from variegate.evaluation.cross_check_lines import ENGINE_COLUMNS, engine_rows, verdict_lines
+    from variegate.report.text import render_text
 
     with open_desk(home, read_only=True) as desk:
         if model is not None:
@@ -158,9 +158,7 @@ def cross_check(
     if as_json:
         print_json(record)
     else:
-        print_table(ENGINE_COLUMNS, engine_rows(record))
-        for line in verdict_lines(record):
-            print_text(line)
+        print_text(render_text(record))
     talk(f"wrote {folder / 'record.json'}")
 
 

@@ -30,7 +30,6 @@ __all__ = [
     "Semantics",
     "Split",
     "examples",
-    "make_folder",
     "output_folder",
     "parse_floats",
     "parse_integers",
@@ -112,18 +111,6 @@ def output_folder(out: Path | None, resume: Path | None) -> Path | None:
             f"{out} holds results already: give a new folder, or go on with: --resume {shlex.quote(str(out))}"
         )
     return resume or out
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder for results, and those above it.
-
-    Raises:
-        VariegateError: it cannot be made; the sentence says why.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_error(error, folder, "make") from error
 
 
 def _is_taken(folder: Path) -> bool:

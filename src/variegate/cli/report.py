@@ -29,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
             "variegate report cifar/record.json gtsrb/record.json --html both.html",
             "variegate report audit/ --figures figures/",
             "variegate report hsj/ geoda/ --html attacks.html --figures figures/",
+            "variegate report check/ --html cross-check.html",
         ),
     )(report)
 
@@ -42,7 +43,7 @@ def report(
     figures: Annotated[Path | None, typer.Option("--figures", help="Write the figures as SVG and PNG here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what audits, calibrations and attacks measured.
+    """Show records of audits, calibrations, attacks, cross-checks.
 
     As text, or with --html as a page that needs no other file; pictures beside a record are shown, too. Of several
     audits, the page is an index, and each audit gets its own page beside it, with the calibrations of its original.
@@ -125,7 +126,8 @@ def _write_pages(loaded: Sequence[_Loaded], html: Path) -> list[Path]:
         write_atomic(page, render_html(audit.record, audit.pictures, [one.record for one in own]).encode())
     index = render_index([one.record for one in audits], [page.name for page in pages])
     write_atomic(html, index.encode())
-    left = [html.with_name(f"{html.stem}-calibration-{number}.html") for number in range(1, len(calibrations) + 1)]
+    kinds = [str(one.raw["kind"]).replace("_", "-") for one in calibrations]
+    left = [html.with_name(f"{html.stem}-{kind}-{number}.html") for number, kind in enumerate(kinds, start=1)]
     for one, page in zip(calibrations, left, strict=True):
         write_atomic(page, render_html(one.record).encode())
     return [html, *pages, *left]

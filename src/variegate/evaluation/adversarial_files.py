@@ -1,7 +1,6 @@
 """What an attack found, as a file: npz, or safetensors with the labels and statuses beside the inputs."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -22,22 +21,20 @@ AdversarialFormat = Literal["npz", "safetensors"]
 _Arrays = dict[str, npt.NDArray[np.generic]]
 
 
-def adversarial_arrays(
-    result: AttackResult, clean: Tensor, labels: Tensor, predict: Callable[[Tensor], Tensor]
-) -> _Arrays:
+def adversarial_arrays(result: AttackResult, clean: Tensor, labels: Tensor, found: Tensor | None) -> _Arrays:
     """Return the arrays of a file of adversarials, one row an input.
 
-    Keys: clean, adversarial float32 (N, *input_shape); label, adversarial_label (the attacked model's, or -1 where it
-    failed), queries int64 (N,); distance float32 (N,), NaN without success; overshoot float32 (N,) where it was
-    measured; status text (N,).
+    Keys: clean, adversarial float32 (N, *input_shape); label, adversarial_label (-1 where it is unknown), queries int64
+    (N,); distance float32 (N,), NaN without success; overshoot float32 (N,) where it was measured; status text (N,).
+
+    Args:
+        found: int64 (N,), the attacked model's labels of the adversarials, or None if it failed.
     """
-    failed = result.error is not None
-    found = np.full(len(result.status), -1, np.int64) if failed else predict(result.adversarials).cpu().numpy()
     arrays: _Arrays = {
         "clean": clean.cpu().numpy(),
         "adversarial": result.adversarials.numpy(),
         "label": labels.cpu().numpy(),
-        "adversarial_label": found,
+        "adversarial_label": np.full(len(labels), -1, np.int64) if found is None else found.cpu().numpy(),
         "status": np.array([status.value for status in result.status]),
         "queries": result.queries.numpy(),
         "distance": result.distances.numpy(),

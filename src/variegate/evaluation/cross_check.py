@@ -34,7 +34,7 @@ from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.records import attack_record, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, default_norms, measure_replication
 from variegate.evaluation.single_attack import Target
-from variegate.files import write_atomic
+from variegate.files import make_folder, write_atomic
 from variegate.models.classifier import check_inputs
 from variegate.models.oracle import HardLabelOracle
 from variegate.types import Norm
@@ -121,7 +121,7 @@ def cross_check(
         raise ConfigurationError(f"{', '.join(spec.libraries)} and variegate have no attack in common for {spec.norm}")
     pool = check_inputs(torch.from_numpy(np.asarray(images)), target.input_shape, target.bounds)
     chosen = _choose(spec, target, pool, torch.from_numpy(np.asarray(labels)))
-    (out / "shards").mkdir(parents=True, exist_ok=True)
+    make_folder(out / "shards")
     bench = _Bench(spec, target, victims, pool[chosen], torch.from_numpy(labels)[chosen], chosen.tolist(), out, device)
     attacks = bench.run(pairs, progress or silent)
     record = {

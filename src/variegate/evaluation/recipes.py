@@ -38,7 +38,7 @@ from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.records import group_record, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, PredictAll, ReplicationOutcome, measure_replication
 from variegate.evaluation.throughput import raw_queries_per_second
-from variegate.files import write_atomic
+from variegate.files import make_folder, write_atomic
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, check_inputs
 from variegate.models.oracle import HardLabelOracle
@@ -134,7 +134,7 @@ def audit_replicate(
     _check_controls(original, independent)
     chosen = _choose(spec, [original, *independent], pool, truth)
     inputs, targets = pool[chosen], truth[chosen]
-    (out / "shards").mkdir(parents=True, exist_ok=True)
+    make_folder(out / "shards")
     names = _group_names(spec.rewriters)
     run = _Run(spec, original, inputs, targets, chosen.tolist(), out, say)
 

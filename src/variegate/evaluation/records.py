@@ -70,6 +70,12 @@ def attack_record(result: AttackResult) -> dict[str, Any]:
         "distances": [round(value, 6) for value in sizes.tolist()],
         "trajectory": {"queries": [q for q, _ in reached], "median_distance": [round(m, 6) for _, m in reached]},
     }
+    if result.backward_rows is not None:
+        differentiated = result.backward_rows
+        record["backward_rows"] = {
+            **_quantiles(differentiated[attempted], ("p10", "median", "p90")),
+            "total": int(differentiated.sum()),
+        }
     if result.overshoot is not None:
         depths = result.overshoot[result.success]
         known = depths[depths.isfinite()]

@@ -30,7 +30,15 @@ from variegate.errors import InputError
 from variegate.evaluation.stats import Rate, rate_of_triples
 from variegate.types import Bounds, Norm
 
-__all__ = ["SCALES", "AttackerOutcome", "ReplicationOutcome", "default_norms", "measure_replication"]
+__all__ = [
+    "SCALES",
+    "AttackerOutcome",
+    "ReplicationOutcome",
+    "default_norms",
+    "directions",
+    "measure_replication",
+    "moved",
+]
 
 SCALES = (1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
 
@@ -210,12 +218,12 @@ def measure_replication(
     for outcome in outcomes:
         step = outcome.adversarials - inputs
         size = distance(outcome.adversarials, inputs, norm).clamp_min(1e-12)
-        noise = _directions(inputs, norm, f"{seed}/{outcome.copy}")
+        noise = directions(inputs, norm, f"{seed}/{outcome.copy}")
         one = torch.ones_like(size)
         seen["fooled"].append(np.stack([fooled(inputs + s * step) for s in scales]))
-        seen["noise"].append(np.stack([fooled(_moved(inputs, noise, s * size, norm, bounds)) for s in scales]))
-        seen["within"].append(np.stack([fooled(_moved(inputs, step, eps * one, norm, bounds)) for eps in norms]))
-        seen["noise_within"].append(np.stack([fooled(_moved(inputs, noise, eps * one, norm, bounds)) for eps in norms]))
+        seen["noise"].append(np.stack([fooled(moved(inputs, noise, s * size, norm, bounds)) for s in scales]))
+        seen["within"].append(np.stack([fooled(moved(inputs, step, eps * one, norm, bounds)) for eps in norms]))
+        seen["noise_within"].append(np.stack([fooled(moved(inputs, noise, eps * one, norm, bounds)) for eps in norms]))
         given = predict_all(outcome.adversarials).cpu()  # (N, m)
         seen["same"].append(((given == given[:, [outcome.copy]]) & (given != labels[:, None])).T.numpy())
     return ReplicationOutcome(
@@ -233,14 +241,14 @@ def measure_replication(
     )
 
 
-def _directions(inputs: Tensor, norm: Norm, seed: str) -> Tensor:
+def directions(inputs: Tensor, norm: Norm, seed: str) -> Tensor:
     """Return random directions, float32 like `inputs`: Gaussian for L2, signs for L-infinity."""
     number = int.from_bytes(hashlib.blake2b(f"noise/{seed}".encode(), digest_size=8).digest(), "big") >> 1
     noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(number))
     return noise if norm is Norm.L2 else noise.sign()
 
 
-def _moved(inputs: Tensor, direction: Tensor, size: Tensor, norm: Norm, bounds: Bounds) -> Tensor:
+def moved(inputs: Tensor, direction: Tensor, size: Tensor, norm: Norm, bounds: Bounds) -> Tensor:
     """Return the points along `direction` whose distance from `inputs` after clipping is `size` (float32 (N,)).
 
     Clipping shortens a perturbation, so its length is corrected a few times; a direction that leaves the bounds at

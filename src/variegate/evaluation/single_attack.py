@@ -1,6 +1,7 @@
 """One attack on one target, with its record and files: what stands behind `variegate attack`."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +22,14 @@ from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.base import Differentiable, WhiteBoxAttack
 from variegate.data.images import LabelledImages
-from variegate.errors import ConfigurationError, InputError
+from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.evaluation.adversarial_files import AdversarialFormat, adversarial_arrays, write_adversarials
 from variegate.evaluation.pictures import pictures_of
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.records import attack_record, with_overshoot
 from variegate.evaluation.stats import wilson_rate
+from variegate.evaluation.throughput import quick_queries_per_second
 from variegate.files import write_atomic
 from variegate.models.oracle import HardLabelOracle, Oracle
 from variegate.types import Bounds
@@ -86,7 +88,8 @@ class SingleAttack:
         attack: its hyper-parameters.
         images: how many inputs are attacked: the first ones of the pool.
         queries: the budget for each of a hard-label attack; None for none.
-        targeted: whether each input gets a random other class to aim at, and an image of it to start from.
+        targeted: whether each input gets a random other class to aim at, among those of which the pool holds an image
+            to start from.
         seed: decides the attack's noise, the classes to aim at and the jitter.
         voting: whether each answer is a majority of jittered ones (hard-label attacks).
         levels: whether questions are rounded to so many levels first (hard-label attacks); 256 as in an 8-bit image.
@@ -130,8 +133,9 @@ class SingleAttack:
     ) -> dict[str, Any]:
         """Attack, write record.json, the adversarials and pictures.npz to `out` if there is one; return the record.
 
-        If the target fails while it labels, the files hold what was found until then, with -1 for the labels of the
-        adversarials, and the record's "error" says why; what was paid for is saved for a resume.
+        If the target fails while it labels, in the attack or when its results are measured, the files hold what was
+        found until then, with -1 for the labels of the adversarials, and the record's "error" says why; what was paid
+        for is saved for a resume.
 
         Args:
             target: what is attacked.
@@ -142,16 +146,21 @@ class SingleAttack:
 
         With `levels`, adversarials, norms and labels are those of the rounded points; the trajectory is of those that
         the attack moved. The record's "confirmed" counts the successes whose adversarial the target itself gets wrong
-        when asked once more, without votes.
+        when asked once more, without votes. Its "raw_queries_per_second" are measured before the attack, outside of
+        the budget.
 
         Raises:
             ConfigurationError: if a white-box attack meets a target without gradients.
-            InputError: if the images or labels do not fit the target, or a class to aim at has no image.
+            InputError: if the images or labels do not fit the target, or the target puts all images of a targeted
+                attack into one class.
+            OracleError: if the target fails before a targeted attack, when the classes of the pool are asked for.
             VerificationError: if the state in `out` is of another attack.
         """
         say = progress or silent
         inputs, labels = torch.from_numpy(pool.images[: self.images]), torch.from_numpy(pool.labels[: self.images])
-        aims, starts = self._aims(target, pool) if self.targeted else (None, None)
+        predict = self._asked(target)
+        aims, starts = self._aims(predict, target.num_classes, pool) if self.targeted else (None, None)
+        raw = _raw_speed(target, device)
 
         def tell(done: int, most: int) -> None:
             say("attacking", done, most)
@@ -174,55 +183,83 @@ class SingleAttack:
                 progress=tell,
             )
         if self.levels is not None:
-            result = _rounded(result, inputs, Rounded(self._oracle_of(target, 0, "cpu"), levels=self.levels))
+            result = _rounded(
+                result, inputs, Rounded(self._oracle_of(target, 0, "cpu", budget=None), levels=self.levels)
+            )
+        answers = None
         if result.error is None:
             wanted = labels if aims is None else aims
-            result = with_overshoot(result, target.predict, inputs, wanted, targeted=self.targeted)
-        record = self._record(target, result, pool)
+            try:
+                result = with_overshoot(result, predict, inputs, wanted, targeted=self.targeted)
+                answers = predict(result.adversarials)
+            except OracleError as failure:
+                result = replace(result, error=f"the attack is done, but its results are not measured: {failure}")
+        record = self._record(target, result, pool, raw)
         if out is not None:
-            arrays = adversarial_arrays(result, inputs, labels, target.predict)
+            arrays = adversarial_arrays(result, inputs, labels, answers)
             write_adversarials(out, arrays, self.file_format)
             write_atomic(out / "pictures.npz", pictures_of(self.attack.name, arrays))
             write_atomic(out / "record.json", json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
         return record
 
-    def _oracle_of(self, target: Target, samples: int, device: torch.device | str) -> HardLabelOracle:
+    def _asked(self, target: Target) -> Callable[[Tensor], Tensor]:
+        """Return the target's `predict` for the lab: outside of the budget, and each failure is an `OracleError`."""
+        lab = self._oracle_of(target, 1, "cpu", budget=None)
+        return lambda x: lab.label(x, torch.zeros(len(x), dtype=torch.int64))
+
+    def _oracle_of(
+        self, target: Target, samples: int, device: torch.device | str, *, budget: int | None
+    ) -> HardLabelOracle:
         return HardLabelOracle(
             target.predict,
             input_shape=target.input_shape,
             bounds=target.bounds,
             num_classes=target.num_classes,
             samples=samples,
-            budget=self.queries,
+            budget=budget,
             device=device,
         )
 
     def _oracle(self, target: Target, samples: int, device: torch.device | str) -> Oracle:
-        oracle: Oracle = self._oracle_of(target, samples, device)
+        oracle: Oracle = self._oracle_of(target, samples, device, budget=self.queries)
         if self.levels is not None:
             oracle = Rounded(oracle, levels=self.levels)
         if self.voting is not None:
             oracle = MajorityVote(oracle, self.voting.jitter, votes=self.voting.votes, seed=self.seed)
         return oracle
 
-    def _aims(self, target: Target, pool: LabelledImages) -> tuple[Tensor, Tensor]:
-        """Return a random other class for each input, int64 (N,), and an image that the target puts into it."""
+    def _aims(
+        self, predict: Callable[[Tensor], Tensor], num_classes: int, pool: LabelledImages
+    ) -> tuple[Tensor, Tensor]:
+        """Return a random other class for each input, int64 (N,), and an image that the target puts into it.
+
+        Classes into which it puts no image are not drawn.
+        """
         everything, labels = torch.from_numpy(pool.images), torch.from_numpy(pool.labels[: self.images])
-        predicted = target.predict(everything).cpu()
-        shifts = np.random.default_rng(self.seed).integers(1, target.num_classes, labels.shape[0])
-        aims = (labels + torch.from_numpy(shifts)) % target.num_classes
-        first = {label: i for i, label in reversed(list(enumerate(predicted.tolist())))}
-        if missing := sorted({label for label in aims.tolist() if label not in first}):
-            raise InputError(f"no image is put into class {missing[0]}, to start from; give data that has all classes")
+        first = {label: i for i, label in reversed(list(enumerate(predict(everything).tolist())))}
+        if len(first) < 2:
+            raise InputError(
+                f"a targeted attack starts from images of other classes; the target puts all {len(everything)} images "
+                f"into class {min(first, default=0)}: give more images"
+            )
+        known = torch.zeros(num_classes, dtype=torch.bool)
+        known[list(first)] = True
+        generator = np.random.default_rng(self.seed)
+        aims, left = labels.clone(), torch.arange(labels.shape[0])
+        while left.numel():
+            aims[left] = labels[left] + torch.from_numpy(generator.integers(1, num_classes, left.shape[0]))
+            aims %= num_classes
+            left = (~known[aims]).nonzero().flatten()
         return aims, everything[[first[label] for label in aims.tolist()]]
 
-    def _record(self, target: Target, result: AttackResult, pool: LabelledImages) -> dict[str, Any]:
+    def _record(self, target: Target, result: AttackResult, pool: LabelledImages, raw: float | None) -> dict[str, Any]:
         found = int(result.success.sum())
         confirmed = wilson_rate(0, 0)  # not asked, because the target failed
         if result.overshoot is not None:
             confirmed = wilson_rate(int(result.overshoot[result.success].isfinite().sum()), found)
         attempted = int(result.attempted.sum())
         queries = int(result.queries.sum())
+        speed = queries / result.seconds if result.seconds else None
         return {
             "format": 1,
             "kind": "attack",
@@ -258,8 +295,9 @@ class SingleAttack:
             "efficiency": {
                 "queries": queries,
                 "seconds": round(result.seconds, 3),
-                "queries_per_second": round(queries / result.seconds, 1) if result.seconds else None,
-                "raw_queries_per_second": None,
+                "queries_per_second": None if speed is None else round(speed, 1),
+                "raw_queries_per_second": None if raw is None else round(raw, 1),
+                "share_of_raw": None if speed is None or raw is None else round(speed / raw, 4),
             },
             "error": result.error,
         }
@@ -281,6 +319,16 @@ def _rounded(result: AttackResult, clean: Tensor, rounded: Rounded) -> AttackRes
     points = torch.where(as_rows(found, clean), rounded.round(result.adversarials), result.adversarials)
     sizes = torch.where(found, distance(points, clean, result.norm), result.distances)
     return replace(result, adversarials=points, distances=sizes)
+
+
+def _raw_speed(target: Target, device: torch.device | str) -> float | None:
+    """Return how many inputs a second the target labels by itself; None where it fails, as the attack will say."""
+    try:
+        return quick_queries_per_second(
+            target.predict, input_shape=target.input_shape, bounds=target.bounds, device=device
+        )
+    except Exception:  # noqa: BLE001 - whatever a seller's model raises
+        return None
 
 
 def _differentiable(target: Target, attack: str) -> Differentiable:

@@ -1,13 +1,19 @@
 """The floor of every attack: how many inputs a second the model labels when it does nothing else."""
 
 import time
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import question_rows
+from variegate.types import Bounds
 
-__all__ = ["raw_queries_per_second"]
+__all__ = ["quick_queries_per_second", "raw_queries_per_second"]
+
+_QUICK_SECONDS = 1.0
+_FIRST_ROWS = 16
 
 
 def raw_queries_per_second(classifier: Classifier, *, rows: int | None = None, repeats: int = 3) -> float:
@@ -17,14 +23,46 @@ def raw_queries_per_second(classifier: Classifier, *, rows: int | None = None, r
         rows: by default two questions of an attack; a budget of bytes bounds them (`question_rows`).
     """
     rows = rows if rows is not None else 2 * question_rows(classifier.input_shape, classifier.device)
-    generator = torch.Generator().manual_seed(0)
-    bounds = classifier.bounds
-    x = bounds.lower + bounds.range * torch.rand((rows, *classifier.input_shape), generator=generator)
-    x = x.to(classifier.device)
+    x = _random(rows, classifier.input_shape, classifier.bounds).to(classifier.device)
     classifier.predict(x[: classifier.batch_size])
-    best = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        classifier.predict(x).cpu()
-        best = min(best, time.perf_counter() - started)
-    return rows / best
+    return rows / min(_seconds(classifier.predict, x) for _ in range(repeats))
+
+
+def quick_queries_per_second(
+    predict: Callable[[Tensor], Tensor],
+    *,
+    input_shape: Sequence[int],
+    bounds: Bounds,
+    device: torch.device | str = "cpu",
+    seconds: float = _QUICK_SECONDS,
+) -> float:
+    """Return the best rate of `predict` on random valid inputs: a question of 16 rows, then twice as many each time.
+
+    Ends with what an attack sends at once (`question_rows`), or where the next question might not end within `seconds`:
+    a slow model is asked twice, a single row first, so that its own set-up is over.
+
+    Args:
+        predict: float32 (M, *input_shape) -> one label a row.
+        device: where the inputs are made.
+    """
+    most = question_rows(input_shape, device)
+    x = _random(most, input_shape, bounds).to(device)
+    spent = _seconds(predict, x[:1])
+    rows, best = min(_FIRST_ROWS, most), 0.0
+    while True:
+        last = _seconds(predict, x[:rows])
+        spent, best = spent + last, max(best, rows / last)
+        if rows == most or spent + 2.0 * last > seconds:
+            return best
+        rows = min(2 * rows, most)
+
+
+def _random(rows: int, input_shape: Sequence[int], bounds: Bounds) -> Tensor:
+    x = torch.rand((rows, *input_shape), generator=torch.Generator().manual_seed(0))
+    return bounds.lower + bounds.range * x
+
+
+def _seconds(predict: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    started = time.perf_counter()
+    predict(x).cpu()  # for an accelerator, which answers before it is done
+    return max(time.perf_counter() - started, 1e-9)

@@ -67,6 +67,8 @@ class AttackRecord:
         oracle: None where the target's labels were asked directly.
         outcome: counts, queries an input, norms and their progress.
         success: successes of the attempted inputs.
+        confirmed: adversarials that the target gets wrong when asked once more, without votes; None where the record
+            does not say, 0 of 0 where it was not asked.
         overshoot: spread of the fraction of each perturbation that lies past the boundary; None if never measured.
         overshoots: that fraction by success, None where it was not measured; empty if it never was.
         efficiency: what it cost.
@@ -96,6 +98,7 @@ class AttackRecord:
     oracle: OracleSettings | None
     outcome: Attacker
     success: Rate
+    confirmed: Rate | None
     overshoot: Spread | None
     overshoots: tuple[float | None, ...]
     efficiency: Efficiency
@@ -140,6 +143,7 @@ class AttackRecord:
             oracle=None if oracle is None else OracleSettings.read(oracle),
             outcome=Attacker.read(outcome),
             success=Rate.read(outcome, "attack_success_rate"),
+            confirmed=None if outcome.optional("confirmed") is None else Rate.read(outcome, "confirmed"),
             overshoot=None if overshoot is None else Spread.read(overshoot),
             overshoots=() if overshoot is None else tuple(value.fraction() for value in overshoot["values"].elements()),
             efficiency=Efficiency.read(field["efficiency"]),
@@ -157,10 +161,12 @@ class AttackRecord:
                     f"the record's field {field.name}.status must name {', '.join(known)}; got {name[:40]!r}"
                 )
         distances, found = field.nullable("distances"), outcome.succeeded
+        confirmed = self.confirmed.n if self.confirmed is not None and self.confirmed.n else found
         contradictions = (
             ("status counts {} inputs", sum(outcome.status.values()), "data.images", self.images),
             ("attack_success_rate.k is {}", self.success.k, "succeeded", found),
             ("attack_success_rate.n is {}", self.success.n, "attempted", outcome.attempted),
+            ("confirmed.n is {}", confirmed, "succeeded", found),
             ("distances has {} values", found if distances is None else len(distances.elements()), "succeeded", found),
             ("overshoot has {} values", found if self.overshoot is None else len(self.overshoots), "succeeded", found),
         )

@@ -10,13 +10,15 @@ from variegate.report.table import Table
 from variegate.report.words import (
     NOTHING,
     count,
+    counted,
     duration,
     norm,
     norm_title,
     number,
     percent,
     rate_words,
-    short_interval,
+    share,
+    span,
 )
 from variegate.types import Status
 
@@ -39,7 +41,7 @@ def overview_table(records: Sequence[AttackRecord]) -> Table:
                 percent(rate.rate),
                 norm(outcome.distance.median),
                 count(outcome.queries.median),
-                _share(None if record.overshoot is None else record.overshoot.median),
+                share(None if record.overshoot is None else record.overshoot.median),
             )
         )
         rows.append(
@@ -47,10 +49,10 @@ def overview_table(records: Sequence[AttackRecord]) -> Table:
                 *("" for _ in label),
                 "",
                 "",
-                f"{count(rate.k)}/{count(rate.n)}{_ends(rate)}" if rate.n else "",
-                _range(norm(outcome.distance.p10), norm(outcome.distance.p90)),
-                _range(count(outcome.queries.p10), count(outcome.queries.p90)),
-                "" if record.overshoot is None else _range(_share(record.overshoot.p10), _share(record.overshoot.p90)),
+                counted(rate),
+                span(norm(outcome.distance.p10), norm(outcome.distance.p90)),
+                span(count(outcome.queries.p10), count(outcome.queries.p90)),
+                "" if record.overshoot is None else span(share(record.overshoot.p10), share(record.overshoot.p90)),
             )
         )
     return Table(
@@ -64,15 +66,21 @@ def overview_table(records: Sequence[AttackRecord]) -> Table:
 
 
 def outcome_table(records: Sequence[AttackRecord]) -> Table:
-    """A row a record: how many of its inputs ended with each status."""
+    """A row a record: how many of its inputs ended with each status, and how many adversarials were confirmed."""
     titles, labels = _row_titles(records)
+    asked = ["" if one.confirmed is None or not one.confirmed.n else _confirmed(one.confirmed) for one in records]
     found = [status for status in Status if any(status in record.statuses for record in records)]
     return Table(
         title="Outcomes of the images",
-        columns=(*titles, "norm", *map(_title, found)),
+        columns=(*titles, "norm", *map(_title, found), *(["confirmed"] if any(asked) else [])),
         rows=tuple(
-            (*label, short_norm(record.norm), *(count(record.statuses.get(status, 0)) for status in found))
-            for record, label in zip(records, labels, strict=True)
+            (
+                *label,
+                short_norm(record.norm),
+                *(count(record.statuses.get(status, 0)) for status in found),
+                *([again or NOTHING] if any(asked) else []),
+            )
+            for record, label, again in zip(records, labels, asked, strict=True)
         ),
         labels=len(titles),
         label_width=LABEL_WIDTH,
@@ -128,6 +136,11 @@ def attack_cautions(records: Sequence[AttackRecord]) -> tuple[str, ...]:
                 f"{name}: success on {rate_words(record.success)}. Its norms are of these alone, so they look small "
                 "beside those of an attack that succeeds on the hard inputs, too."
             )
+        if record.confirmed is not None and record.confirmed.k < record.confirmed.n:
+            lines.append(
+                f"{name}: asked once more, without votes, the target gets only {_confirmed(record.confirmed)} of the "
+                "adversarials wrong; read success and norms as those of what was voted, or of the limit of precision."
+            )
     return tuple(lines)
 
 
@@ -144,6 +157,7 @@ def origin(record: AttackRecord) -> tuple[tuple[str, str], ...]:
         ("queries in all", f"{count(record.efficiency.queries)} in {duration(record.efficiency.seconds)}"),
         ("queries a second", count(record.efficiency.queries_per_second)),
         ("target alone, a second", count(record.efficiency.raw_queries_per_second)),
+        ("share of that (%)", percent(record.efficiency.share_of_raw)),
     )
 
 
@@ -159,6 +173,10 @@ def _asking(record: AttackRecord) -> str:
     return "".join(f", {part}" for part in parts)
 
 
+def _confirmed(rate: Rate) -> str:
+    return f"{count(rate.k)}/{count(rate.n)}"
+
+
 def _row_titles(records: Sequence[AttackRecord]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The headings of the columns that name a row, and their texts for each record."""
     apart = differences(records)
@@ -167,17 +185,5 @@ def _row_titles(records: Sequence[AttackRecord]) -> tuple[tuple[str, ...], list[
     return ("attack", "differs in"), [(record.attack, what) for record, what in zip(records, apart, strict=True)]
 
 
-def _ends(rate: Rate) -> str:
-    return "" if rate.low is None or rate.high is None else f"; {short_interval(rate.low, rate.high)}"
-
-
 def _title(status: Status) -> str:
     return status.value.replace("_", " ")
-
-
-def _share(fraction: float | None) -> str:
-    return NOTHING if fraction is None else norm(100.0 * fraction)
-
-
-def _range(low: str, high: str) -> str:
-    return "" if NOTHING in (low, high) else f"{low} to {high}"

@@ -12,6 +12,7 @@ from variegate.report.attack_curves import norm_against_queries
 from variegate.report.attack_labels import full_labels
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.comparison import comparison
+from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.curves import overshoot_curve, security_curve, trajectory_curve
 from variegate.report.drawing import Drawing
 from variegate.report.gallery import Pictures, load_pictures, picture_grid
@@ -47,6 +48,8 @@ def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawi
     """Every figure that the record has numbers for, in the order in which the page shows them."""
     if isinstance(record, AttackRecord):
         return draw_attacks([record], pictures=[pictures])
+    if isinstance(record, CrossCheckRecord):
+        return ()  # its tables say everything
     if isinstance(record, CalibrationRecord):
         return (trade_off(record),) if record.candidates else ()
     drawings = [overshoot_curve(record), security_curve(record)]

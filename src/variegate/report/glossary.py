@@ -73,6 +73,13 @@ ATTACK_GLOSSARY: tuple[tuple[str, str], ...] = (
             "with Wilson's 95 % interval. A low rate can mean masking: the attack got lost, which is not protection."
         ),
     ),
+    (
+        "confirmed",
+        (
+            "Of the adversarials found, those that the target gets wrong when it is asked for each once more: as it is "
+            "kept (rounded, if questions were), without votes or jitter."
+        ),
+    ),
     ("query", "One question for one label of one input; where an answer is a vote, each of its questions counts."),
     ("norm", "The size of the perturbation, in units of the input values; medians and percentiles are of successes."),
     (

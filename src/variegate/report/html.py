@@ -12,6 +12,8 @@ from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.calibration_table import calibration_table
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
+from variegate.report.cross_check import CrossCheckRecord
+from variegate.report.cross_check_tables import check_origin, check_setting, engines_table, verdicts_table
 from variegate.report.drawing import Drawing
 from variegate.report.gallery import load_pictures, picture_grid
 from variegate.report.glossary import ATTACK_GLOSSARY
@@ -35,7 +37,7 @@ def render_html(
     """The page for a record.
 
     Args:
-        record: a replication, calibration or attack record, as JSON gives it or parsed.
+        record: of a replication, a calibration, an attack or a cross-check, as JSON gives it or parsed.
         pictures: the .npz beside the record, if there is one.
         extras: further records that follow on the same page, such as the calibration that chose the spec.
         class_names: names of the classes, for the labels below the pictures.
@@ -53,6 +55,8 @@ def render_html(
     for index, each in enumerate(records):
         if isinstance(each, CalibrationRecord):
             parts.append(_calibration(each, f"r{index + 1}"))
+        elif isinstance(each, CrossCheckRecord):
+            parts.append(_check(each, f"r{index + 1}"))
         else:
             shown = pictures if index == 0 else None
             parts.append(_replication(each, f"r{index + 1}", shown, class_names))
@@ -154,11 +158,22 @@ def _calibration(record: CalibrationRecord, anchor: str) -> dict[str, object]:
     }
 
 
-def _title(record: ReplicationRecord | CalibrationRecord) -> str:
+def _check(record: CrossCheckRecord, anchor: str) -> dict[str, object]:
+    return {
+        "kind": "cross_check",
+        "anchor": anchor,
+        "record": record,
+        "setting": check_setting(record),
+        "tables": [engines_table(record), verdicts_table(record)],
+        "parameters": [check_origin(record)],
+    }
+
+
+def _title(record: ReplicationRecord | CalibrationRecord | CrossCheckRecord) -> str:
     return f"Replication on {record.model_name}" if isinstance(record, ReplicationRecord) else record.title
 
 
-def _contents(records: Sequence[ReplicationRecord | CalibrationRecord]) -> list[tuple[str, str]]:
+def _contents(records: Sequence[ReplicationRecord | CalibrationRecord | CrossCheckRecord]) -> list[tuple[str, str]]:
     """Links of the page: to the parts of a single record, or to each record."""
     if len(records) == 1 and isinstance(records[0], ReplicationRecord):
         parts = ["summary", "curves", "rates", "attack", "pictures", "parameters"]

@@ -8,6 +8,7 @@ from variegate.report.attack import AttackRecord
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
 from variegate.report.comparison import comparison
+from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
 from variegate.report.pages import render_template, swatches
 from variegate.report.parts import Rate
@@ -32,12 +33,14 @@ def render_index(
 
     Raises:
         InputError: if a field of a record is missing or wrong; the sentence names it.
-        ConfigurationError: if there are no records, if some are of attacks, or if the links do not fit them or are not
-            relative.
+        ConfigurationError: if there are no records, if some are of attacks or cross-checks, or if the links do not fit
+            them or are not relative.
     """
     parsed = [parse_record(record) for record in records]
-    if any(isinstance(record, AttackRecord) for record in parsed):
-        raise ConfigurationError("an index holds audits and calibrations; show attack records on a page of their own")
+    if any(isinstance(record, AttackRecord | CrossCheckRecord) for record in parsed):
+        raise ConfigurationError(
+            "an index holds audits and calibrations; show records of attacks and cross-checks on pages of their own"
+        )
     addresses = _addresses(links, len(parsed))
     replications = [
         (record, link) for record, link in zip(parsed, addresses, strict=True) if isinstance(record, ReplicationRecord)

@@ -193,6 +193,13 @@ class Efficiency:
     queries_per_second: float | None
     raw_queries_per_second: float | None
 
+    @property
+    def share_of_raw(self) -> float | None:
+        """Queries a second of those that the model answers when it does nothing else; may be above 1 by chance."""
+        if self.queries_per_second is None or not self.raw_queries_per_second:
+            return None
+        return self.queries_per_second / self.raw_queries_per_second
+
     @classmethod
     def read(cls, field: Field) -> Self:
         """Read the cost.

@@ -14,6 +14,7 @@ from variegate.errors import FormatError
 from variegate.files import read_bounded
 from variegate.report.attack import AttackRecord
 from variegate.report.candidates import CalibrationRecord
+from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.fields import Field
 from variegate.report.matrix import Matrix
 from variegate.report.parts import Accuracy, Attacker, Efficiency, Point, Rate, read_bounds
@@ -22,6 +23,7 @@ __all__ = [
     "RATE_NAMES",
     "AttackRecord",
     "CalibrationRecord",
+    "CrossCheckRecord",
     "Efficiency",
     "Group",
     "Record",
@@ -127,7 +129,7 @@ class ReplicationRecord:
         return next((group for group in self.groups if group.name == name), None)
 
 
-Record = ReplicationRecord | CalibrationRecord | AttackRecord
+Record = ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord
 
 
 def load_record(path: Path) -> Record:
@@ -150,16 +152,20 @@ def parse_record(value: object) -> Record:
     Raises:
         FormatError: if a field is missing or wrong; the sentence names it.
     """
-    if isinstance(value, ReplicationRecord | CalibrationRecord | AttackRecord):
+    if isinstance(value, Record):
         return value
     top = Field(value)
     kind = top["kind"].text()
     if kind == "calibration":
         return CalibrationRecord.read(top)
-    if kind not in ("attack", "replication"):
-        raise FormatError(f"the record's field kind must be attack, replication or calibration; got {kind[:40]!r}")
+    if kind not in ("attack", "cross_check", "replication"):
+        raise FormatError(
+            f"the record's field kind must be attack, replication, calibration or cross_check; got {kind[:40]!r}"
+        )
     if (version := top["format"].integer()) != FORMAT:
         raise FormatError(f"this version of variegate reads records of format {FORMAT}; got format {version}")
+    if kind == "cross_check":
+        return CrossCheckRecord.read(top)
     return AttackRecord.read(top) if kind == "attack" else _replication(top)
 
 

@@ -11,10 +11,13 @@ from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.calibration_table import calibration_table
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
+from variegate.report.cross_check import CrossCheckRecord
+from variegate.report.cross_check_tables import check_origin, check_setting, engines_table, verdicts_table
+from variegate.report.parts import Efficiency
 from variegate.report.record import ReplicationRecord, parse_record
 from variegate.report.summary import calibration_verdict, sentences, setting
 from variegate.report.table import Table
-from variegate.report.words import clean, count, duration
+from variegate.report.words import clean, count, duration, percent
 
 __all__ = ["render_attacks_text", "render_table", "render_text"]
 
@@ -34,6 +37,8 @@ def render_text(record: object, *, width: int = WIDTH) -> str:
     parsed = parse_record(record)
     if isinstance(parsed, CalibrationRecord):
         return _calibration(parsed, width)
+    if isinstance(parsed, CrossCheckRecord):
+        return _check(parsed, width)
     if isinstance(parsed, AttackRecord):
         return render_attacks_text([parsed], width=width)
     blocks = [
@@ -65,7 +70,7 @@ def render_attacks_text(records: Sequence[AttackRecord], *, width: int = WIDTH) 
     for sentence, record in zip(attack_settings(records), records, strict=True):
         run = (
             f"variegate {record.variegate} (source {short_digest(record.source)}), torch {record.torch}, "
-            f"{record.created}, {duration(record.seconds)}, {count(record.efficiency.queries)} queries."
+            f"{record.created}, {duration(record.seconds)}, {_cost(record.efficiency)}."
         )
         blocks.append(_prose([sentence, run, f"Command: {record.command}"], width))
     digests = dict.fromkeys((record.target_name, record.target_digest) for record in records)
@@ -137,6 +142,25 @@ def _origin(record: ReplicationRecord) -> tuple[str, ...]:
         f"Model {record.model_digest}",
         f"Command: {record.command}",
     )
+
+
+def _cost(efficiency: Efficiency) -> str:
+    """How many queries, and how fast beside the target alone where both are known."""
+    queries, share = f"{count(efficiency.queries)} queries", efficiency.share_of_raw
+    if share is None:
+        return queries
+    return f"{queries}, {count(efficiency.queries_per_second)} a second ({percent(share)} % of the target alone)"
+
+
+def _check(record: CrossCheckRecord, width: int) -> str:
+    blocks = [
+        _heading(record.title),
+        _prose([check_setting(record)], width),
+        render_table(engines_table(record)),
+        render_table(verdicts_table(record)),
+        _prose([f"{name}: {value}" for name, value in check_origin(record).rows], width),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _heading(text: str) -> str:

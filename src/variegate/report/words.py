@@ -14,6 +14,7 @@ __all__ = [
     "copy_name",
     "copy_names",
     "count",
+    "counted",
     "duration",
     "flat",
     "group_title",
@@ -27,7 +28,9 @@ __all__ = [
     "points",
     "rate_title",
     "rate_words",
+    "share",
     "short_interval",
+    "span",
 ]
 
 NOTHING = "-"
@@ -98,6 +101,24 @@ def interval(rate: Rate) -> str:
 def short_interval(low: float, high: float) -> str:
     """An interval in per cent for a narrow column, such as "18-25" or "1.4-2.8"."""
     return f"{100 * low:.1f}-{100 * high:.1f}" if high < 0.1 else f"{100 * low:.0f}-{100 * high:.0f}"
+
+
+def counted(rate: Rate) -> str:
+    """The counts of a rate and its interval for a narrow column, such as "9/10; 60-98"; empty without counts."""
+    if not rate.n:
+        return ""
+    ends = "" if rate.low is None or rate.high is None else f"; {short_interval(rate.low, rate.high)}"
+    return f"{count(rate.k)}/{count(rate.n)}{ends}"
+
+
+def share(fraction: float | None) -> str:
+    """A small fraction in per cent with three significant digits."""
+    return NOTHING if fraction is None else norm(100.0 * fraction)
+
+
+def span(low: str, high: str) -> str:
+    """Two ends as "1 to 2"; empty where one is missing."""
+    return "" if NOTHING in (low, high) else f"{low} to {high}"
 
 
 def rate_words(rate: Rate) -> str:

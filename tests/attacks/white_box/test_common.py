@@ -18,6 +18,7 @@ from variegate.attacks.white_box.losses import log_scores, margin, objective
 from variegate.attacks.white_box.pgd import ProjectedGradient
 from variegate.attacks.white_box.steps import project, steepest, unit_rows
 from variegate.errors import ConfigurationError, InputError
+from variegate.evaluation.records import attack_record
 from variegate.models.classifier import Classifier
 from variegate.testing.closed_form import LinearClassifier
 from variegate.types import Bounds, Norm, Status
@@ -90,7 +91,7 @@ def test_results_are_consistent(attack):
     assert bool((classifier.predict(result.adversarials) != labels)[found].all())
     assert torch.equal(result.adversarials[~found], inputs[~found])
     assert [status is Status.SUCCESS for status in result.status] == found.tolist()
-    assert set(result.status) <= {Status.SUCCESS, Status.BUDGET_EXHAUSTED}
+    assert set(result.status) <= {Status.SUCCESS, Status.NOT_FOUND}
     assert float(result.adversarials.min()) >= 0.0
     assert float(result.adversarials.max()) <= 1.0
     size = distance(inputs, result.adversarials, attack.norm)
@@ -218,7 +219,7 @@ def test_without_a_gradient_there_is_no_success(attack, constant):
     moved = (result.adversarials != inputs).flatten(1).any(1)
     assert torch.equal(result.success, moved)
     if attack.deterministic and not isinstance(attack, CarliniWagner):
-        assert result.status == (Status.BUDGET_EXHAUSTED,) * 4
+        assert result.status == (Status.NOT_FOUND,) * 4
         assert not bool(moved.any())
     if not isinstance(attack, CarliniWagner):
         assert int(result.queries.max()) <= 4  # nothing is gained by going on
@@ -272,6 +273,11 @@ def test_progress_and_the_log(attack, caplog):
         )
     assert told[-1] == (int(result.queries.sum()), 0)
     assert f"{attack.name}: {int(result.queries.sum())} forward rows, " in caplog.text
+    assert f" forward rows, {int(result.backward_rows.sum())} backward rows, " in caplog.text
+    assert result.backward_rows.dtype == torch.int64
+    assert result.backward_rows.shape == result.queries.shape
+    assert bool((result.backward_rows > 0).all())
+    assert attack_record(result)["backward_rows"]["total"] == int(result.backward_rows.sum())
 
 
 def test_passes_are_bounded_and_counted(attack, monkeypatch):

@@ -4,20 +4,20 @@ So inputs are checked by the same rules and get the same statuses. In white-box 
 
 - ALREADY_MISCLASSIFIED: the clean input is wrong (or is the target already) and was not attacked;
 - SUCCESS: the adversarial that is returned was labelled by `predict`, by itself, and is adversarial;
-- BUDGET_EXHAUSTED: the iterations ran out, or the gradient vanished, before an adversarial was found;
+- NOT_FOUND: the iterations ran out, or the gradient vanished, before an adversarial was found;
 - ORACLE_FAILED: the scores or gradients at some iterate were NaN or infinite (the log says at how many inputs), or the
   model raised an error (`AttackResult.error`); an adversarial that was found before is kept;
 - NON_FINITE: the clean input holds NaN or infinity.
 
 `AttackResult.queries` counts forward rows: how often an input was passed forward through the model, with or without
-gradients. Backward rows are counted beside them (`GradientOracle.backward_rows`) and written to the log.
+gradients. `AttackResult.backward_rows` counts beside them how often one was differentiated.
 """
 
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, final, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
 
 from torch import Tensor
 
@@ -35,43 +35,14 @@ __all__ = ["Aim", "Differentiable", "SteppedAttack", "WhiteBoxAttack", "aim", "s
 _LOG = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class WhiteBoxAttack(Protocol):
+class WhiteBoxAttack(ABC):
     """An attack with gradients: a frozen dataclass, whose repr shows every parameter that decides the outcome.
+
+    Whatever is none of its subclasses counts as a hard-label attack, whatever methods it has.
 
     Attributes:
         revision: the version of its algorithm, counted up with every change that can change a result.
     """
-
-    revision: ClassVar[int]
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def norm(self) -> Norm:
-        """How its perturbations are measured."""
-        ...
-
-    def run(
-        self,
-        target: Differentiable,
-        inputs: Tensor,
-        labels: Tensor,
-        *,
-        seed: int,
-        targets: Tensor | None = None,
-        identities: Sequence[int] | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> AttackResult:
-        """Attack every input; arguments as for `variegate.attacks.driver.run_attack`."""
-        ...
-
-
-class SteppedAttack(ABC):
-    """A white-box attack that works in steps over all inputs; subclasses are final frozen dataclasses."""
 
     __slots__ = ()
 
@@ -86,6 +57,26 @@ class SteppedAttack(ABC):
     @abstractmethod
     def norm(self) -> Norm:
         """How its perturbations are measured."""
+
+    @abstractmethod
+    def run(
+        self,
+        target: Differentiable,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        seed: int,
+        targets: Tensor | None = None,
+        identities: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> AttackResult:
+        """Attack every input; arguments as for `variegate.attacks.driver.run_attack`."""
+
+
+class SteppedAttack(WhiteBoxAttack):
+    """A white-box attack that works in steps over all inputs; subclasses are final frozen dataclasses."""
+
+    __slots__ = ()
 
     @abstractmethod
     def start(self, oracle: GradientOracle, problem: AttackProblem, status: Tensor) -> AttackState:
@@ -135,7 +126,7 @@ class SteppedAttack(ABC):
         )
         forward, backward = int(result.queries.sum()), int(oracle.backward_rows.sum())
         _LOG.debug("%s: %d forward rows, %d backward rows, %d inputs", self.name, forward, backward, len(result.status))
-        return result
+        return replace(result, backward_rows=oracle.backward_rows.clone())
 
 
 @final

@@ -117,7 +117,10 @@ class CarliniWagner(SteppedAttack):
         if part == _PARTS - 1:
             state = self._end_round(oracle, problem, state)
         if state.iteration >= self.rounds * _PARTS:
-            state = replace(state, status=fill_status(state.status, state.running, Status.SUCCESS))
+            rows = state.running
+            found = state.best_distance[rows].isfinite()
+            status = fill_status(state.status, rows[~found], Status.NOT_FOUND)
+            state = replace(state, status=fill_status(status, rows[found], Status.SUCCESS))
         return state
 
     def _descend(

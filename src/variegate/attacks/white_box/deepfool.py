@@ -156,7 +156,7 @@ class DeepFool(SteppedAttack):
             hit[over] = ask(moved[over], rows[over])
         hit &= (moved != clean).flatten(1).any(1)
         state = keep_closest(problem, state, rows[hit & over], moved[hit & over], Norm.L2)
-        status = fill_status(state.status, rows[over & ~hit], Status.BUDGET_EXHAUSTED)
+        status = fill_status(state.status, rows[over & ~hit], Status.NOT_FOUND)
         return replace(state, status=fill_status(status, rows[over & hit], Status.SUCCESS))
 
     def _nearest(

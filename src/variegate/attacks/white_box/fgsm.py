@@ -64,7 +64,7 @@ class FastGradient(SteppedAttack):
         scores, gradient = oracle.pull(clean, rows, objective(self.loss, Aim(goal.labels[rows], goal.targeted)))
         usable = all_finite(scores) & all_finite(gradient)
         status = stop_failed(state.status, rows[~usable], self.name)
-        status = fill_status(status, rows[usable], Status.BUDGET_EXHAUSTED)
+        status = fill_status(status, rows[usable], Status.NOT_FOUND)
         slope = usable & (gradient != 0).flatten(1).any(1)
         rows, clean = rows[slope], clean[slope]
         points = clean + self.epsilon * steepest(gradient[slope], self.norm)

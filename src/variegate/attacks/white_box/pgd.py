@@ -114,7 +114,7 @@ class ProjectedGradient(SteppedAttack):
         hit = torch.zeros_like(last)
         hit[asked] = Asker(oracle.labels, problem.criterion)(points[asked], rows[asked])
         state = keep_closest(problem, state, rows[hit], points[hit], self.norm)
-        status = fill_status(state.status, rows[last & ~hit], Status.BUDGET_EXHAUSTED)
+        status = fill_status(state.status, rows[last & ~hit], Status.NOT_FOUND)
         return replace(state, status=fill_status(status, rows[hit], Status.SUCCESS))
 
     def _offsets(self, problem: AttackProblem, rows: Tensor) -> Tensor:
