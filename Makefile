@@ -15,7 +15,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint fmt docs bench results check
+.PHONY: help venv demo test test-slow lint fmt docs bench paper results reproduction check
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -54,6 +54,14 @@ docs: $(READY) ## Check the documentation: links, commands that it names, spelli
 
 bench: $(READY) ## Run the benchmarks
 	$(BIN)/python -m benchmarks
+
+paper: $(READY) ## Run every table and figure of the paper at the smallest size, and make the page: some minutes
+	rm -rf build/paper
+	$(BIN)/variegate reproduce all --preset smoke --jobs 2 --out build/paper
+	$(BIN)/variegate report build/paper --html build/paper/index.html
+
+reproduction: $(READY) ## Measure docs/results/reproduction anew from the shared models and data: hours
+	VARIEGATE=$(BIN)/variegate tools/run-reproduction.sh
 
 results: $(READY) ## Measure docs/results anew from the shared models and data: hours
 	VARIEGATE=$(BIN)/variegate tools/run-results.sh

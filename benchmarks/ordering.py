@@ -1,10 +1,10 @@
 """Which attack is ahead, and from how many queries on: medians of the norm, and the papers' claims, image by image.
 
 All attacks run natively and batched on the same first correctly classified test images of trained models, untargeted,
-with their default hyper-parameters, one `HardLabelOracle` each. At q queries an image counts with the smallest norm
-after a whole step within q queries (`AttackResult.trajectory`), so an attack with large steps is seen a little late.
-GeoDA plans its iterations for its budget, so it is run once for each q, with that budget. Attacks are compared with
-those of their norm; where an L-infinity attack is named, HopSkipJump also runs in L-infinity.
+with their default hyper-parameters or those given after a colon, one `HardLabelOracle` each. At q queries an image
+counts with the smallest norm after a whole step within q queries (`AttackResult.trajectory`), so an attack with large
+steps is seen a little late. GeoDA plans its iterations for its budget, so it is run once for each q, with that budget.
+Attacks are compared with those of their norm; where an L-infinity attack is named, HopSkipJump also runs in L-infinity.
 
 A claim "a is ahead of b" holds at q where the 95 % bootstrap interval over images of the median ratio a / b lies below
 1, does not hold where it lies above 1, and is undecided else, or with fewer than 6 images in common.
@@ -38,8 +38,9 @@ from benchmarks.tables import print_table
 from variegate.attacks.base import Attack
 from variegate.attacks.catalog import find_attack, full_name
 from variegate.attacks.driver import run_attack
-from variegate.attacks.parameters import plain_parameters
+from variegate.attacks.parameters import parse_parameters, plain_parameters
 from variegate.attacks.result import AttackResult
+from variegate.cli.options import split_pairs
 from variegate.errors import ConfigurationError, OracleError
 from variegate.models.oracle import HardLabelOracle
 from variegate.types import Norm
@@ -91,7 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=["cifar10-s0", "gtsrb-s0"])
     parser.add_argument("--images", type=int, default=2, help="correctly classified images a model (default: 2)")
     parser.add_argument("--queries", type=int, default=1000, help="budget for an image (default: 1000)")
-    parser.add_argument("--attacks", nargs="+", default=list(_ATTACKS), help="names in the catalog of attacks")
+    parser.add_argument(
+        "--attacks",
+        nargs="+",
+        default=list(_ATTACKS),
+        help="names in the catalog of attacks, or NAME:PARAMETER=VALUE,...",
+    )
     parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap over images")
     parser.add_argument(
         "--work",
@@ -116,19 +122,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         done = {key: entry for key, entry in kept_lines(path, _KEYS) if _is_of(entry, chosen, checkpoints, attacks)}
         for key, attack in attacks.items():
             if key not in done:
-                done[key] = _attack(subject, chosen, attack, checkpoints)
+                done[key] = {**_attack(subject, chosen, attack, checkpoints), "attack": key[0]}
                 append_line(path, done[key])
         results[name] = _summarise(name, chosen, checkpoints, {key: done[key] for key in attacks}, options.resamples)
     return {"rule": "the smallest norm after a whole step within q queries", "models": results}
 
 
 def _variants(names: list[str]) -> dict[tuple[str, str], Attack]:
-    """Return the attacks by name and norm; all are looked up before anything runs."""
-    kinds = {full_name(name): find_attack(name) for name in names}
-    found = {name: kind() for name, kind in kinds.items()}
+    """Return the attacks by name, with settings where there are some, and norm; all are made before anything runs."""
+    found = {}
+    for text in names:
+        name, _, settings = text.partition(":")
+        kind = find_attack(name)
+        given = parse_parameters(kind, split_pairs(settings.split(",") if settings else [], "a setting"))
+        found[full_name(name) + (f":{settings}" if settings else "")] = kind(**given)
     variants = {(name, attack.norm.value): attack for name, attack in found.items()}
-    if "hopskipjump" in kinds and any(attack.norm is Norm.LINF for attack in found.values()):
-        variants["hopskipjump", Norm.LINF.value] = kinds["hopskipjump"](norm=Norm.LINF)
+    if "hopskipjump" in found and any(attack.norm is Norm.LINF for attack in found.values()):
+        variants["hopskipjump", Norm.LINF.value] = find_attack("hopskipjump")(norm=Norm.LINF)
     return variants
 
 
@@ -251,8 +261,14 @@ def _judge(
     name: str, checkpoints: tuple[int, ...], closest: dict[tuple[str, str], Floats], resamples: int
 ) -> list[dict[str, Any]]:
     judged = []
-    for claim in CLAIMS:
-        a, b = (closest.get((attack, claim.norm.value)) for attack in (claim.ahead, claim.behind))
+    every = [
+        (claim, key[0])
+        for claim in CLAIMS
+        for key in closest
+        if key[0].partition(":")[0] == claim.ahead and key[1] == claim.norm.value
+    ]
+    for claim, ahead in every:
+        a, b = (closest.get((attack, claim.norm.value)) for attack in (ahead, claim.behind))
         for queries in claim.queries:
             if a is None or b is None or queries not in checkpoints:
                 continue
@@ -261,7 +277,7 @@ def _judge(
             judged.append(
                 {
                     "source": claim.source,
-                    "ahead": claim.ahead,
+                    "ahead": ahead,
                     "behind": claim.behind,
                     "norm": claim.norm.value,
                     "queries": queries,

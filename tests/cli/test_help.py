@@ -33,6 +33,7 @@ def test_all_commands_are_there():
     assert sorted(" ".join(path) for path in COMMANDS) == [
         "attack",
         "attacks",
+        "audit collude",
         "audit cross-check",
         "audit replicate",
         "calibrate",
@@ -46,9 +47,11 @@ def test_all_commands_are_there():
         "model show",
         "quickstart",
         "report",
+        "reproduce",
         "spec ls",
         "spec save",
         "spec show",
+        "train",
     ]
 
 
@@ -110,7 +113,16 @@ def test_no_arguments_show_the_help(arguments):
 
 
 @pytest.mark.parametrize(
-    "path", [("attack",), ("audit", "cross-check"), ("audit", "replicate"), ("calibrate",), ("model", "import")]
+    "path",
+    [
+        ("attack",),
+        ("audit", "collude"),
+        ("audit", "cross-check"),
+        ("audit", "replicate"),
+        ("calibrate",),
+        ("model", "import"),
+        ("train",),
+    ],
 )
 def test_what_a_sellers_code_prints_stays_off_stdout(path):
     assert isinstance(COMMANDS[path], SellerCodeCommand)

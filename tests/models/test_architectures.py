@@ -17,6 +17,7 @@ from variegate.models.architectures.resnet import _SubsampleAndPad
 # Counted by hand: weights and biases of convolutions and linear layers, two per channel of a batch normalisation.
 PARAMETERS = {
     "digits_cnn": 25_978,
+    "resnet11": 1_941_546,
     "resnet18": 11_173_962,
     "resnet20": 269_722,
     "vgg11": 9_228_362,
@@ -48,7 +49,33 @@ def test_vgg19_by_formula() -> None:
     assert sum(isinstance(part, nn.Linear) for part in module.modules()) == 1
 
 
-@pytest.mark.parametrize("name", ["vgg11", "resnet20", "digits_cnn"])
+def test_resnet11_by_formula() -> None:
+    pairs = [(3, 8), *((a, b) for width in (8, 16, 32) for a, b in ((width, 2 * width), *[(2 * width, 2 * width)] * 2))]
+    module = build_architecture("resnet11", {"num_classes": 5, "width": 8})
+    count = sum(9 * before * after + 2 * after for before, after in pairs) + 64 * 5 + 5
+    assert sum(parameter.numel() for parameter in module.parameters()) == count
+    assert sum(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()) == 11
+
+
+def test_resnet11_takes_the_maximum_over_positions() -> None:
+    """What is there twice, far enough apart, counts once."""
+    module = build_architecture("resnet11", {"num_classes": 3, "width": 4}).eval()
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    blank = torch.zeros(2, 3, 192, 192)
+    once, twice = blank.clone(), blank.clone()
+    once[:, :, 40:48, 40:48] = x
+    twice[:, :, 40:48, 40:48] = twice[:, :, 144:152, 144:152] = x
+    assert torch.allclose(module(once), module(twice), atol=1e-6)
+    assert not torch.allclose(module(once), module(blank), atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [0, -1, 1.5, True])
+def test_wrong_widths(width: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"width must be an integer of at least 1; got {width}"):
+        build_architecture("resnet11", {"num_classes": 3, "width": width})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("name", ["vgg11", "resnet11", "resnet20", "digits_cnn"])
 def test_classes_channels_and_other_sizes(name: str) -> None:
     module = build_architecture(name, {"num_classes": 7, "in_channels": 2}).eval()
     assert module(torch.zeros(1, 2, 48, 40)).shape == (1, 7)

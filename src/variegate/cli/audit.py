@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from variegate.cli import cross_check
+from variegate.cli import collude, cross_check
 from variegate.cli.attack_choice import choose_hard_label_attack
 from variegate.cli.guard import SellerCodeCommand, typed_command
 from variegate.cli.options import (
@@ -48,6 +48,7 @@ def add_to(app: typer.Typer) -> None:
             "variegate audit replicate --model net --data cifar10/ --rewriters qim --out audit/ --fail-above 10%",
         ),
     )(replicate)
+    collude.add_to(group)
     cross_check.add_to(group)
     app.add_typer(group, name="audit")
 

@@ -23,7 +23,22 @@ DEBUG = "VARIEGATE_DEBUG"
 """Set to 1 to see the traceback of an error."""
 
 _INTERRUPTED = 130
-_ORDER = ("doctor", "quickstart", "init", "model", "calibrate", "spec", "issue", "copies", "attack", "audit", "report")
+_ORDER = (
+    "doctor",
+    "quickstart",
+    "init",
+    "train",
+    "model",
+    "calibrate",
+    "spec",
+    "issue",
+    "copies",
+    "attack",
+    "attacks",
+    "audit",
+    "reproduce",
+    "report",
+)
 _COMMAND = "variegate.command"
 
 

@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 import variegate
-from variegate.cli import attack, audit, calibrate, copies, doctor, init, issue, model, quickstart, report, spec
+from variegate.cli import (
+    attack,
+    audit,
+    calibrate,
+    copies,
+    doctor,
+    init,
+    issue,
+    model,
+    quickstart,
+    report,
+    reproduce,
+    spec,
+    train,
+)
 from variegate.cli.guard import GuardedGroup
 from variegate.cli.options import examples
 
@@ -54,6 +68,8 @@ issue.add_to(app)
 copies.add_to(app)
 attack.add_to(app)
 audit.add_to(app)
+train.add_to(app)
+reproduce.add_to(app)
 report.add_to(app)
 
 

@@ -18,7 +18,8 @@ from variegate.report.drawing import Drawing
 from variegate.report.gallery import Pictures, load_pictures, picture_grid
 from variegate.report.matrices import heat_map
 from variegate.report.norms import norm_histogram
-from variegate.report.record import Group, Record, ReplicationRecord
+from variegate.report.record import Group, Record, ReplicationRecord, ReproductionRecord
+from variegate.report.reproduction.figures import draw_reproduction
 from variegate.report.tradeoff import trade_off
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "comparison",
     "draw_all",
     "draw_attacks",
+    "draw_reproduction",
     "heat_map",
     "load_pictures",
     "norm_against_queries",
@@ -48,6 +50,8 @@ def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawi
     """Every figure that the record has numbers for, in the order in which the page shows them."""
     if isinstance(record, AttackRecord):
         return draw_attacks([record], pictures=[pictures])
+    if isinstance(record, ReproductionRecord):
+        return draw_reproduction([record])
     if isinstance(record, CrossCheckRecord):
         return ()  # its tables say everything
     if isinstance(record, CalibrationRecord):

@@ -21,10 +21,12 @@ from variegate.report.index import render_index
 from variegate.report.pages import render_template, swatches
 from variegate.report.parameters import attack_parameter_table, parameter_tables
 from variegate.report.record import ReplicationRecord, parse_record
+from variegate.report.reproduction.page import render_reproduction
+from variegate.report.reproduction.record import ReproductionRecord
 from variegate.report.summary import calibration_verdict, sentences, setting
 from variegate.report.table import Table
 
-__all__ = ["render_attacks", "render_html", "render_index"]
+__all__ = ["render_attacks", "render_html", "render_index", "render_reproduction"]
 
 
 def render_html(
@@ -37,7 +39,7 @@ def render_html(
     """The page for a record.
 
     Args:
-        record: of a replication, a calibration, an attack or a cross-check, as JSON gives it or parsed.
+        record: of a replication, a calibration, an attack, a cross-check or a reproduction, as JSON gives it or parsed.
         pictures: the .npz beside the record, if there is one.
         extras: further records that follow on the same page, such as the calibration that chose the spec.
         class_names: names of the classes, for the labels below the pictures.
@@ -45,10 +47,15 @@ def render_html(
     Raises:
         InputError: if a field of a record or an array of the pictures is missing or wrong; the sentence names it.
         NotFoundError: if `pictures` names no file.
-        ConfigurationError: if matplotlib is not installed, or if only some of the records are of attacks.
+        ConfigurationError: if matplotlib is not installed, or if only some of the records are of attacks or of a
+            reproduction.
     """
     parsed = [parse_record(each) for each in (record, *extras)]
-    records = [each for each in parsed if not isinstance(each, AttackRecord)]
+    if reproduced := [each for each in parsed if isinstance(each, ReproductionRecord)]:
+        if len(reproduced) < len(parsed):
+            raise ConfigurationError("a page of a reproduction takes its records alone; give others to another page")
+        return render_reproduction(reproduced)
+    records = [each for each in parsed if not isinstance(each, AttackRecord | ReproductionRecord)]
     if len(records) < len(parsed):
         return render_attacks(parsed, [pictures, *(None for _ in extras)])
     parts: list[dict[str, object]] = []

@@ -18,6 +18,7 @@ from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.fields import Field
 from variegate.report.matrix import Matrix
 from variegate.report.parts import Accuracy, Attacker, Efficiency, Point, Rate, read_bounds
+from variegate.report.reproduction.record import ReproductionRecord
 
 __all__ = [
     "RATE_NAMES",
@@ -28,6 +29,7 @@ __all__ = [
     "Group",
     "Record",
     "ReplicationRecord",
+    "ReproductionRecord",
     "load_record",
     "parse_record",
 ]
@@ -129,7 +131,7 @@ class ReplicationRecord:
         return next((group for group in self.groups if group.name == name), None)
 
 
-Record = ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord
+Record = ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord | ReproductionRecord
 
 
 def load_record(path: Path) -> Record:
@@ -158,14 +160,17 @@ def parse_record(value: object) -> Record:
     kind = top["kind"].text()
     if kind == "calibration":
         return CalibrationRecord.read(top)
-    if kind not in ("attack", "cross_check", "replication"):
+    if kind not in ("attack", "cross_check", "replication", "reproduction"):
         raise FormatError(
-            f"the record's field kind must be attack, replication, calibration or cross_check; got {kind[:40]!r}"
+            "the record's field kind must be attack, replication, calibration, cross_check or reproduction; "
+            f"got {kind[:40]!r}"
         )
     if (version := top["format"].integer()) != FORMAT:
         raise FormatError(f"this version of variegate reads records of format {FORMAT}; got format {version}")
     if kind == "cross_check":
         return CrossCheckRecord.read(top)
+    if kind == "reproduction":
+        return ReproductionRecord.read(top)
     return AttackRecord.read(top) if kind == "attack" else _replication(top)
 
 

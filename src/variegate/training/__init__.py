@@ -1,6 +1,7 @@
-"""Training of classifiers: `supervised` trains one; independent copies differ in the seed alone.
+"""Training of classifiers: `run` trains networks that differ in the seed alone, by a recipe, into a folder.
 
-Other methods give `train_classifier` another loss or another augmentation, or get a file of their own.
+`supervised` trains one module in memory. Both have the same inner loop, `loop`. Other ways of training become entries
+of `methods`.
 """
 
 from variegate.training.supervised import EpochReport as EpochReport

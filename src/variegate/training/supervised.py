@@ -4,22 +4,26 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from variegate.errors import ConfigurationError, InputError, ModelError
+from variegate.errors import ConfigurationError
+from variegate.training.augmentations import Augmentation
+from variegate.training.loop import (
+    Loop,
+    Loss,
+    batches_per_epoch,
+    check_data,
+    check_fit,
+    diverged,
+    parameter_groups,
+    seeded_torch,
+)
 
 __all__ = ["Augmentation", "EpochReport", "Loss", "cross_entropy", "train_classifier"]
-
-Loss: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""(module in training mode, images, labels) -> a scalar to minimise."""
-
-Augmentation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
-"""(images, generator) -> images of the same shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,39 +91,34 @@ def train_classifier(
         ModelError: if the module fails on the images, a label has no logit, or the loss stops being finite.
     """
     _check_options(epochs, batch_size, learning_rate, weight_decay)
-    x, y = _check_data(images, labels)
+    x, y = check_data(images, labels)
     trained = copy.deepcopy(module).requires_grad_(True).train()
     device = next((parameter.device for parameter in trained.parameters()), torch.device("cpu"))
-    _check_fit(trained, x[:2].to(device), y)
-    steps = _batches_per_epoch(len(x), batch_size)
-    optimizer = torch.optim.AdamW(_parameter_groups(trained, weight_decay), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=epochs * steps)
-    generator = torch.Generator().manual_seed(seed)
+    check_fit(trained, x[:2].to(device), y)
+    steps = epochs * batches_per_epoch(len(x), batch_size)
+    optimizer = torch.optim.AdamW(parameter_groups(trained, weight_decay), lr=learning_rate)
+    loop = Loop(
+        trained,
+        x,
+        y,
+        batch_size=batch_size,
+        loss=loss,
+        augmentations=augmentations,
+        optimizer=optimizer,
+        schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps),
+        generator=torch.Generator().manual_seed(seed),
+    )
     start = time.monotonic()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        for epoch in range(1, epochs + 1):
-            total = 0.0
-            for rows in torch.randperm(len(x), generator=generator).split(batch_size)[:steps]:
-                batch = x[rows].to(device)
-                for augmentation in augmentations:
-                    batch = augmentation(batch, generator)
-                value = loss(trained, batch, y[rows].to(device))
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                optimizer.step()
-                schedule.step()
-                total += float(value.detach())
-            if not np.isfinite(total):
-                raise ModelError(
-                    f"the training loss is no longer finite in epoch {epoch}; lower the learning rate from "
-                    f"{learning_rate:g}"
-                )
+    with seeded_torch(seed, device):
+        while loop.epoch < epochs:
+            mean = loop.step()
+            if mean is None:
+                continue
+            if not np.isfinite(mean):
+                raise diverged(loop.epoch, learning_rate)
             if progress is not None:
                 seconds = time.monotonic() - start
-                progress(EpochReport(epoch=epoch, epochs=epochs, loss=total / steps, seconds=seconds))
+                progress(EpochReport(epoch=loop.epoch, epochs=epochs, loss=mean, seconds=seconds))
     return trained.eval().requires_grad_(False)
 
 
@@ -132,49 +131,3 @@ def _check_options(epochs: int, batch_size: int, learning_rate: float, weight_de
         raise ConfigurationError(f"learning_rate must be a positive number; got {learning_rate}")
     if not (np.isfinite(weight_decay) and weight_decay >= 0):
         raise ConfigurationError(f"weight_decay must be 0 or a positive number; got {weight_decay}")
-
-
-def _check_data(images: Tensor | NDArray[np.float32], labels: Tensor | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    x, y = (
-        values if isinstance(values, Tensor) else torch.from_numpy(np.require(values, requirements=["C", "W"]))
-        for values in (images, labels)
-    )
-    if x.ndim < 2 or not x.is_floating_point():
-        raise InputError(f"images must be floating point (N, C, H, W); got {x.dtype} of shape {tuple(x.shape)}")
-    if y.shape != (len(x),) or y.dtype != torch.int64:
-        raise InputError(f"expected {len(x)} int64 labels, one per image; got {y.dtype} of shape {tuple(y.shape)}")
-    if len(x) < 2:
-        raise InputError(f"training needs at least 2 images; got {len(x)}")
-    if not bool(torch.isfinite(x).all()):
-        raise InputError("training images must be finite; some hold NaN or infinity, so clean the data")
-    return x.to(torch.float32), y
-
-
-@torch.no_grad()
-def _check_fit(module: nn.Module, sample: Tensor, labels: Tensor) -> None:
-    """Ask a copy in evaluation mode, so that running statistics stay as they are, for two images."""
-    try:
-        logits = copy.deepcopy(module).eval()(sample)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"the module fails on images of shape {tuple(sample.shape[1:])}: {reason}") from error
-    if logits.ndim != 2 or len(logits) != len(sample):
-        raise ModelError(f"the module must return (2, n) logits for 2 images; got {tuple(logits.shape)}")
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= logits.shape[1]:
-        raise InputError(
-            f"labels must lie in 0 .. {logits.shape[1] - 1}, one for each logit; got {lowest} .. {highest}"
-        )
-
-
-def _batches_per_epoch(count: int, batch_size: int) -> int:
-    whole, rest = divmod(count, batch_size)
-    return whole + (1 if rest > 1 else 0)
-
-
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    decayed = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    if not decayed and not others:
-        raise ModelError("the module has no parameters; there is nothing to train")
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -10,6 +10,7 @@ from torch import nn
 from variegate.errors import ModelError, NotFoundError, VariegateError
 from variegate.models.architectures.digits_cnn import digits_cnn
 from variegate.models.architectures.resnet import resnet18, resnet20
+from variegate.models.architectures.resnet11 import resnet11
 from variegate.models.architectures.vgg import vgg11, vgg13, vgg16, vgg19
 
 __all__ = [
@@ -30,6 +31,7 @@ ENTRY_POINTS = "variegate.architectures"
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "digits_cnn": digits_cnn,
+    "resnet11": resnet11,
     "resnet18": resnet18,
     "resnet20": resnet20,
     "vgg11": vgg11,

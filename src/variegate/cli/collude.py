@@ -1,0 +1,314 @@
+"""`variegate audit collude`: several buyers attack with their copies put together."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from variegate.cli.attack_choice import choose_attack
+from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.options import (
+    HOME,
+    MOST,
+    AsJson,
+    Data,
+    DeviceChoice,
+    DeviceOption,
+    HomeFolder,
+    ModelName,
+    NormOption,
+    Out,
+    Parameters,
+    Preset,
+    Resume,
+    Seed,
+    Semantics,
+    Split,
+    examples,
+    output_folder,
+    parse_rate,
+)
+from variegate.cli.output import print_json, print_table, talk
+from variegate.cli.progress import show_progress
+from variegate.errors import ConfigurationError, GateError
+from variegate.types import Norm
+
+if TYPE_CHECKING:
+    from variegate.attacks.base import Attack
+    from variegate.attacks.white_box.base import WhiteBoxAttack
+
+__all__ = ["add_to"]
+
+_MOST_COLLUDERS = 1000
+_ENSEMBLES = ("mean", "log", "vote")
+
+
+def add_to(group: typer.Typer) -> None:
+    """Add the command to `variegate audit`."""
+    group.command(
+        "collude",
+        cls=SellerCodeCommand,
+        epilog=examples(
+            "variegate audit collude --model net --data cifar10/ --rewriters qim -k 1..8 --out collusion/",
+            "variegate audit collude --model net --data cifar10/ --rewriters qim,permutation -k 1,2,4 --ensemble log "
+            "--out collusion/",
+            "variegate audit collude --model net --data cifar10/ --rewriters qim -k 3 --ensemble vote --queries 5000 "
+            "--out collusion/",
+            "variegate audit collude --model net --data cifar10/ --rewriters qim -k 1..2 --independent net-2 "
+            "--independent net-3 --out collusion/",
+        ),
+    )(collude)
+
+
+def collude(
+    context: typer.Context,
+    *,
+    model: ModelName,
+    data: Data,
+    rewriters: Annotated[
+        str,
+        typer.Option("--rewriters", help="Calibrated specs with commas, by name; qim stands for MODEL-qim, and so on."),
+    ] = "",
+    colluders: Annotated[
+        str, typer.Option("-k", "--colluders", help="How many buyers collude: 1..8, 1-8 or 1,2,4.")
+    ] = "1..8",
+    independent: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--independent",
+            metavar="MODEL",
+            help="An original trained independently, for the paper's settings; repeat.",
+        ),
+    ] = None,
+    out: Out = None,
+    resume: Resume = None,
+    victims: Annotated[
+        int, typer.Option("--victims", min=1, max=MOST, help="Copies of others that are shown what was found.")
+    ] = 5,
+    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images are attacked.")] = 50,
+    queries: Annotated[
+        int | None,
+        typer.Option(
+            "--queries", min=1, max=MOST, help="Labels that may be asked for each image; 1000 for a vote if left out."
+        ),
+    ] = None,
+    split: Split = "test",
+    pool: Annotated[int | None, typer.Option("--pool", min=1, help="Read only so many images.")] = None,
+    ensemble: Annotated[
+        str,
+        typer.Option(
+            "--ensemble",
+            help='What the colluders attack: the "mean" of their scores, its "log", or a majority "vote" of labels.',
+        ),
+    ] = "mean",
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            "--attack",
+            metavar="NAME",
+            help="The attack: deepfool for scores and hopskipjump for a vote if left out; names: variegate attacks.",
+        ),
+    ] = None,
+    norm: NormOption = None,
+    semantics: Semantics = None,
+    preset: Preset = None,
+    parameters: Parameters = None,
+    seed: Seed = 0,
+    device: DeviceOption = DeviceChoice.CPU,
+    fail_above: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-above", metavar="RATE", help="Exit with code 3 if a replication rate is above, such as 10%."
+        ),
+    ] = None,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Collusion: attack several buyers' copies as one, and try what was found on other buyers' copies.
+
+    The paper's attack (section 5.6): DeepFool on the mean of the copies' scores, for each number of colluders. Copies
+    are made for the measurement, from the seed. Controls: the rewriter stripped, identical copies,
+    random noise of equal norm. The folder receives record.json; an interrupted audit goes on with --resume.
+    """
+    from variegate.cli.desk import open_desk
+    from variegate.cli.experiment import choose_device, find_spec, load_images, scale_to
+
+    limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
+    numbers = _parse_colluders(colluders)
+    chosen = _choose_attack(ensemble, attack, preset, norm, semantics, parameters, queries=queries)
+    folder = output_folder(out, resume)
+    if folder is None:
+        raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
+    names = [name.strip() for name in rewriters.split(",") if name.strip()]
+    if not names and not independent:
+        raise ConfigurationError(
+            "expected --rewriters or --independent: identical copies have nothing to collude about"
+        )
+    where = choose_device(device)
+    with open_desk(home, read_only=True) as desk:
+        subjects = [desk.store.get_model(name).digest for name in (model, *(independent or []))]
+        saved = [find_spec(desk, name, model) for name in names]
+        images_read = load_images(data, split, limit=pool)
+        original = desk.original(model).to(where)
+        others = [desk.original(name).to(where) for name in independent or []]
+    from variegate.evaluation.collusion_audit import audit_collude
+    from variegate.evaluation.collusion_settings import ENSEMBLES, CollusionSpec
+    from variegate.rewriters.catalog import spec_from_dict
+
+    images_read = scale_to(images_read, original.bounds)
+    spec = CollusionSpec(
+        model_name=model,
+        data_name=images_read.name,
+        split=split,
+        rewriters={one.name: spec_from_dict(one.spec) for one in saved},
+        colluders=numbers,
+        victims=victims,
+        images=images,
+        queries=queries if queries is not None else 1000,
+        attack=chosen,
+        ensemble=next(kind for kind in ENSEMBLES if kind == ensemble),
+        seed=seed,
+        subjects=tuple(subjects),
+        command=typed_command(context),
+    )
+    try:
+        with show_progress() as progress:
+            record = audit_collude(
+                spec,
+                original=original,
+                independent=others,
+                images=images_read.images,
+                labels=images_read.labels,
+                out=folder,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        if any(folder.glob("shards/*.npz")):
+            talk(f"the audit so far is saved; go on with the same options and --resume {folder} in place of --out")
+        raise
+    if as_json:
+        print_json(record)
+    else:
+        _show(record)
+    talk(f"wrote {folder / 'record.json'}")
+    if limit is not None:
+        _gate(record, limit)
+
+
+def _choose_attack(
+    ensemble: str,
+    name: str | None,
+    preset: str | None,
+    norm: Norm | None,
+    semantics: str | None,
+    parameters: list[str] | None,
+    *,
+    queries: int | None,
+) -> "Attack | WhiteBoxAttack":
+    """Return the attack that fits what the colluders make of their copies.
+
+    Raises:
+        ConfigurationError: it does not fit, or one of its options does not.
+    """
+    from variegate.attacks.catalog import full_name
+    from variegate.attacks.white_box.base import WhiteBoxAttack
+
+    if ensemble not in _ENSEMBLES:
+        raise ConfigurationError(f"--ensemble must be {', '.join(_ENSEMBLES)}; got {ensemble!r}")
+    name = full_name(name if name is not None else "hopskipjump" if ensemble == "vote" else "deepfool")
+    given = list(parameters or [])
+    if ensemble == "log":
+        if name != "deepfool":
+            raise ConfigurationError(f"--ensemble log says how deepfool reads scores; with {name} use mean or vote")
+        if not any(text.startswith("scores=") for text in given):
+            given.append("scores=log")
+    elif ensemble == "mean" and name == "deepfool" and preset is None:
+        preset = "reproduction"
+    found = choose_attack(name, preset=preset, norm=norm, semantics=semantics, parameters=given)
+    white_box = isinstance(found, WhiteBoxAttack)
+    if ensemble == "vote" and white_box:
+        raise ConfigurationError(f"a vote has no gradients for {name}; choose an attack that sees labels alone")
+    if ensemble != "vote" and not white_box:
+        raise ConfigurationError(f"{name} sees labels alone: use it with --ensemble vote")
+    if white_box and queries is not None:
+        raise ConfigurationError(f"{name} sees scores and gradients: it takes no budget; leave --queries out")
+    return found
+
+
+def _parse_colluders(text: str) -> tuple[int, ...]:
+    """Read "1..8", "1-8" or "1,2,4"; ascending, each once.
+
+    Raises:
+        ConfigurationError: something else, or a number that is not from 1 to 1,000.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        ends = [end.strip() for end in part.replace("..", "-").split("-")]
+        if not 1 <= len(ends) <= 2 or not all(end.isascii() and end.isdecimal() and len(end) < 10 for end in ends):
+            raise ConfigurationError(f"-k must be numbers of colluders such as 1..8, 1-8 or 1,2,4; got {text!r}")
+        first, last = int(ends[0]), int(ends[-1])
+        if not 1 <= first <= last <= _MOST_COLLUDERS:
+            raise ConfigurationError(
+                f"-k must hold numbers from 1 to {_MOST_COLLUDERS}, the smaller end of a range first; got {text!r}"
+            )
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+def _show(record: dict[str, Any]) -> None:
+    """Print one line for each setting, variant and number of colluders."""
+    columns = ("copies", "attack", "k", "images", "found", "norm", "all outputs", "conditioned", "kept", "kept outputs")
+    rows: list[tuple[object, ...]] = []
+    for setting in record["settings"]:
+        for point in (*setting["points"], *({**one, "variant": "identical"} for one in setting["identical"])):
+            every, kept, validated = (point[f"{name}_outputs"] for name in ("all", "kept", "validated"))
+            rows.append(
+                (
+                    _copies(setting),
+                    point["variant"],
+                    point["r"],
+                    point["attempted"],
+                    _percent(point["attack_success_rate"]["rate"]),
+                    "-" if every["median_norm"] is None else f"{every['median_norm']:.3g}",
+                    _rate(every["replication_rate"]),
+                    _percent(every["replication_rate_conditioned"]["rate"]),
+                    _percent(point["kept"]["rate"]),
+                    _rate(kept["replication_rate"]),
+                    _rate(validated["replication_rate"]),
+                    _percent(every["noise"]["rate"]),
+                )
+            )
+    print_table((*columns, "validated", "noise"), rows)
+
+
+def _copies(setting: dict[str, Any]) -> str:
+    if setting["setting"] == 1:
+        return "independent"
+    return str(setting["rewriter"]) + (", independent" if setting["setting"] == 2 else "")
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    if rate["rate"] is None:
+        return "-"
+    return f"{_percent(rate['rate'])} ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _gate(record: dict[str, Any], limit: float) -> None:
+    """Raise `GateError` if colluders with copies of a rewriter replicate more than the limit, or were not measured."""
+    above, unknown = [], []
+    for setting in (each for each in record["settings"] if each["rewriter"] is not None):
+        for point in (each for each in setting["points"] if each["variant"] != "stripped"):
+            which = f"{_copies(setting)} with {point['r']}"
+            rates = [point[kind]["replication_rate"]["rate"] for kind in ("all_outputs", "kept_outputs")]
+            known = [rate for rate in rates if rate is not None]
+            if not known or point["attack_success_rate"]["k"] == 0:
+                unknown.append(which)
+            elif max(known) > limit:
+                above.append(f"{which} {max(known):.1%}")
+    if unknown:
+        raise GateError(f"the replication rate could not be measured for {', '.join(unknown)}: no attack succeeded")
+    if above:
+        raise GateError(f"the replication rate of colluders is above {limit:.1%}: {', '.join(above)}")

@@ -1,0 +1,163 @@
+"""`variegate reproduce`: the paper's tables and figures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.options import (
+    HOME,
+    AsJson,
+    DeviceChoice,
+    DeviceOption,
+    HomeFolder,
+    Seed,
+    examples,
+    parse_rate,
+)
+from variegate.cli.output import print_json, print_text, talk
+from variegate.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from variegate.authority.authority import Authority
+    from variegate.evaluation.progress import Progress
+    from variegate.evaluation.reproduction.study import StudySource
+
+__all__ = ["add_to"]
+
+_CALIBRATION_IMAGES, _ATTACK_IMAGES, _ATTACK_QUERIES = 2048, 24, 2000
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(
+        "reproduce",
+        cls=SellerCodeCommand,
+        epilog=examples(
+            "variegate reproduce all --preset smoke --out reproduction/",
+            "variegate reproduce table2 fig3 --preset laptop --study cifar10=data/cifar10:net-0,net-1,net-2 "
+            "--study gtsrb=data/gtsrb:sign-0,sign-1,sign-2 --out reproduction/ --jobs 2",
+        ),
+    )(reproduce)
+
+
+def reproduce(
+    context: typer.Context,
+    *,
+    experiments: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="table1, table2, table3, fig3, fig4, fig5, or all.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for records and shards; what is there is taken over.")],
+    preset: Annotated[str, typer.Option("--preset", help="How much work: smoke, laptop or paper.")] = "smoke",
+    study: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--study",
+            metavar="NAME=DATA:MODEL,MODEL",
+            help="Data, and originals of the home that were trained on it independently; repeat for more data sets. "
+            "If left out: small originals on handwritten digits, trained now.",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=256, help="Processes that share the work.")] = 1,
+    max_change: Annotated[
+        str,
+        typer.Option("--max-change", help="Budget of changed labels for rewriters that the home has no spec for."),
+    ] = "2%",
+    seed: Seed = 0,
+    device: DeviceOption = DeviceChoice.CPU,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Reproduce tables and figures of the paper, with intervals, controls and the paper's own numbers beside them.
+
+    Work is cut into shards, which are kept in the folder: the same command goes on where a killed one stopped. Each
+    experiment writes a record, NAME.json. Rewriters use the specs that `calibrate` saved for the first original of a
+    study, under their default names; missing ones are calibrated first, on training images.
+    """
+    from variegate.cli.experiment import choose_device
+    from variegate.evaluation.reproduction.effort import effort_of
+    from variegate.evaluation.reproduction.run import choose_experiments
+    from variegate.evaluation.reproduction.run import reproduce as run_experiment
+    from variegate.files import make_folder
+
+    chosen, effort = choose_experiments(experiments), effort_of(preset)
+    budget, where = parse_rate(max_change, "--max-change"), choose_device(device)
+    make_folder(out)
+    records: list[dict[str, Any]] = []
+    try:
+        with show_progress() as progress:
+            sources, notes = _studies(study or [], out, home, budget=budget, seed=seed, device=where, say=progress)
+            given: dict[str, Any] = {"out": out, "jobs": jobs, "command": typed_command(context), "notes": notes}
+            records += [run_experiment(one, sources, effort, progress=progress, **given) for one in chosen]
+    except KeyboardInterrupt:
+        talk(f"what is done is kept in {out}; the same command goes on from there")
+        raise
+    if as_json:
+        print_json(records)
+    else:
+        from variegate.report.reproduction.text import render_record
+
+        for record in records:
+            print_text(render_record(record))
+    for record in records:
+        talk(f"wrote {out / (record['experiment'] + '.json')}")
+    talk(f"a page with figures: variegate report {out} --html reproduction.html")
+
+
+def _studies(
+    given: list[str], out: Path, home: Path, *, budget: float, seed: int, device: str, say: "Progress"
+) -> tuple[list["StudySource"], dict[str, Any]]:
+    """Return the studies and what the records shall say of them."""
+    from variegate.cli.desk import open_desk
+    from variegate.evaluation.reproduction.prepare import digits_study
+
+    if not given:
+        source, note = digits_study(out / "studies" / "digits", seed=seed, progress=say)
+        return [source], {source.name: note}
+    sources, notes = [], {}
+    with open_desk(home, read_only=True) as desk:
+        for text in given:
+            source, note = _study(text, desk, out, budget=budget, seed=seed, device=device, say=say)
+            sources.append(source)
+            notes[source.name] = note
+    return sources, notes
+
+
+def _study(
+    text: str, desk: "Authority", out: Path, *, budget: float, seed: int, device: str, say: "Progress"
+) -> tuple["StudySource", dict[str, Any]]:
+    from variegate.cli.experiment import find_spec, load_images, scale_to
+    from variegate.errors import ConfigurationError, NotFoundError
+    from variegate.evaluation.reproduction.prepare import specs_for
+    from variegate.evaluation.reproduction.study import REWRITERS, StudySource
+    from variegate.types import check_identifier
+
+    name, equals, rest = text.partition("=")
+    data, colon, models = rest.rpartition(":")
+    names = [model.strip() for model in models.split(",") if model.strip()]
+    if not (equals and colon and data and names):
+        raise ConfigurationError(f"--study is written NAME=DATA:MODEL,MODEL, such as cifar10=data/:net-0; got {text!r}")
+    check_identifier(name, "a study's name")
+    given = {}
+    for rewriter in REWRITERS:
+        try:
+            saved = find_spec(desk, rewriter, names[0])
+        except NotFoundError:
+            continue
+        given[rewriter] = {**(saved.record or {}), "chosen": saved.spec}
+    original = desk.original(names[0]).to(device)
+    specs, note = specs_for(
+        out / "studies" / name / "specs",
+        original,
+        lambda: scale_to(load_images(data, "train", limit=_CALIBRATION_IMAGES), original.bounds).images,
+        given=given,
+        max_change=budget,
+        attack_images=_ATTACK_IMAGES,
+        attack_queries=_ATTACK_QUERIES,
+        seed=seed,
+        progress=say,
+    )
+    originals = tuple((desk.store.get_model(model), desk.home.model(model)) for model in names)
+    source = StudySource(name=name, data=data, originals=originals, specs=specs, seed=seed, device=device)
+    return source, note

@@ -1,0 +1,189 @@
+"""`variegate train`: networks that differ in the seed alone, ready to be imported as originals."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.options import (
+    MOST,
+    MOST_SEED,
+    AsJson,
+    Data,
+    DeviceChoice,
+    DeviceOption,
+    Out,
+    Resume,
+    examples,
+    output_folder,
+    parse_pairs,
+    split_pairs,
+)
+from variegate.cli.output import print_json, print_table, talk
+from variegate.cli.progress import show_progress
+
+__all__ = ["add_to"]
+
+_MOST_SEEDS = 1000
+_NO_TEST = "none"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(
+        "train",
+        cls=SellerCodeCommand,
+        epilog=examples(
+            "variegate train --data cifar10/ --preset laptop --seeds 0-2 --out trained/",
+            "variegate train vgg19 --data gtsrb/ --preset paper --seeds 0-9 --device cuda --out trained/",
+            "variegate train --data cifar10/ --preset laptop --seeds 0-2 --resume trained/",
+            "variegate train resnet20 --data cifar10/ --set epochs=40 --set augmentations=crop,flip,cutout --out r20/",
+            "variegate train my_net:build --code-path my_net.py --data signs.npz --preset smoke --out my/",
+        ),
+    )(train)
+
+
+def train(
+    context: typer.Context,
+    arch: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ARCH]",
+            help="A registered architecture, or module:function of your own code; the preset's own if left out.",
+        ),
+    ] = None,
+    *,
+    data: Data,
+    data_name: Annotated[
+        str | None, typer.Option("--data-name", help="What to call the data in records and file names.")
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="One network for each: 0-9, or 0,3,5.")] = "0",
+    preset: Annotated[str, typer.Option("--preset", help='Named settings: "paper", "laptop" or "smoke".')] = "laptop",
+    arg: Annotated[
+        list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the architecture; repeat.")
+    ] = None,
+    code_path: Annotated[
+        Path | None, typer.Option("--code-path", help="The Python file (or its folder) that has module:function.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe, such as epochs=40; repeat."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, max=100 * MOST, help="The most images to take of each split.")
+    ] = None,
+    split_train: Annotated[str, typer.Option("--split-train", help="The split to learn from.")] = "train",
+    split_test: Annotated[
+        str, typer.Option("--split-test", help='The split to measure the accuracy on, or "none".')
+    ] = "test",
+    device: DeviceOption = DeviceChoice.CPU,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=1024, help="Threads on the CPU; torch's choice if left out.")
+    ] = None,
+    out: Out = None,
+    resume: Resume = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train networks independently: one for each seed, by one recipe.
+
+    The seed decides the initial weights, the order of the images and the augmentations. Writes for each network its
+    weights, a record and a model card, and prints the accuracies and the commands that import the networks. The state
+    is saved every minute; --resume goes on with it, to the same weights.
+    """
+    from variegate.cli.experiment import choose_device, load_images
+    from variegate.errors import ConfigurationError
+    from variegate.training.presets import find_preset, is_mirrored
+    from variegate.training.recipe import parse_settings
+
+    numbers = _parse_seeds(seeds)
+    chosen = find_preset(preset)
+    folder = output_folder(out, resume)
+    if folder is None:
+        raise ConfigurationError("expected --out for a new run or --resume for an interrupted one; got neither")
+    given, arguments = parse_settings(split_pairs(settings or [], "--set")), parse_pairs(arg or [], "--arg")
+    chosen.recipe(data_name="", architecture=arch, arguments=arguments, settings=given)  # before any data are read
+    where = choose_device(device)
+    most = chosen.limit if limit is None else limit
+    pool = load_images(data, split_train, limit=most)
+    test = None if split_test == _NO_TEST else load_images(data, split_test, limit=most)
+    name = data_name or pool.name
+    recipe = chosen.recipe(data_name=name, architecture=arch, arguments=arguments, settings=given)
+    if "augmentations" not in given and not is_mirrored(name):
+        talk(f"no flip: the name {name} says that a mirrored image has another class; --set augmentations=... decides")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from variegate.evaluation.stats import wilson_rate
+    from variegate.training.run import train_models
+
+    try:
+        with show_progress() as progress:
+            records = train_models(
+                recipe,
+                pool,
+                test,
+                seeds=numbers,
+                out=folder,
+                data_name=name,
+                code_path=code_path,
+                device=where,
+                resume=resume is not None,
+                command=typed_command(context),
+                rate=lambda k, n: wilson_rate(k, n).to_dict(),
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        talk(f"what was done is kept; go on with the same options and --resume {folder} in place of --out")
+        raise
+    _print(records, as_json=as_json)
+
+
+def _print(records: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(records)
+    else:
+        print_table(
+            ("NETWORK", "SEED", "LOSS", "TEST ACCURACY", "95 % INTERVAL", "SECONDS", "IMAGES/S"),
+            [_row(record) for record in records],
+        )
+    for record in records:
+        talk(record["import_command"])
+
+
+def _row(record: dict[str, Any]) -> tuple[object, ...]:
+    accuracy, interval = "not measured", ""
+    if record["test"] is not None:
+        found = record["test"]["accuracy"]
+        accuracy = f"{100 * found['rate']:.2f} %"
+        interval = f"{100 * found['low']:.2f} to {100 * found['high']:.2f} %"
+    loss, speed = f"{record['losses'][-1]:.4f}", round(record["images_per_second"])
+    return record["name"], record["seed"], loss, accuracy, interval, round(record["seconds"]), speed
+
+
+def _parse_seeds(text: str) -> tuple[int, ...]:
+    """Read "0-9", "0,3,5" or both together.
+
+    Raises:
+        ConfigurationError: if it is something else, a seed comes twice or is too large, or there are too many.
+    """
+    from variegate.errors import ConfigurationError
+
+    wrong = ConfigurationError(
+        f"--seeds must be up to {_MOST_SEEDS:,} different whole numbers from 0 to {MOST_SEED}, such as 0-9 or 0,3,5; "
+        f"got {text[:60]!r}"
+    )
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        ends = (first, last) if dash else (first, first)
+        if not all(end.isascii() and end.isdecimal() and len(end) <= 10 for end in ends):
+            raise wrong
+        low, high = int(ends[0]), int(ends[1])
+        if not 0 <= high - low < _MOST_SEEDS or high > MOST_SEED:
+            raise wrong
+        seeds.extend(range(low, high + 1))
+    if len(set(seeds)) != len(seeds) or len(seeds) > _MOST_SEEDS:
+        raise wrong
+    return tuple(seeds)

@@ -1,0 +1,188 @@
+"""Runs the paper's experiments: shards first, then one record each, which the report draws and judges."""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+import variegate
+from variegate.errors import ConfigurationError
+from variegate.evaluation.progress import Progress, silent
+from variegate.evaluation.provenance import source_digest
+from variegate.evaluation.reproduction import fig3, fig4, fig5, table1, table2, table3
+from variegate.evaluation.reproduction.effort import Effort
+from variegate.evaluation.reproduction.shards import ShardFolder, ShardTask
+from variegate.evaluation.reproduction.study import StudySource, load_study
+from variegate.files import write_atomic
+
+__all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "reproduce"]
+
+Stage = Callable[[StudySource, Effort, ShardFolder], list[ShardTask]]
+"""(study, effort, shards) -> tasks, which may need the shards of the stages before."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A table or a figure.
+
+    Attributes:
+        name: as `variegate reproduce` has it.
+        title: what it shows.
+        stages: its tasks, one list after the other.
+        collect: (study, effort, shards) -> the study's part of the record, JSON values.
+        alone: whether its tasks are timings, which run one at a time in this process.
+    """
+
+    name: str
+    title: str
+    stages: tuple[Stage, ...]
+    collect: Callable[[StudySource, Effort, ShardFolder], dict[str, Any]]
+    alone: bool = False
+
+
+def _only(tasks: Callable[[StudySource, Effort], list[ShardTask]]) -> Stage:
+    """Return the first stage, which needs no shards."""
+
+    def stage(source: StudySource, effort: Effort, _shards: ShardFolder) -> list[ShardTask]:
+        return tasks(source, effort)
+
+    return stage
+
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    one.name: one
+    for one in (
+        Experiment(
+            name="table1",
+            title="Accuracy of the original and of copies of each rewriter",
+            stages=(_only(table1.tasks),),
+            collect=table1.collect,
+        ),
+        Experiment(
+            name="table2",
+            title="Attack success and replication under Boundary, HopSkipJump and GeoDA",
+            stages=(_only(table2.tasks), table2.replays),
+            collect=table2.collect,
+        ),
+        Experiment(
+            name="table3",
+            title="Cost of a further copy",
+            stages=(_only(table3.tasks),),
+            collect=table3.collect,
+            alone=True,
+        ),
+        Experiment(
+            name="fig3",
+            title="Cosine between input gradients of two copies",
+            stages=(_only(fig3.tasks),),
+            collect=fig3.collect,
+        ),
+        Experiment(
+            name="fig4",
+            title="Change of output values under GeoDA, with and without permutation",
+            stages=(_only(fig4.tasks),),
+            collect=fig4.collect,
+        ),
+        Experiment(
+            name="fig5",
+            title="Collusion: DeepFool on the mean of r copies",
+            stages=(_only(fig5.tasks),),
+            collect=fig5.collect,
+        ),
+    )
+}
+
+
+def choose_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Return experiments by name; "all" is every one.
+
+    Raises:
+        ConfigurationError: there is no such experiment, or none is named.
+    """
+    if "all" in names:
+        return list(EXPERIMENTS.values())
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        raise ConfigurationError(f"there is no experiment {unknown[0]!r}; choose from {', '.join(EXPERIMENTS)}, all")
+    if not names:
+        raise ConfigurationError(f"name at least one experiment: {', '.join(EXPERIMENTS)}, all")
+    return [EXPERIMENTS[name] for name in dict.fromkeys(names)]
+
+
+def reproduce(
+    experiment: Experiment,
+    sources: Sequence[StudySource],
+    effort: Effort,
+    *,
+    out: Path,
+    jobs: int = 1,
+    command: str = "",
+    notes: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run one experiment on every study and write `out`/NAME.json.
+
+    Args:
+        experiment: which.
+        sources: the studies, of different names.
+        effort: how much.
+        out: the record's folder; shards lie in `out`/shards, and those that are there already are taken over.
+        jobs: processes.
+        command: what was typed, for the record.
+        notes: by study, what else the record shall say of it (how its specs were chosen, say).
+        progress: is told how far it is, in thousandths.
+
+    Raises:
+        ConfigurationError: no study, or two of one name.
+    """
+    if not sources or len({source.name for source in sources}) < len(sources):
+        raise ConfigurationError(f"expected studies of different names; got {[source.name for source in sources]}")
+    say = progress or silent
+    shards, started, fresh = ShardFolder(out / "shards"), time.monotonic(), 0
+    for stage in experiment.stages:
+        tasks = [task for source in sources for task in stage(source, effort, shards)]
+        fresh += sum(shards.get(task) is None for task in tasks)
+        shards.run(tasks, jobs=1 if experiment.alone else jobs, progress=say)
+    say(f"{experiment.name}: collecting", 0, 0)
+    studies = []
+    for source in sources:
+        study = load_study(source)
+        studies.append(
+            {
+                **source.identity,
+                "data_digest": study.data_digest,
+                "test_images": len(study.labels),
+                "num_classes": study.originals[0].num_classes,
+                "input_shape": list(study.originals[0].input_shape),
+                "names": [manifest.name for manifest, _ in source.originals],
+                "architectures": [manifest.architecture for manifest, _ in source.originals],
+                "device": str(study.originals[0].device),
+                "notes": dict((notes or {}).get(source.name, {})),
+                "results": experiment.collect(source, effort, shards),
+            }
+        )
+    record = {
+        "format": 1,
+        "kind": "reproduction",
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "variegate": variegate.__version__,
+        "source": source_digest(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "command": command,
+        "preset": effort.name,
+        "effort": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(effort).items()},
+        "seconds": round(time.monotonic() - started, 1),
+        "shards_computed_in_this_run": fresh,
+        "studies": studies,
+    }
+    write_atomic(out / f"{experiment.name}.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    return record

@@ -1,0 +1,171 @@
+"""Shards: parts of an experiment that are computed once, by any process, and kept in a folder.
+
+A task is a frozen dataclass that can be sent to another process; what it returns is arrays by name. Its file is named
+after it and bound to it by a digest of everything that decides the result, so a killed experiment goes on with the
+tasks that are missing, and a shard of other settings is computed anew instead of being taken over.
+"""
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from variegate import __version__
+from variegate.errors import ConfigurationError, FormatError, VariegateError
+from variegate.evaluation.progress import Progress, silent
+from variegate.files import write_atomic
+
+__all__ = ["Arrays", "ShardFolder", "ShardTask"]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+_DIGEST = "task_digest"
+
+
+class ShardTask(Protocol):
+    """One part of an experiment: picklable, and a pure function of what it holds."""
+
+    @property
+    def name(self) -> str:
+        """A file name without suffix, unique among the experiment's tasks."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """JSON values that decide the result, without paths; count up a `revision` in it when the code changes."""
+        ...
+
+    @property
+    def cost(self) -> float:
+        """About how much work it is, in any unit that all tasks of the experiment share."""
+        ...
+
+    def run(self) -> Arrays:
+        """Compute the arrays."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ShardFolder:
+    """A folder of shards.
+
+    Attributes:
+        folder: is made when the first shard is kept.
+    """
+
+    folder: Path
+
+    def run(self, tasks: Sequence[ShardTask], *, jobs: int = 1, progress: Progress | None = None) -> None:
+        """Compute what is missing, largest first, on `jobs` processes of one torch thread each.
+
+        With one job everything runs in this process, on the threads that torch has.
+
+        Raises:
+            ConfigurationError: two tasks have the same name, or `jobs` is below 1.
+            VariegateError: a task failed; the shards that are done stay.
+        """
+        if jobs < 1:
+            raise ConfigurationError(f"jobs must be at least 1; got {jobs}")
+        if len({task.name for task in tasks}) < len(tasks):
+            raise ConfigurationError("two tasks of this experiment have the same name")
+        say = progress or silent
+        total = sum(task.cost for task in tasks)
+        missing = sorted((task for task in tasks if self.get(task) is None), key=lambda task: -task.cost)
+        done = total - sum(task.cost for task in missing)
+        scale = 1000.0 / total if total else 0.0
+        say("reproducing", int(done * scale), 1000)
+        for task in self._computed(missing, jobs):
+            done += task.cost
+            say(f"reproducing ({task.name})", int(done * scale), 1000)
+
+    def get(self, task: ShardTask) -> dict[str, npt.NDArray[Any]] | None:
+        """Return the arrays of a task that was done, or None.
+
+        Raises:
+            FormatError: its file cannot be read.
+        """
+        path = self._path(task)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                arrays = {name: kept[name] for name in kept.files}
+            known = str(arrays.pop(_DIGEST))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise FormatError(f"{path} is no shard or is truncated; delete it to compute it again") from error
+        return arrays if known == _digest(task) else None
+
+    def require(self, task: ShardTask) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of a task that `run` has done.
+
+        Raises:
+            ConfigurationError: it was not done.
+        """
+        arrays = self.get(task)
+        if arrays is None:
+            raise ConfigurationError(f"the shard {task.name} is missing in {self.folder}; run the experiment first")
+        return arrays
+
+    def _path(self, task: ShardTask) -> Path:
+        return self.folder / f"{task.name}.npz"
+
+    def _computed(self, tasks: Sequence[ShardTask], jobs: int) -> Iterator[ShardTask]:
+        """Compute and keep each task, and yield it."""
+        if jobs == 1 or len(tasks) < 2:
+            for task in tasks:
+                _compute(task, self._path(task))
+                yield task
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_one_thread) as pool:
+            futures: dict[Future[None], ShardTask] = {
+                pool.submit(_compute, task, self._path(task)): task for task in tasks
+            }
+            try:
+                while futures:
+                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                        task = futures.pop(future)
+                        future.result()
+                        yield task
+            except BrokenProcessPool as error:
+                raise VariegateError(
+                    "a worker process was killed, perhaps for want of memory; run the same command again with fewer "
+                    "--jobs: what is done is kept"
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
+def _compute(task: ShardTask, path: Path) -> None:
+    started = time.monotonic()
+    arrays = dict(task.run())
+    arrays["seconds"] = np.array(time.monotonic() - started)
+    arrays[_DIGEST] = np.array(_digest(task))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+
+
+def _digest(task: ShardTask) -> str:
+    """Digest of what decides a task's result, the versions of variegate and torch too."""
+    identity = {"task": type(task).__name__, "variegate": __version__, "torch": str(torch.__version__), **task.identity}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,158 @@
+"""Table 3: what a further copy costs by each method: seconds of training, bytes of storage, milliseconds of inference.
+
+Timings are of this machine and of one process that does nothing else, so this task never runs beside others. Training
+is not run to its end: steps of forward, backward and update are timed, and multiplied by the steps of 200 epochs of
+50,000 images, as the paper trains; the record says so. Storage of a rewritten copy is what the registry keeps of it, a
+row; of its key nothing is kept, and its messages are made again on demand: `message_bytes` is what they take in memory.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from variegate.evaluation.reproduction.effort import Effort
+from variegate.evaluation.reproduction.shards import Arrays, ShardFolder, ShardTask
+from variegate.evaluation.reproduction.study import REWRITERS, CopyOf, StudySource, load_study
+from variegate.models.classifier import Classifier
+from variegate.rewriters.base import RewrittenCopy
+from variegate.rewriters.cache import head_bytes
+
+__all__ = ["TimingShard", "collect", "tasks"]
+
+REGISTRY_ROW_BYTES = 155
+"""Measured by `python -m benchmarks issue_rate` (docs/results/benchmarks/issue_rate.json)."""
+
+_EPOCHS, _TRAINING_IMAGES, _BATCH = 200, 50_000, 128
+_BATCHES = (1, 256)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingShard:
+    """All timings of one study, in turn, so that a change of the machine's speed meets all alike.
+
+    Attributes:
+        source: the study; its first original is timed.
+        repeats: of every timing.
+    """
+
+    source: StudySource = field(repr=False)
+    repeats: int
+
+    @property
+    def name(self) -> str:
+        """A file name."""
+        return f"{self.source.name}-timing"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the result, but for the machine."""
+        return {"study": self.source.identity, "repeats": self.repeats, "revision": 1}
+
+    @property
+    def cost(self) -> float:
+        """About how many forward rows."""
+        return float(self.repeats * 4 * (sum(_BATCHES) + 3 * _BATCH))
+
+    def run(self) -> Arrays:
+        """Return seconds, float64 (repeats,) each: "NAME/BATCH" of answering a batch, "training" of one step."""
+        study = load_study(self.source)
+        original = study.originals[0]
+        targets: dict[str, Classifier | RewrittenCopy] = {"original": original}
+        targets |= {name: study.classifier(CopyOf(0, name, 0)) for name in REWRITERS if name in study.specs}
+        noise = torch.rand((max(_BATCHES), *original.input_shape), generator=torch.Generator().manual_seed(0))
+        x = original.bounds.lower + original.bounds.range * noise
+        actions: dict[str, Callable[[], object]] = {
+            f"{name}/{batch}": _asking(target, x[:batch]) for name, target in targets.items() for batch in _BATCHES
+        }
+        actions["training"] = _training_step(original, x)
+        seconds: dict[str, list[float]] = {name: [] for name in actions}
+        for action in actions.values():
+            action()  # warms up
+        for _ in range(self.repeats):
+            for name, action in actions.items():
+                seconds[name].append(_timed(action, original.device))
+        return {name: np.array(values) for name, values in seconds.items()}
+
+
+def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
+    """Return the one task."""
+    return [_shard(source, effort)]
+
+
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+    """Return the study's part of the table."""
+    study = load_study(source)
+    seconds = shards.require(_shard(source, effort))
+    original = study.originals[0]
+    state = sum(value.numel() * value.element_size() for value in original.module.state_dict().values())
+    step = float(np.median(seconds["training"]))
+    asked = {batch: float(np.median(seconds[f"original/{batch}"])) for batch in _BATCHES}
+    rows: dict[str, Any] = {
+        "original": {"inference_ms": {str(batch): 1e3 * asked[batch] for batch in _BATCHES}},
+        "independent": {
+            "training_seconds": step * _EPOCHS * _TRAINING_IMAGES / _BATCH,
+            "storage_bytes": state,
+            "additional_inference_ms": {str(batch): 0.0 for batch in _BATCHES},
+        },
+    }
+    for name in REWRITERS:
+        if name not in source.specs:
+            continue
+        head = study.head(CopyOf(0, name, 0))
+        rows[name] = {
+            "training_seconds": 0.0,
+            "storage_bytes": REGISTRY_ROW_BYTES,
+            "message_bytes": head_bytes(head),
+            "additional_inference_ms": {
+                str(batch): 1e3 * float(np.median(seconds[f"{name}/{batch}"] - seconds[f"original/{batch}"]))
+                for batch in _BATCHES
+            },
+        }
+    return {
+        "rows": rows,
+        "device": str(original.device),
+        "threads": torch.get_num_threads(),
+        "repeats": effort.timing_repeats,
+        "training": f"one step of {_BATCH} images times the steps of {_EPOCHS} epochs of {_TRAINING_IMAGES:,} images",
+        "step_seconds": step,
+    }
+
+
+def _shard(source: StudySource, effort: Effort) -> TimingShard:
+    return TimingShard(source=source, repeats=effort.timing_repeats)
+
+
+def _asking(target: Classifier | RewrittenCopy, x: Tensor) -> Callable[[], object]:
+    return lambda: target.predict(x)
+
+
+def _training_step(original: Classifier, x: Tensor) -> Callable[[], object]:
+    """Return one step of stochastic gradient descent on a copy of the network, with the batch of the paper's size."""
+    module: nn.Module = copy.deepcopy(original.module).train().requires_grad_(True)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0, momentum=0.9)
+    batch = x[:_BATCH].to(original.device)
+    labels = torch.arange(len(batch), device=original.device) % original.num_classes
+
+    def step() -> None:
+        with torch.enable_grad():
+            loss = nn.functional.cross_entropy(module(batch), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    return step
+
+
+def _timed(action: Callable[[], object], device: torch.device) -> float:
+    started = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

@@ -1,0 +1,54 @@
+"""What the figures of a reproduction share: panels with a heading, rates with their intervals, names of files."""
+
+import re
+from collections.abc import Sequence
+
+from matplotlib.ticker import FixedLocator, PercentFormatter
+
+from variegate.report.curves import BAND
+from variegate.report.drawing import Axes, plain
+from variegate.report.lines import draw_line
+from variegate.report.palette import BLACK, GroupStyle
+from variegate.report.parts import Rate
+
+__all__ = ["PANEL", "draw_rates", "file_name", "percentages", "subtitle"]
+
+PANEL = 2.6
+"""Height of one panel in inches."""
+
+
+def subtitle(axes: Axes, text: str) -> None:
+    """Put a heading above one panel, left."""
+    axes.set_title(plain(text, limit=90), loc="left", fontsize=9.5, pad=5.0, color=BLACK)
+
+
+def percentages(axes: Axes, label: str) -> None:
+    """Make the vertical axis one of rates."""
+    axes.set_ylim(0.0, 100.0)
+    axes.yaxis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
+    axes.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=" %"))
+    axes.set_ylabel(label)
+
+
+def draw_rates(axes: Axes, points: Sequence[tuple[float, Rate]], look: GroupStyle, *, band: bool = True) -> None:
+    """Draw rates in per cent, with their 95 % intervals as a band; rates without counts are left out."""
+    shown = [(at, rate.rate) for at, rate in points if rate.rate is not None]
+    if not shown:
+        return
+    banded = [(at, rate.low, rate.high) for at, rate in points if rate.low is not None and rate.high is not None]
+    if band:
+        axes.fill_between(
+            [at for at, _, _ in banded],
+            [100.0 * low for _, low, _ in banded],
+            [100.0 * high for _, _, high in banded],
+            color="#777777" if look.colour == BLACK else look.colour,
+            alpha=BAND,
+            linewidth=0,
+        )
+    draw_line(axes, [at for at, _ in shown], [100.0 * rate for _, rate in shown], look)
+
+
+def file_name(figure: str, study: str, position: int) -> str:
+    """A drawing's name: the figure and the study, or the study's number where its name cannot be part of a file's."""
+    fits = re.fullmatch(r"[A-Za-z0-9][\w-]{0,60}", study, re.ASCII)
+    return f"{figure}-{study if fits else f'study-{position + 1}'}"

@@ -1,0 +1,236 @@
+"""The paper's tables with our numbers beside its own, as plain rows: one source for the terminal and for the page."""
+
+from collections.abc import Iterator
+
+from variegate.evaluation.reproduction.paper import TABLE1, TABLE2, TABLE2_ROWS, TABLE3, Row
+from variegate.report.parts import Rate
+from variegate.report.reproduction.cells import accuracy_title, difference, ends, mean_sd, paper_cell, ratio
+from variegate.report.reproduction.table_results import (
+    INDEPENDENT,
+    AccuracyResults,
+    AccuracyRow,
+    AttackResults,
+    CostResults,
+    CostRow,
+    Means,
+    Replication,
+    ReplicationResults,
+)
+from variegate.report.table import Table
+from variegate.report.words import NOTHING, count, counted, group_title, norm, percent, points, share, span
+
+__all__ = [
+    "SHOWN_STEPS",
+    "accuracy_rows",
+    "accuracy_table",
+    "companion_table",
+    "cost_cells",
+    "cost_table",
+    "effort_table",
+    "replication_cells",
+    "replication_table",
+]
+
+SHOWN_STEPS = (1.1, 1.5, 2.0)
+
+_ORDER = ("original", "spread_spectrum", "qim", "permutation")
+_KINDS = {"identical": "same copy", "rewriting": "rewriting", "training": "+ training"}
+
+
+def accuracy_rows(results: AccuracyResults) -> list[AccuracyRow]:
+    """The rows in the paper's order, further ones after them."""
+    return sorted(results.rows, key=lambda row: _ORDER.index(row.name) if row.name in _ORDER else len(_ORDER))
+
+
+def accuracy_table(study: str, results: AccuracyResults) -> Table:
+    """Table 1: two rows a rewriter, intervals and counts below."""
+    rows: list[tuple[str, ...]] = []
+    paper = TABLE1.get(study, {})
+    for row in accuracy_rows(results):
+        theirs = paper.get(row.name)
+        fall = "" if theirs is None or row.drop is None else f"{paper['original'][0] - theirs[0]:.1f}"
+        drop = row.drop
+        rows += [
+            (
+                accuracy_title(row.name),
+                paper_cell(theirs),
+                mean_sd(row.first.mean, row.first.sd),
+                difference(row.first.mean, theirs),
+                mean_sd(row.every.mean, row.every.sd),
+                fall or NOTHING,
+                NOTHING if drop is None else points(drop.mean),
+                NOTHING if drop is None else points(drop.largest),
+                NOTHING if row.changed is None else percent(row.changed.mean),
+            ),
+            (
+                "",
+                "",
+                count(row.first.of),
+                "",
+                count(row.every.of),
+                "",
+                "" if drop is None else span(points(drop.low), points(drop.high)),
+                "",
+                "",
+            ),
+        ]
+    return Table(
+        title=f"Accuracy on {count(results.images)} test images of {study}: mean (sd) in %, drops in points",
+        columns=("", "paper", "ours", "difference", "all", "paper's drop", "our drop", "largest", "labels changed"),
+        rows=tuple(rows),
+        paired=True,
+        note=(
+            "Ours: the originals, or copies of the first one; all: copies of every original; below: how many. Below "
+            "the drop: its 95 % interval over images."
+        ),
+    )
+
+
+def replication_cells(
+    study: str, attack: AttackResults
+) -> Iterator[tuple[Row, Rate | None, Means | None, tuple[float, float] | None]]:
+    """Rows (a) to (k): the row, our pooled rate and our means where measured, and the paper's cell."""
+    paper = TABLE2.get(study, {}).get(attack.name, {})
+    for row in TABLE2_ROWS:
+        group = attack.groups.get(row.rewriter or INDEPENDENT)
+        rate: Rate | None = None
+        means: Means | None = None
+        if group is not None and row.kind == "success":
+            rate, means = group.success, group.means
+        elif group is not None and row.kind in group.kinds:
+            rate, means = group.kinds[row.kind].rate, group.kinds[row.kind].means
+        yield row, rate, means, paper.get(row.letter)
+
+
+def replication_table(study: str, attack: AttackResults) -> Table:
+    """Table 2, one attack: two rows a cell, the interval and k/n below."""
+    rows: list[tuple[str, ...]] = []
+    for row, rate, means, theirs in replication_cells(study, attack):
+        known = rate is not None and rate.rate is not None
+        rows += [
+            (
+                f"({row.letter})",
+                row.label,
+                paper_cell(theirs),
+                NOTHING if rate is None else percent(rate.rate),
+                NOTHING if means is None or not known else mean_sd(means.mean, means.sd),
+                difference(None if rate is None else rate.rate, theirs),
+            ),
+            ("", "", "", "" if rate is None else counted(rate), "" if means is None else count(means.of), ""),
+        ]
+    return Table(
+        title=f"{attack.name} on {study}, at most {count(attack.queries)} queries an image (%)",
+        columns=("", "row", "paper", "ours", "mean (sd)", "difference"),
+        rows=tuple(rows),
+        labels=2,
+        paired=True,
+        label_width=44,
+        note="Ours: pooled, below k/n and the 95 % interval. Mean (sd): over attackers or pairs, below how many.",
+    )
+
+
+def companion_table(study: str, attack: AttackResults) -> Table:
+    """What stands behind the replication of one attack: conditioned, at the boundary, noise, further steps."""
+    rows: list[tuple[str, ...]] = []
+    for group in attack.groups.values():
+        for kind, found in group.kinds.items():
+            rates = _companions(found)
+            rows.append(
+                (group_title(group.name), _KINDS[kind], *(NOTHING if r is None else percent(r.rate) for r in rates))
+            )
+            rows.append(("", "", *("" if r is None else ends(r.low, r.high) for r in rates)))
+    steps = (f"s={step:g}" for step in SHOWN_STEPS)
+    return Table(
+        title=f"{attack.name} on {study}: replication (%), below its 95 % interval",
+        columns=("copies", "victims", "rate", "conditioned", "boundary", "noise", *steps),
+        rows=tuple(rows),
+        labels=2,
+        paired=True,
+        note=(
+            "Conditioned: victims that are right on the clean image. Boundary: perturbations cut back to the "
+            "attacker's boundary."
+        ),
+    )
+
+
+def effort_table(study: str, results: ReplicationResults) -> Table:
+    """What the attacks found and spent: norms, overshoot, queries, a row for each attack and group."""
+    rows = [
+        (
+            attack.name,
+            group_title(group.name),
+            count(group.attackers),
+            count(group.images),
+            norm(group.distance.median),
+            span(norm(group.distance.p25), norm(group.distance.p75)) or NOTHING,
+            share(group.overshoot.median),
+            count(group.queries.median),
+            count(group.total_queries),
+        )
+        for attack in results.attacks
+        for group in attack.groups.values()
+    ]
+    return Table(
+        title=f"What the attacks on {study} found and spent",
+        columns=("attack", "copies", "attackers", "images", "norm", "p25 to p75", "overshoot (%)", "queries", "in all"),
+        rows=tuple(rows),
+        labels=2,
+        grouped=True,
+        note="Norm, overshoot and queries an image are medians; the overshoot is the part past the boundary.",
+    )
+
+
+def cost_table(study: str, results: CostResults) -> Table:
+    """Table 3: a row for each method and quantity."""
+    rows = [(group_title(name), *cells) for name, cells in cost_cells(results)]
+    alone = ", ".join(f"{norm(ms)} ms for a batch of {batch}" for batch, ms in results.original_ms.items())
+    return Table(
+        title=f"What a further copy costs, {study}",
+        columns=("method", "cost", "paper", "ours", "ours / paper"),
+        rows=tuple(rows),
+        labels=2,
+        grouped=True,
+        note=f"The original alone: {alone}; medians of {count(results.repeats)} timings on {results.device}, "
+        f"{count(results.threads)} threads. Training: {results.training}.",
+    )
+
+
+def cost_cells(results: CostResults) -> list[tuple[str, tuple[str, str, str, str]]]:
+    """(method, (quantity, the paper's, ours, ours / the paper's))."""
+    return [(row.name, cells) for row in results.rows for cells in _costs(row)]
+
+
+def _costs(row: CostRow) -> Iterator[tuple[str, str, str, str]]:
+    paper = TABLE3.get(row.name)
+
+    def cell(name: str, unit: float) -> str:
+        if paper is None:
+            return NOTHING
+        value = paper[name]
+        return "not required" if value is None else norm(value / unit)
+
+    def against(ours: float, name: str) -> str:
+        return NOTHING if paper is None else ratio(ours, paper[name])
+
+    yield (
+        "training (s)",
+        cell("training_seconds", 1.0),
+        norm(row.training_seconds),
+        against(row.training_seconds, "training_seconds"),
+    )
+    stored = float(row.storage_bytes)
+    yield "storage (KB)", cell("storage_bytes", 1e3), norm(stored / 1e3), against(stored, "storage_bytes")
+    if row.message_bytes is not None:
+        yield "messages in memory (KB)", NOTHING, norm(row.message_bytes / 1e3), NOTHING
+    for batch, added in row.inference_ms.items():
+        theirs = cell("inference_ms", 1.0) if batch == 1 else NOTHING
+        yield (
+            f"inference, batch {batch} (ms)",
+            theirs,
+            norm(added),
+            against(added, "inference_ms") if batch == 1 else NOTHING,
+        )
+
+
+def _companions(found: Replication) -> list[Rate | None]:
+    return [found.rate, found.conditioned, found.boundary, found.noise, *map(found.at_scale, SHOWN_STEPS)]

@@ -1,0 +1,77 @@
+"""A study's copies are the experiment's, and everything that does not fit is refused in one sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from variegate.errors import ConfigurationError
+from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.reproduction.attack_shard import AttackShard
+from variegate.evaluation.reproduction.shards import ShardFolder
+from variegate.evaluation.reproduction.study import CopyOf, StudySource, load_study
+from variegate.models.bank import CopyBank
+
+
+def test_copies_of_a_study(tiny_source: StudySource) -> None:
+    study = load_study(tiny_source)
+    assert len(study.originals) == 3
+    assert study.images.shape == (60, 1, 8, 8)
+    x = study.images[:8]
+    original = study.originals[1]
+    expected = CopyBank(original, experiment_heads(original, study.specs["qim"], copies=3, seed=0)).predict_all(x)
+    assert torch.equal(study.bank(1, "qim", 3).predict_all(x), expected)
+    assert torch.equal(study.classifier(CopyOf(1, "qim", 2)).predict(x), expected[:, 2])
+    assert torch.equal(study.classifier(CopyOf(1)).predict(x), original.predict(x))
+    assert sorted(study.order()) == list(range(60))
+    assert study.order() == load_study(tiny_source).order()
+    assert load_study(tiny_source) is study
+    assert load_study(replace(tiny_source, test_limit=30)) is not study
+
+
+def test_what_a_study_refuses(tiny_source: StudySource) -> None:
+    with pytest.raises(ConfigurationError, match="at least one original"):
+        replace(tiny_source, originals=())
+    study = load_study(replace(tiny_source, specs={}))
+    with pytest.raises(ConfigurationError, match="no spec for 'qim'; it has none"):
+        study.head(CopyOf(0, "qim", 0))
+    with pytest.raises(ConfigurationError, match="o0 is an original"):
+        study.head(CopyOf(0))
+
+
+def test_a_shard_is_computed_once_and_bound_to_its_settings(tiny_source: StudySource, tmp_path) -> None:
+    def shard(queries: int) -> AttackShard:
+        return AttackShard(
+            source=tiny_source, attacker=CopyOf(0, "qim", 1), attack="hopskipjump", images=(3, 4), queries=queries
+        )
+
+    folder = ShardFolder(tmp_path / "shards")
+    seen: list[int] = []
+    folder.run([shard(60)], progress=lambda what, done, total: seen.append(done))
+    assert seen == [0, 1000]
+    arrays = folder.require(shard(60))
+    assert arrays["adversarials"].shape == (2, 1, 8, 8)
+    assert int(arrays["queries"].max()) <= 60 + 1
+    before = (folder.folder / f"{shard(60).name}.npz").stat().st_mtime_ns
+    folder.run([shard(60)])
+    assert (folder.folder / f"{shard(60).name}.npz").stat().st_mtime_ns == before
+    assert folder.get(shard(61)) is None  # other settings: not taken over
+    with pytest.raises(ConfigurationError, match="is missing"):
+        folder.require(shard(61))
+    with pytest.raises(ConfigurationError, match="same name"):
+        folder.run([shard(60), shard(61)])
+
+
+def test_shards_are_the_same_in_other_processes(tiny_source: StudySource, tmp_path) -> None:
+    tasks = [
+        AttackShard(source=tiny_source, attacker=CopyOf(0), attack="geoda", images=(place,), queries=80)
+        for place in (5, 6)
+    ]
+    here, there = ShardFolder(tmp_path / "here"), ShardFolder(tmp_path / "there")
+    here.run(tasks)
+    there.run(tasks, jobs=2)
+    for task in tasks:
+        a, b = here.require(task), there.require(task)
+        for name in set(a) - {"seconds", "attack_seconds"}:
+            np.testing.assert_array_equal(a[name], b[name])
