@@ -12,8 +12,8 @@ gives the same answers, which by itself makes small networks faster on a CPU; "l
 throughput over that of the module as it was. With `--our-layout` the libraries get the module in our layout, too.
 
 Where the forward pass is the floor, nothing can be gained: "at most" is raw throughput over the library's.
-"MiB" is how much our attack raised the process's peak memory above all before it, the model's activations included: for
-one case a run it is what the attack holds.
+"MiB" is how much memory our attack takes at most beside what is there before it, the model's activations included;
+fewer rows a question take less (`HardLabelOracle(preferred_rows=)`, `variegate attack --rows`).
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import peak_mib
+from benchmarks.machine import growth_mib
 from benchmarks.models import Subject, named_subject
 from benchmarks.speed_engines import ENGINES, Engine, Run
 from benchmarks.tables import print_table
@@ -94,10 +94,8 @@ def _measure(subject: Subject, chosen: Tensor, engine: Engine, options: argparse
         "raw": lambda: subject.classifier.predict(random),
         "raw_owners": lambda: _label(owners, random, subject.classifier.batch_size),
     }
-    before = peak_mib()
     actions["ours"] = counted("ours", engine.ours, len(images))
-    actions["ours"]()
-    peak = peak_mib() - before
+    peak = growth_mib(actions["ours"])
     queries.clear()
     if engine.art is not None and not options.only_ours:
         actions["art"] = counted("art", engine.art, 1)

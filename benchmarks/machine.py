@@ -1,15 +1,17 @@
 """What a record says of the machine that it was made on."""
 
+import ctypes
+import gc
 import os
 import platform
-import resource
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "peak_mib"]
+__all__ = ["describe_machine", "growth_mib"]
 
 _PACKAGES = ("torch", "numpy", "adversarial-robustness-toolbox", "foolbox", "SQLAlchemy")
 
@@ -29,9 +31,26 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def peak_mib() -> float:
-    """Return the most memory that the process has held so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def growth_mib(action: Callable[[], object]) -> float | None:
+    """Return by how much the process's memory rises at most while `action` runs, in MiB; None if the system is silent.
+
+    Memory that the allocator kept from before is used again and not seen, so it is given back first.
+    """
+    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    try:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        clear.write_text("5", encoding="ascii")  # the peak from now on
+    except (OSError, AttributeError):
+        return None
+    before = _status_mib(status, "VmRSS")
+    action()
+    return _status_mib(status, "VmHWM") - before
+
+
+def _status_mib(status: Path, name: str) -> float:
+    lines = status.read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
 
 
 def _version(name: str) -> str | None:

@@ -156,6 +156,17 @@ class TestAttack:
         assert record["attack"]["oracle"] == {"jitter": "gaussian:0.01", "votes": 3, "levels": 17}
         assert max(record["outcome"]["status"]) != "oracle_failed"
 
+    def test_rows_bound_memory_and_change_nothing(self, invoke, home, tmp_path):
+        found = []
+        for rows in ("1", "7", "100"):
+            out = tmp_path / rows
+            invoke(*HSJ, "--model", "net", "--rows", rows, "--out", out)
+            with np.load(out / "adversarials.npz") as arrays:
+                found.append((arrays["adversarial"], arrays["queries"]))
+        for adversarial, queries in found[1:]:
+            np.testing.assert_array_equal(adversarial, found[0][0])
+            np.testing.assert_array_equal(queries, found[0][1])
+
     def test_rounded_questions_give_rounded_adversarials(self, invoke, home, tmp_path):
         options = ("--levels", 17, "--model", "net", "--out", tmp_path / "a", "--json")
         record = json.loads(invoke(*HSJ, *options).stdout)

@@ -112,6 +112,12 @@ def attack(
         int | None,
         typer.Option("--levels", min=2, max=2**16, help="Round questions to so many levels; 256 as 8-bit images."),
     ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            "--rows", min=1, max=MOST, help="Rows that are asked at once: fewer take less memory, results are the same."
+        ),
+    ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the file of adversarials.")] = FileFormat.NPZ,
     targeted: Annotated[
         bool,
@@ -163,6 +169,7 @@ def attack(
         seed=seed,
         voting=None if jitter is None else Voting(jitter=parse_jitter(jitter), votes=votes or _VOTES),
         levels=levels,
+        rows=rows,
         file_format=file_format.value,
     )
     pool = scale_to(pool, chosen.target.bounds)

@@ -30,26 +30,31 @@ def add_to(app: typer.Typer) -> None:
             "variegate report audit/ --figures figures/",
             "variegate report hsj/ geoda/ --html attacks.html --figures figures/",
             "variegate report check/ --html cross-check.html",
+            "variegate report reproduction/ --html reproduction.html",
         ),
     )(report)
 
 
 def report(
     records: Annotated[
-        list[Path], typer.Argument(help="Records or saved specs (JSON), or folders with a record.json.")
+        list[Path],
+        typer.Argument(
+            help="Records or saved specs (JSON), or folders with a record.json or with the records of `reproduce`."
+        ),
     ],
     *,
     html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained page to this file.")] = None,
     figures: Annotated[Path | None, typer.Option("--figures", help="Write the figures as SVG and PNG here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show records of audits, calibrations, attacks, cross-checks.
+    """Show records of audits, calibrations, attacks, cross-checks, reproductions.
 
     As text, or with --html as a page that needs no other file; pictures beside a record are shown, too. Of several
     audits, the page is an index, and each audit gets its own page beside it, with the calibrations of its original.
-    Attacks stand side by side: in one table, in one figure of norm against queries, on one page of their own.
+    Attacks stand side by side: in one table, in one figure of norm against queries, on one page of their own. The
+    tables and figures of a reproduction share one page, which begins with the paper's claims.
     """
-    loaded = [_load(path) for path in records]
+    loaded = [_load(file) for path in records for file in _files(path)]
     if as_json:
         print_json([one.raw for one in loaded])
     elif html is None and figures is None:
@@ -70,13 +75,23 @@ class _Loaded:
     pictures: Path | None
 
 
-def _load(path: Path) -> _Loaded:
+def _files(path: Path) -> list[Path]:
+    """Return the file itself, or of a folder its record.json, or else the records of a reproduction."""
+    from variegate.report.reproduction.record import EXPERIMENTS
+
+    if not path.is_dir():
+        return [path]
+    single = path / "record.json"
+    found = [file for name in EXPERIMENTS if (file := path / f"{name}.json").is_file()]
+    return found if found and not single.exists() else [single]
+
+
+def _load(file: Path) -> _Loaded:
     from variegate.errors import FormatError
     from variegate.files import read_bounded
     from variegate.manifest import load_json
     from variegate.report.record import parse_record
 
-    file = path / "record.json" if path.is_dir() else path
     raw = load_json(read_bounded(file, _LIMIT_BYTES), f"the record {file}")
     if raw.get("kind") == "spec":
         raw = raw.get("record") or {}
@@ -97,11 +112,17 @@ def _texts(loaded: Sequence[_Loaded]) -> list[str]:
 
 
 def _write_pages(loaded: Sequence[_Loaded], html: Path) -> list[Path]:
-    """Write one page of all attacks, or one of each audit, with its calibrations; of several audits also an index."""
+    """Write one page of all attacks or of a reproduction, or one of each audit with its calibrations and an index."""
     from variegate.errors import ConfigurationError
     from variegate.files import write_atomic
-    from variegate.report.html import render_attacks, render_html, render_index
+    from variegate.report.html import render_attacks, render_html, render_index, render_reproduction
 
+    reproduced = [one for one in loaded if one.raw.get("kind") == "reproduction"]
+    if reproduced and len(reproduced) < len(loaded):
+        raise ConfigurationError("a page of a reproduction shows nothing else; give the other records to another page")
+    if reproduced:
+        write_atomic(html, render_reproduction([one.record for one in reproduced]).encode())
+        return [html]
     attacks = [one for one in loaded if one.raw.get("kind") == "attack"]
     if attacks and len(attacks) < len(loaded):
         raise ConfigurationError(
@@ -141,17 +162,23 @@ def _page_names(audits: Sequence[_Loaded]) -> list[str]:
 
 
 def _write_figures(loaded: Sequence[_Loaded], folder: Path) -> list[Path]:
-    """Write every figure as SVG and PNG; of several records, those that are no attacks get a subfolder each."""
+    """Write every figure as SVG and PNG; of several records, each gets a subfolder but those that are drawn together.
+
+    These are attacks, and the tables and figures of a reproduction.
+    """
     from variegate.files import file_error
-    from variegate.report.figures import draw_attacks, load_pictures, save_all, save_drawings
-    from variegate.report.record import AttackRecord
+    from variegate.report.figures import draw_attacks, draw_reproduction, load_pictures, save_all, save_drawings
+    from variegate.report.record import AttackRecord, ReproductionRecord
 
     files: list[Path] = []
     place = folder
     try:
-        attacks, shown = [], []
+        attacks, shown, reproduced = [], [], []
         for number, one in enumerate(loaded, start=1):
             pictures = None if one.pictures is None else load_pictures(one.pictures)
+            if isinstance(one.record, ReproductionRecord):
+                reproduced.append(one.record)
+                continue
             if isinstance(one.record, AttackRecord):
                 attacks.append(one.record)
                 shown.append(pictures)
@@ -159,10 +186,11 @@ def _write_figures(loaded: Sequence[_Loaded], folder: Path) -> list[Path]:
             place = folder if len(loaded) == 1 else folder / str(number)
             place.mkdir(parents=True, exist_ok=True)
             files += save_all(one.record, place, pictures=pictures)
-        if attacks:
+        drawn = [*(draw_attacks(attacks, pictures=shown) if attacks else ()), *draw_reproduction(reproduced)]
+        if drawn:
             place = folder
             place.mkdir(parents=True, exist_ok=True)
-            files += save_drawings(draw_attacks(attacks, pictures=shown), place)
+            files += save_drawings(drawn, place)
     except OSError as error:
         raise file_error(error, place, "write figures to") from error
     return files

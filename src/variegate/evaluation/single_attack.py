@@ -93,10 +93,12 @@ class SingleAttack:
         seed: decides the attack's noise, the classes to aim at and the jitter.
         voting: whether each answer is a majority of jittered ones (hard-label attacks).
         levels: whether questions are rounded to so many levels first (hard-label attacks); 256 as in an 8-bit image.
+        rows: how many rows a hard-label attack asks at once, which bounds its memory and changes no result; None for
+            what keeps the model busy (`variegate.models.forward_pass.question_rows`).
         file_format: of the adversarials.
 
     Raises:
-        ConfigurationError: a white-box attack has a budget of queries, votes or levels.
+        ConfigurationError: a white-box attack has a budget of queries, votes, levels or rows.
     """
 
     command: str
@@ -109,12 +111,15 @@ class SingleAttack:
     seed: int
     voting: Voting | None = None
     levels: int | None = None
+    rows: int | None = None
     file_format: AdversarialFormat = "npz"
 
     def __post_init__(self) -> None:
-        if self.white_box and (self.queries is not None or self.voting is not None or self.levels is not None):
+        of_labels = (self.queries, self.voting, self.levels, self.rows)
+        if self.white_box and any(setting is not None for setting in of_labels):
             raise ConfigurationError(
-                f"{self.attack.name} sees scores and gradients: it takes no budget of queries, no votes and no levels"
+                f"{self.attack.name} sees scores and gradients: it takes no budget of queries, no votes, no levels and "
+                "no rows"
             )
 
     @property
@@ -218,6 +223,7 @@ class SingleAttack:
             samples=samples,
             budget=budget,
             device=device,
+            preferred_rows=self.rows,
         )
 
     def _oracle(self, target: Target, samples: int, device: torch.device | str) -> Oracle:

@@ -1,5 +1,8 @@
 """How the reports of a reproduction write numbers beside those of the paper."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from variegate.report.parts import Rate
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval, span
@@ -71,20 +74,11 @@ def place(rate: Rate, paper: tuple[float, float] | None) -> str:
     if paper is None or rate.low is None or rate.high is None:
         return ""
     if 100.0 * rate.high < paper[0]:
-        return "below the paper's"
-    return "above the paper's" if 100.0 * rate.low > paper[0] else "our interval holds the paper's"
+        return "our interval is below the paper's"
+    return f"our interval {'is above' if 100.0 * rate.low > paper[0] else 'holds'} the paper's"
 
 
-def explained(table: Table, columns: tuple[str, ...], words: list[tuple[str, ...]]) -> Table:
+def explained(table: Table, columns: tuple[str, ...], words: Sequence[tuple[str, ...]]) -> Table:
     """The table with further columns of prose, one tuple a row."""
     rows = tuple((*row, *said) for row, said in zip(table.rows, words, strict=True))
-    return Table(
-        title=table.title,
-        columns=(*table.columns, *columns),
-        rows=rows,
-        labels=table.labels,
-        note=table.note,
-        grouped=table.grouped,
-        paired=table.paired,
-        label_width=table.label_width,
-    )
+    return replace(table, columns=(*table.columns, *columns), rows=rows)

@@ -74,12 +74,14 @@ def counts(claims: Sequence[Claim]) -> str:
 
 def claims_table(claims: Sequence[Claim], title: str) -> Table:
     """A row for each claim with the numbers that it was judged by."""
-    rows = tuple((claim.verdict, claim.study, claim.where, claim.text, _numbers(claim.numbers)) for claim in claims)
+    rows = tuple(
+        (claim.verdict, claim.study, _title(claim.where), claim.text, _numbers(claim.numbers)) for claim in claims
+    )
     return Table(title=title, columns=("verdict", "data", "where", "claim", "numbers"), rows=rows, labels=3)
 
 
 def _where(members: Sequence[Claim], verdict: str) -> str:
-    found = [claim.where for claim in members if claim.verdict == verdict]
+    found = [_title(claim.where) for claim in members if claim.verdict == verdict]
     return f"{count(len(found))}: {'; '.join(filter(None, found))}".removesuffix(": ") if found else NOTHING
 
 

@@ -20,7 +20,7 @@ _COSINES = (
     "H3: copies of two trainings",
 )
 _PANELS = ("spread_spectrum", "qim", "permutation")  # (a) and (b) of the paper; (c) is ours
-_TOWERING = 4.0  # a peak that many times higher than the next one is cut off, so that the others can be seen
+_TOWERING = 4.0  # peaks that many times higher than most are cut off, so that the others can be seen
 
 
 def clean_cosines(study: str, results: CosineResults, position: int = 0) -> Drawing | None:
@@ -107,16 +107,18 @@ def _ordered(place: Place) -> list[str]:
 
 
 def _draw(axes: Axes, curves: Mapping[str, Curve], looks: Mapping[str, GroupStyle]) -> None:
-    """Draw curves from 0 up; a peak that towers over the others is cut off, and the panel says how high it is."""
+    """Draw curves from 0 up; peaks that tower over most curves are cut off, and the panel says how high they are."""
     for title, curve in curves.items():
         if curve.density:
             look = looks[title]
             axes.plot(curve.x, curve.density, color=look.colour, linestyle=look.dash, label=legend_text(title))
     heights = sorted((max(curve.density), title) for title, curve in curves.items() if curve.density)
-    cut: list[str] = []
-    while len(heights) > 1 and heights[-1][0] > _TOWERING * heights[-2][0]:
-        height, title = heights.pop()
-        cut.append(f"{title.partition(':')[0]} goes up to {norm(height)}")
+    tall = next(
+        (at for at in range(-(-len(heights) // 2), len(heights)) if heights[at][0] > _TOWERING * heights[at - 1][0]),
+        len(heights),
+    )
+    cut = [f"{title.partition(':')[0]} goes up to {norm(height)}" for height, title in heights[tall:]] if tall else []
+    heights = heights[:tall]
     if heights:
         axes.set_ylim(0.0, 1.12 * heights[-1][0] or 1.0)
     if cut:

@@ -28,8 +28,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (
         "boundary",
         (
-            "An adversarial cut back to just past the attacker's own boundary (1.001 of its length up to there). Attacks "
-            "stop at different depths past it, and a deeper one replicates more, so only this compares attacks fairly."
+            "An adversarial cut back to just past the attacker's own boundary (1.001 of its length up to there). "
+            "Attacks stop at different depths past it, and a deeper one replicates more: this compares them alike."
         ),
     ),
     ("r, B, C", "r copies collude. B: all outputs; C: those that fool every colluder's own copy, too."),

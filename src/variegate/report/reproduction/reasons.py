@@ -91,8 +91,8 @@ def accuracy_reason(study: Study, results: AccuracyResults, row: AccuracyRow) ->
     said = [f"{count(results.copies)} copies of each original (paper: {_COPIES} of one)"]
     if row.name in paper and original.first.mean is not None:
         gap = original.first.mean - paper["original"][0] / 100.0
-        said.append(f"the original is at {points(gap, signed=True)} points")
-        said.append(f"by our drop, the paper's original would come to {paper['original'][0] - 100 * row.drop.mean:.1f}")
+        said.append(f"our originals are {points(gap, signed=True)} points off")
+        said.append(f"our drop off the paper's original gives {paper['original'][0] - 100 * row.drop.mean:.1f}")
     if bound := _bound(study, row.name):
         said.append(f"the spec was chosen to change at most {bound} of the labels")
     return "; ".join(said)
@@ -120,7 +120,7 @@ def replication_reason(
         said.append(f"victims right when clean: {percent(found.conditioned.rate)} %")
         said.append(f"noise of equal norm: {percent(found.noise.rate)} %")
     if group.images < _PLENTY * group.attackers:
-        said.append(f"about {norm(group.images / max(1, group.attackers))} images an attacker: the sd is mostly chance")
+        said.append(f"about {group.images / max(1, group.attackers):.0f} images an attacker: the sd is mostly chance")
     return "; ".join(filter(None, said))
 
 

@@ -18,7 +18,6 @@ from variegate.report.words import group_title, number, percent
 __all__ = ["against_the_paper", "lengthened"]
 
 _DOTTED: Dash = (0, (1.2, 1.4))
-_KINDS = {"success": "attack success", "rewriting": "replication", "training": "replication, also trained anew"}
 
 
 def against_the_paper(study: str, results: ReplicationResults, position: int = 0) -> Drawing:
@@ -56,7 +55,7 @@ def lengthened(study: str, results: ReplicationResults, position: int = 0) -> Dr
         figure, panels = canvas(1.9 + PANEL * len(results.attacks), rows=len(results.attacks), sharex=True)
         for axes, attack in zip(panels, results.attacks, strict=True):
             for look, points in _steps(attack):
-                draw_rates(axes, [(point.at, point.rate) for point in points], look)
+                draw_rates(axes, [(point.at, point.rate) for point in points], look, band=False)
                 shown = (points[0], points[-1])
                 values = ", ".join(f"{percent(point.rate.rate)} % at s = {number(point.at)}" for point in shown)
                 parts.append(f"{attack.name}, {look.title}: {values}")
@@ -128,6 +127,6 @@ def _ticks(axes: Axes, positions: list[float]) -> None:
 
 
 def _row_title(rewriter: str | None, kind: str) -> str:
-    what = {"success": "success", "rewriting": "replication"}.get(kind, "replication")
+    what = "success" if kind == "success" else "replication"
     whose = group_title(rewriter or INDEPENDENT)
     return f"{whose} + training, {what}" if rewriter is not None and kind == "training" else f"{whose}, {what}"

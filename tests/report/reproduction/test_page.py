@@ -1,0 +1,203 @@
+"""The page and the figures of a reproduction."""
+
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.report.reproduction.samples import make_all, make_record
+from tests.report.test_html import HOSTILE, Page, check_self_contained
+from variegate.errors import ConfigurationError
+from variegate.report.figures import draw_all
+from variegate.report.html import render_html, render_reproduction
+from variegate.report.record import parse_record
+from variegate.report.reproduction.figures import draw_reproduction
+from variegate.report.reproduction.record import ReproductionRecord
+
+Record = dict[str, Any]
+
+
+def figures(*records: Record) -> list[Any]:
+    parsed = [one for record in records if isinstance(one := parse_record(record), ReproductionRecord)]
+    return list(draw_reproduction(parsed))
+
+
+def texts(drawing: Any) -> str:
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", drawing.inline_svg()))
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render_reproduction([*make_all(studies=("cifar10", "own")).values()]))
+
+
+def test_the_page_loads_nothing_and_says_everything() -> None:
+    text = render_reproduction([*make_all().values()])
+    check_self_contained(text)
+    words = Page(text).text
+    for sentence in (
+        "Reproduction on cifar10",
+        "The paper's claims on our records",
+        "QIM replicates less than independent training",
+        "Holds: ",
+        "Table 2: What table2 shows",
+        "What differs from the paper",
+        "Data: recompressed as JPEG.",
+        "our interval holds the paper's",
+        "3,000 of the paper's 200,000 queries",
+        "ends 1.40 % past the boundary",
+        "a sharp peak, higher than that of H1; mean near 0",
+        "not in the paper",
+        "Parameters that the paper leaves open",
+        "quantization_step",
+        "calibration, on training images",
+        "sha256:89abcdef",
+        "variegate reproduce fig5 --preset laptop",
+        "What the words mean",
+    ):
+        assert sentence in words, sentence
+    assert "Preset smoke" not in words
+
+
+def test_the_page_is_accessible(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    assert {str(a["href"])[1:] for a in page.all("a")} <= set(page.ids)
+    assert len(page.all("svg")) == 2 * (2 + 2 + 1 + 3)
+    for svg in page.all("svg"):
+        assert svg["role"] == "img"
+        assert {svg["aria-labelledby"], svg["aria-describedby"]} <= set(page.ids)
+    assert len(page.all("caption")) == len([t for t in page.all("table") if t.get("class") != "pairs"])
+    assert all(th.get("scope") for th in page.all("th"))
+    headings = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3")]
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_claims_come_first(page: Page) -> None:
+    assert page.ids.index("claims") < page.ids.index("table1") < page.ids.index("fig5") < page.ids.index("runs")
+
+
+def test_names_are_escaped() -> None:
+    records = make_all(studies=(HOSTILE,))
+    for record in records.values():
+        record["command"] = record["title"] = record["studies"][0]["notes"]["data"] = HOSTILE
+        record["studies"][0]["names"] = [HOSTILE] * 3
+    text = render_reproduction([*records.values()])
+    check_self_contained(text)
+    assert "<img" not in text
+    assert "onerror=alert(1)&gt;" in text
+
+
+def test_some_records_are_enough(reproduced: dict[str, Record]) -> None:
+    page = Page(render_reproduction([reproduced["fig4"], reproduced["table1"]]))
+    assert page.ids.index("table1") < page.ids.index("fig4")
+    assert "table2" not in page.ids
+    alone = render_html(reproduced["table3"])
+    assert "These records decide no claim." in alone
+    assert alone == render_reproduction([reproduced["table3"]])
+    assert "Preset smoke" in render_reproduction([make_record("table1", preset="smoke")])
+
+
+def test_two_records_of_one_experiment() -> None:
+    other = make_record("fig3", studies=("own",))
+    page = Page(render_reproduction([make_record("fig3"), other]))
+    assert {"fig3", "fig3-2"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    with pytest.raises(ConfigurationError, match="got fig3 on 'own' twice"):
+        render_reproduction([other, make_record("fig3", studies=("own", "cifar10"))])
+
+
+def test_what_is_no_reproduction_has_another_page(reproduced: dict[str, Record], calibration: Record) -> None:
+    with pytest.raises(ConfigurationError, match="takes its records alone"):
+        render_html(reproduced["table1"], None, [calibration])
+    with pytest.raises(ConfigurationError, match="at least one record"):
+        render_reproduction([])
+
+
+def test_every_figure_describes_itself(reproduced: dict[str, Record]) -> None:
+    drawn = figures(*reproduced.values())
+    assert [drawing.name for drawing in drawn] == [
+        "table2-cifar10",
+        "table2-steps-cifar10",
+        "fig3-cifar10",
+        "fig3-elsewhere-cifar10",
+        "fig4-cifar10",
+        "fig5-cifar10",
+        "fig5-one-original-cifar10",
+        "fig5-variants-cifar10",
+    ]
+    assert [drawing.name for drawing in draw_all(parse_record(reproduced["fig4"]))] == ["fig4-cifar10"]
+    for drawing in drawn:
+        root = ET.fromstring(drawing.svg())
+        assert [root[0].text, root[1].text] == [drawing.title, drawing.alt]
+        assert root.get("role") == "img"
+        assert re.search(r"\d", drawing.alt)
+
+
+def test_figures_say_the_main_numbers(reproduced: dict[str, Record]) -> None:
+    drawn = {drawing.name.removesuffix("-cifar10"): drawing for drawing in figures(*reproduced.values())}
+    assert "(b) QIM: H1 mean 0.400 (0.382 to 0.418), peak at 0.400, n 500, H2 mean 0.0100" in drawn["fig3"].alt
+    assert "(d) 35.0 (paper 34.0)" in drawn["table2"].alt
+    assert "hopskipjump, permutation: 35.0 % at s = 1, 100.0 % at s = 2" in drawn["table2-steps"].alt
+    assert "G2 mean -3.50" in drawn["fig4"].alt
+    assert "C2 2: QIM and training: 12.0 % at r = 1, 24.0 % at r = 2" in drawn["fig5"].alt
+    assert "B3 permutation: 10.0 % at r = 1, 40.0 % at r = 4" in drawn["fig5-one-original"].alt
+    assert "(c) permutation (not in the paper)" in texts(drawn["fig3"])
+    assert "H2 goes up to" in texts(drawn["fig3"])
+
+
+def test_figures_are_drawn_like_the_papers(reproduced: dict[str, Record]) -> None:
+    drawn = {drawing.name.removesuffix("-cifar10"): drawing for drawing in figures(*reproduced.values())}
+    for axes in drawn["fig3"].figure.axes:
+        assert axes.get_xlim() == (-1.0, 1.0)
+        assert [line.get_label().partition(":")[0] for line in axes.get_lines()] == ["H1", "H2", "H3"]
+    assert [len(axes.get_lines()) for axes in drawn["fig4"].figure.axes] == [2, 3]
+    solid, dotted = drawn["fig5"].figure.axes[0].get_lines()
+    assert solid.is_dashed() is False
+    assert dotted.is_dashed() is True
+    assert list(solid.get_ydata()) == pytest.approx([10.0, 20.0])
+
+
+def test_nothing_measured() -> None:
+    """A study with one original has neither Figure 3 nor settings 1 and 2; an empty curve is left out."""
+    record = make_record("fig5")
+    record["studies"][0]["results"]["settings"] = record["studies"][0]["results"]["settings"][2:]
+    assert [drawing.name for drawing in figures(record)] == ["fig5-one-original-cifar10", "fig5-variants-cifar10"]
+    record["studies"][0]["results"]["settings"] = []
+    assert figures(record) == []
+    cosines = make_record("fig3")
+    for place in cosines["studies"][0]["results"]["places"]:
+        place["H1"] |= {"density": None, "mean": None, "mean_low": None, "mean_high": None, "peak": None, "n": 0}
+    assert "H1 mean -, peak at -, n 0" in figures(cosines)[0].alt
+
+
+def test_files_have_safe_names() -> None:
+    names = [drawing.name for drawing in figures(make_record("fig4", studies=("../x", "a b", "own")))]
+    assert names == ["fig4-study-1", "fig4-study-2", "fig4-own"]
+
+
+def test_the_command_takes_a_folder(invoke: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    text = invoke("report", folder).stdout
+    assert [text.index(name) for name in ("Table 1:", "Table 2:", "Figure 5:")] == sorted(
+        text.index(name) for name in ("Table 1:", "Table 2:", "Figure 5:")
+    )
+    result = invoke("report", folder, "--html", tmp_path / "page.html", "--figures", tmp_path / "figures")
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * 16
+    assert f"wrote {tmp_path / 'page.html'}\n" in result.stderr
+    check_self_contained((tmp_path / "page.html").read_text())
+    (folder / "table1.json").unlink()
+    assert [one["experiment"] for one in json.loads(invoke("report", folder, "--json").stdout)][0] == "table2"
+
+
+def test_the_command_refuses_other_records_on_the_page(
+    invoke: Callable[..., Any], folder: Path, calibration: Record, tmp_path: Path
+) -> None:
+    other = tmp_path / "calibration.json"
+    other.write_text(json.dumps(calibration))
+    result = invoke("report", folder, other, "--html", tmp_path / "page.html", code=None)
+    assert "a page of a reproduction shows nothing else" in result.stderr
