@@ -15,6 +15,7 @@ from variegate.cli.options import (
     Seed,
     examples,
     parse_rate,
+    split_pairs,
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
@@ -59,6 +60,10 @@ def reproduce(
             "If left out: small originals on handwritten digits, trained now.",
         ),
     ] = None,
+    note: Annotated[
+        list[str] | None,
+        typer.Option("--note", metavar="NAME=TEXT", help="What records shall say of a study's data; repeat."),
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=256, help="Processes that share the work.")] = 1,
     max_change: Annotated[
         str,
@@ -76,6 +81,7 @@ def reproduce(
     study, under their default names; missing ones are calibrated first, on training images.
     """
     from variegate.cli.experiment import choose_device
+    from variegate.errors import ConfigurationError
     from variegate.evaluation.reproduction.effort import effort_of
     from variegate.evaluation.reproduction.run import choose_experiments
     from variegate.evaluation.reproduction.run import reproduce as run_experiment
@@ -83,11 +89,18 @@ def reproduce(
 
     chosen, effort = choose_experiments(experiments), effort_of(preset)
     budget, where = parse_rate(max_change, "--max-change"), choose_device(device)
+    said = split_pairs(note or [], "--note")
+    names = [text.partition("=")[0] for text in study or ["digits="]]
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"every --study needs a name of its own; got {', '.join(names)}")
+    if unknown := sorted(set(said) - set(names)):
+        raise ConfigurationError(f"--note speaks of {unknown[0]!r}, which is no study of this run")
     make_folder(out)
     records: list[dict[str, Any]] = []
     try:
         with show_progress() as progress:
             sources, notes = _studies(study or [], out, home, budget=budget, seed=seed, device=where, say=progress)
+            notes = {name: {**text, **({"data": said[name]} if name in said else {})} for name, text in notes.items()}
             given: dict[str, Any] = {"out": out, "jobs": jobs, "command": typed_command(context), "notes": notes}
             records += [run_experiment(one, sources, effort, progress=progress, **given) for one in chosen]
     except KeyboardInterrupt:

@@ -106,9 +106,20 @@ def test_binding(gap: tuple[float, float], g2: float, above: str, little: str) -
         "G1": _curve(-1.0, -1.0),
         "added": {"G2": _curve(g2, g2), "G2_minus_G1": {"n": 50, "mean": sum(gap) / 2, "low": gap[0], "high": gap[1]}},
     }
-    results = {"nearest_to_the_paper": {"reading": "added"}, "measures": {"logits": {"permutation": curves}}}
+    nearest = {"measure": "logits", "reading": "added"}
+    results = {"nearest_to_the_paper": nearest, "measures": {"logits": {"permutation": curves}}}
     assert _one("fig4", results, "on average above").verdict == above
     assert _one("fig4", results, "only a little").verdict == little
+
+
+def test_what_the_paper_does_not_look_at_is_marked() -> None:
+    curves = {"H2": _curve(0.0, 0.0), "H3": _curve(0.0, 0.0)}
+    places = [
+        {"place": place, "sigma": 0.0, "H1": _curve(0.5, 0.6), "rewriters": {"qim": curves, "permutation": curves}}
+        for place in ("clean", "boundary")
+    ]
+    claims = judge({"fig3": {"studies": [{"name": "d", "results": {"places": places}}]}})
+    assert {claim.where for claim in claims if not claim.text.startswith("ours: ")} == {"qim, clean"}
 
 
 def test_collusion() -> None:

@@ -107,4 +107,5 @@ def test_table3_times_everything(tiny_source: StudySource, tmp_path) -> None:
     assert set(rows) == {"original", "independent", "permutation", "spread_spectrum", "qim"}
     assert rows["original"]["inference_ms"]["1"] > 0
     assert rows["independent"]["training_seconds"] > 0
+    assert 100 <= rows["qim"]["storage_bytes"] <= 400
     assert rows["qim"]["message_bytes"] >= 10 * 4 * 64 * 4 > rows["permutation"]["message_bytes"]

@@ -137,7 +137,7 @@ def _table3() -> Record:
     for name, added in extra.items():
         rows[name] = {
             "training_seconds": 0.0,
-            "storage_bytes": 155,
+            "storage_bytes": 155.25,
             "message_bytes": 15_624,
             "additional_inference_ms": {"1": added, "256": 10 * added},
         }
@@ -242,6 +242,11 @@ def _outputs(rate: float) -> Record:
     }
 
 
+def _validated(rate: float) -> Record:
+    whole = _outputs(min(1.0, rate))
+    return {name: whole[name] for name in list(whole)[:4]}
+
+
 def _fig5() -> Record:
     settings, curves = [], {}
     whole, most = wilson(80, 80), wilson(72, 80)
@@ -258,11 +263,12 @@ def _fig5() -> Record:
                     "kept_of_successes": most,
                     "all_outputs": _outputs(0.1 * r),
                     "kept_outputs": _outputs(0.12 * r),
+                    "validated_outputs": _validated(0.2 * r),
                 }
                 for r in range(1, largest + 1, 3 if variant == "vote" else 1)
             ]
             mine = [point for point in points if point["variant"] == variant]
-            for letter, kind in (("B", "all_outputs"), ("C", "kept_outputs")):
+            for letter, kind in (("B", "all_outputs"), ("C", "kept_outputs"), ("V", "validated_outputs")):
                 rates = [point[kind]["replication_rate"] for point in mine]
                 curves[f"{letter}{label}" + ("" if variant == "mean" else f"-{variant}")] = {
                     "r": [point["r"] for point in mine],

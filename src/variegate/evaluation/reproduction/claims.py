@@ -3,7 +3,8 @@
 A claim holds where the whole 95 % interval says so, does not hold where the whole interval says the contrary, and is
 undecided between. "Less", "below" and "lowest" compare the intervals of two rates, which is stricter than a test of
 their difference. That a rate rises gradually holds by the rates themselves, and fails where intervals prove a jump.
-Every claim carries the numbers that it was judged by.
+Every claim carries the numbers that it was judged by. Those that begin with "ours: " put the paper's claim to places
+that it does not look at: gradients at the boundary, other measures and variants, copies of one original.
 """
 
 import itertools
@@ -17,6 +18,8 @@ __all__ = ["Claim", "Verdict", "judge"]
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 
+_OURS = "ours: "
+_PAPERS_CURVES = frozenset({"B1", "B2", "C1", "C2"})
 _MOST_DROP = 0.02
 _NEAR_ZERO = 0.1  # of a cosine
 _GRADUAL = 0.25  # the largest rise of a rate by one more colluder
@@ -119,13 +122,14 @@ def _fig3(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
     for place in results["places"]:
         where = place["place"] + (f", noise {place['sigma']:g}" if place["sigma"] else "")
         for name, curves in place["rewriters"].items():
+            ours = "" if place["place"] == "clean" and name != "permutation" else _OURS
             h1, h2, h3 = place["H1"], curves["H2"], curves["H3"]
             if name == "qim":
-                text = "H2 lies near 0: peak and mean within 0.1"
+                text = f"{ours}H2 lies near 0: peak and mean within 0.1"
                 yield _near_zero(study, text, f"{name}, {where}", h2)
-            text = "H2 is on average below H1"
+            text = f"{ours}H2 is on average below H1"
             yield _lower(study, text, f"{name}, {where}", h2, h1)
-            text = "H3 is on average below H2"
+            text = f"{ours}H3 is on average below H2"
             yield _lower(study, text, f"{name}, {where}", h3, h2)
 
 
@@ -161,6 +165,7 @@ def _fig4(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
     for measure, curves in results["measures"].items():
         if "permutation" not in curves:
             continue
+        ours = "" if measure == results["nearest_to_the_paper"]["measure"] else _OURS
         gap = curves["permutation"][reading]["G2_minus_G1"]
         g1, g2 = curves["permutation"]["G1"], curves["permutation"][reading]["G2"]
         numbers = {"G2_minus_G1": gap, "G1": g1["mean"], "G2": g2["mean"], "G2_low": g2["mean_low"]}
@@ -169,7 +174,7 @@ def _fig4(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
         yield Claim(
             experiment="fig4",
             study=study,
-            text="G2 is on average above G1",
+            text=f"{ours}G2 is on average above G1",
             where=measure,
             verdict=_verdict(above, known and gap["high"] < 0.0),
             numbers=numbers,
@@ -177,7 +182,7 @@ def _fig4(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
         yield Claim(
             experiment="fig4",
             study=study,
-            text="G2 is only a little above G1, and negative like it",
+            text=f"{ours}G2 is only a little above G1, and negative like it",
             where=measure,
             verdict=_verdict(
                 above and gap["high"] < _A_LITTLE * abs(g1["mean"]) and g2["mean_high"] < 0.0,
@@ -194,7 +199,8 @@ def _fig5(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
         rate, low, high = curve["rate"], curve["low"], curve["high"]
         known = all(value is not None for value in rate)
         numbers = {key: curve[key] for key in ("r", "rate", "low", "high", "n")}
-        text = f"replication rises from r = {curve['r'][0]} to r = {curve['r'][-1]}"
+        ours = "" if name in _PAPERS_CURVES else _OURS
+        text = f"{ours}replication rises from r = {curve['r'][0]} to r = {curve['r'][-1]}"
         yield Claim(
             experiment="fig5",
             study=study,
@@ -208,7 +214,7 @@ def _fig5(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
             yield Claim(
                 experiment="fig5",
                 study=study,
-                text="no further colluder raises replication by 25 points or more",
+                text=f"{ours}no further colluder raises replication by 25 points or more",
                 where=name,
                 verdict=_verdict(max(rises) < _GRADUAL, _sure_jump(low, high)),
                 numbers={**numbers, "largest_rise": max(rises)},

@@ -2,14 +2,18 @@
 
 Timings are of this machine and of one process that does nothing else, so this task never runs beside others. Training
 is not run to its end: steps of forward, backward and update are timed, and multiplied by the steps of 200 epochs of
-50,000 images, as the paper trains; the record says so. Storage of a rewritten copy is what the registry keeps of it, a
-row; of its key nothing is kept, and its messages are made again on demand: `message_bytes` is what they take in memory.
+50,000 images, as the paper trains; the record says so. Storage of a rewritten copy is what the registry keeps of it: a
+row, measured as the growth of a SQLite registry over 4,000 of them. Of its key nothing is kept, and its messages are
+made again on demand: `message_bytes` is what they take in memory.
 """
 
 import copy
+import hashlib
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -19,15 +23,16 @@ from torch import Tensor, nn
 from variegate.evaluation.reproduction.effort import Effort
 from variegate.evaluation.reproduction.shards import Arrays, ShardFolder, ShardTask
 from variegate.evaluation.reproduction.study import REWRITERS, CopyOf, StudySource, load_study
+from variegate.manifest import ModelManifest
 from variegate.models.classifier import Classifier
+from variegate.registry.protocol import CopyRow
+from variegate.registry.sqlite import SqliteStore
 from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.cache import head_bytes
 
 __all__ = ["TimingShard", "collect", "tasks"]
 
-REGISTRY_ROW_BYTES = 155
-"""Measured by `python -m benchmarks issue_rate` (docs/results/benchmarks/issue_rate.json)."""
-
+_ROWS = 4000
 _EPOCHS, _TRAINING_IMAGES, _BATCH = 200, 50_000, 128
 _BATCHES = (1, 256)
 
@@ -53,7 +58,7 @@ class TimingShard:
     @property
     def identity(self) -> Mapping[str, Any]:
         """What decides the result, but for the machine."""
-        return {"study": self.source.identity, "repeats": self.repeats, "revision": 1}
+        return {"study": self.source.identity, "repeats": self.repeats, "revision": 2}
 
     @property
     def cost(self) -> float:
@@ -61,7 +66,10 @@ class TimingShard:
         return float(self.repeats * 4 * (sum(_BATCHES) + 3 * _BATCH))
 
     def run(self) -> Arrays:
-        """Return seconds, float64 (repeats,) each: "NAME/BATCH" of answering a batch, "training" of one step."""
+        """Return seconds, float64 (repeats,) each, and a size.
+
+        Keys: "NAME/BATCH" of answering a batch, "training" of one step; registry_bytes float64 (), of one copy.
+        """
         study = load_study(self.source)
         original = study.originals[0]
         targets: dict[str, Classifier | RewrittenCopy] = {"original": original}
@@ -78,7 +86,8 @@ class TimingShard:
         for _ in range(self.repeats):
             for name, action in actions.items():
                 seconds[name].append(_timed(action, original.device))
-        return {name: np.array(values) for name, values in seconds.items()}
+        arrays = {name: np.array(values) for name, values in seconds.items()}
+        return {**arrays, "registry_bytes": np.array(_registry_bytes(self.source.originals[0][0]))}
 
 
 def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
@@ -108,7 +117,7 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
         head = study.head(CopyOf(0, name, 0))
         rows[name] = {
             "training_seconds": 0.0,
-            "storage_bytes": REGISTRY_ROW_BYTES,
+            "storage_bytes": float(seconds["registry_bytes"]),
             "message_bytes": head_bytes(head),
             "additional_inference_ms": {
                 str(batch): 1e3 * float(np.median(seconds[f"{name}/{batch}"] - seconds[f"original/{batch}"]))
@@ -148,6 +157,36 @@ def _training_step(original: Classifier, x: Tensor) -> Callable[[], object]:
             optimizer.step()
 
     return step
+
+
+def _registry_bytes(model: ModelManifest) -> float:
+    """Return how many bytes a registry grows by for one more copy, indexes included."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.db"
+        with SqliteStore(path, create=True) as store:
+            store.add_model(model)
+            spec = store.add_spec("spec", {"rewriter": "qim"})
+
+        def grown(first: int) -> int:
+            with SqliteStore(path) as store:
+                store.add_copies(_rows(model, spec, range(first, first + _ROWS)))
+            return sum(file.stat().st_size for file in Path(folder).iterdir())
+
+        before = grown(0)  # and the log is written back when the store is closed
+        return (grown(_ROWS) - before) / _ROWS
+
+
+def _rows(model: ModelManifest, spec: str, numbers: range) -> Iterator[CopyRow]:
+    for number in numbers:
+        name = hashlib.sha256(str(number).encode()).hexdigest()[:20]
+        yield CopyRow(
+            copy_id=f"vg1-{name}",
+            model=model.name,
+            model_digest=model.digest,
+            spec_digest=spec,
+            buyer=f"buyer-{number:09d}",
+            issued_at=0,
+        )
 
 
 def _timed(action: Callable[[], object], device: torch.device) -> float:

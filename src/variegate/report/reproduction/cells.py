@@ -59,8 +59,8 @@ def ends(low: float | None, high: float | None) -> str:
 
 
 def ratio(ours: float, paper: float | None) -> str:
-    """Ours divided by the paper's."""
-    return NOTHING if not paper else norm(ours / paper)
+    """Ours divided by the paper's; nothing where ours is lost in the noise of a timing."""
+    return NOTHING if not paper or ours < 0.0 else norm(ours / paper)
 
 
 def estimate(mean: float | None, low: float | None, high: float | None) -> str:

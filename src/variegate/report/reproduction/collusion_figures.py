@@ -10,31 +10,36 @@ from variegate.report.lines import finish
 from variegate.report.palette import Dash, GroupStyle, group_styles, series_styles
 from variegate.report.parts import Rate
 from variegate.report.reproduction.axes import PANEL, draw_rates, file_name, percentages, subtitle
-from variegate.report.reproduction.figure_results import CollusionResults, Setting
+from variegate.report.reproduction.collusion_results import CollusionResults, Setting
 from variegate.report.reproduction.summaries import VARIANT_TITLES, setting_title
 from variegate.report.words import group_title, percent
 
 __all__ = ["collusion_figures"]
 
 _DOTTED: Dash = (0, (1.2, 1.4))
-_HEADINGS = {"B": "(a) all generated outputs", "C": "(b) only outputs that fool every colluder's copy"}
+_HEADINGS = {
+    "B": "(a) all generated outputs",
+    "C": "(b) only outputs that fool every colluder's copy",
+    "V": "(c) outputs lengthened until they do (not in the paper)",
+}
 _MAIN = "mean"
 
 
 def collusion_figures(study: str, results: CollusionResults, position: int = 0) -> list[Drawing]:
-    """The paper's two panels (settings 1 and 2), the same for setting 3, and a panel of variants for each setting."""
+    """The paper's panels (settings 1 and 2), the same for setting 3, and a panel of variants for each setting."""
     paper = [setting for setting in results.settings if setting.number < 3]
     sold = [setting for setting in results.settings if setting.number == 3]
     drawings = []
     if paper:
         lines = [(_line(setting), setting) for setting in paper]
         title = f"Collusion: replication by r colluders, {study}"
-        drawings.append(_two_panels(file_name("fig5", study, position), title, lines))
+        drawings.append(_panels(file_name("fig5", study, position), title, lines, "BC"))
     if sold:
         looks = group_styles(setting.rewriter or "" for setting in sold)
         lines = [(looks[setting.rewriter or ""], setting) for setting in sold]
         title = f"Collusion of copies of one original, by rewriter, {study}"
-        drawings.append(_two_panels(file_name("fig5-one-original", study, position), title, lines))
+        letters = [letter for letter in _HEADINGS if any(letter in setting.letters for setting in sold)]
+        drawings.append(_panels(file_name("fig5-one-original", study, position), title, lines, letters))
     if results.settings:
         drawings.append(_variants(file_name("fig5-variants", study, position), study, results.settings))
     return drawings
@@ -48,17 +53,17 @@ def _line(setting: Setting) -> GroupStyle:
     return replace(group_styles([setting.rewriter or ""])[setting.rewriter or ""], title=title, dash=_DOTTED)
 
 
-def _two_panels(name: str, title: str, lines: Sequence[tuple[GroupStyle, Setting]]) -> Drawing:
+def _panels(name: str, title: str, lines: Sequence[tuple[GroupStyle, Setting]], letters: Sequence[str]) -> Drawing:
     parts = []
     with style():
-        figure, panels = canvas(1.3 + PANEL * 2, rows=2, sharex=True)
-        for axes, (letter, heading) in zip(panels, _HEADINGS.items(), strict=True):
+        figure, panels = canvas(1.3 + PANEL * len(letters), rows=len(letters), sharex=True)
+        for axes, letter in zip(panels, letters, strict=True):
             for look, setting in lines:
                 points = _points(setting, _MAIN, letter)
                 draw_rates(axes, points, look)
                 parts.append(f"{letter}{setting.number} {look.title}: {_words(points)}")
             _colluders(axes, [setting for _, setting in lines])
-            subtitle(axes, heading)
+            subtitle(axes, _HEADINGS[letter])
         panels[-1].set_xlabel("colluders (r)")
         finish(figure, panels, title)
     alt = f"Line charts of replication in per cent against the number of colluders. {'; '.join(parts)}."
@@ -94,7 +99,7 @@ def _colluders(axes: Axes, settings: Sequence[Setting]) -> None:
 
 
 def _points(setting: Setting, variant: str, letter: str) -> list[tuple[float, Rate]]:
-    return [(float(point.r), point.outputs[letter].rate) for point in setting.of(variant)]
+    return [(float(point.r), point.outputs[letter].rate) for point in setting.of(variant) if letter in point.outputs]
 
 
 def _words(points: Sequence[tuple[float, Rate]]) -> str:

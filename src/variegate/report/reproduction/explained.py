@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from variegate.report.reproduction import reasons
 from variegate.report.reproduction.cells import explained
-from variegate.report.reproduction.figure_results import BindingResults, CollusionResults, CosineResults
+from variegate.report.reproduction.collusion_results import CollusionResults
+from variegate.report.reproduction.figure_results import BindingResults, CosineResults
 from variegate.report.reproduction.paper_words import BINDING, COSINES
 from variegate.report.reproduction.record import Study
 from variegate.report.reproduction.summaries import (
@@ -31,7 +32,7 @@ from variegate.report.table import Table
 __all__ = ["study_tables_explained"]
 
 _WHY = ("why",)
-_PAPER_AND_WHY = ("the paper says", "why")
+_PAPER_AND_WHY = ("the paper, and why",)
 
 
 def study_tables_explained(study: Study) -> Sequence[tuple[Table, int]]:
@@ -42,9 +43,9 @@ def study_tables_explained(study: Study) -> Sequence[tuple[Table, int]]:
     if isinstance(results, CostResults):
         return [(_cost(study, results), 1)]
     if isinstance(results, CosineResults):
-        return [(_cosines(study, results), 2)]
+        return [(_cosines(study, results), 1)]
     if isinstance(results, BindingResults):
-        return [(_binding(study, results), 2)]
+        return [(_binding(study, results), 1)]
     if isinstance(results, CollusionResults):
         return [*((table, 1) for table in _collusion(study, results)), (coalition_table(study.name, results), 0)]
     found = [(table, 1) for table in _replication(study, results)]
@@ -80,7 +81,7 @@ def _cosines(study: Study, results: CosineResults) -> Table:
     for title, name, rewriter, curve in cosine_curves(results):
         where = places[title]
         said = COSINES.get((name, rewriter), "") if where.name == "clean" else ""
-        words.append((said, reasons.cosine_reason(where, rewriter, curve)))
+        words.append((_joined(said, reasons.cosine_reason(where, rewriter, curve)),))
     return explained(cosine_table(study.name, results), _PAPER_AND_WHY, words)
 
 
@@ -89,16 +90,25 @@ def _binding(study: Study, results: BindingResults) -> Table:
     for measure, reading, name, _ in binding_curves(results):
         nearest = measure == results.measure and reading in ("", results.reading)
         said = BINDING.get(name, "") if nearest else ""
-        words.append((said, reasons.binding_reason(results, measure, reading)))
+        words.append((_joined(said, reasons.binding_reason(results, measure, reading)),))
     return explained(binding_table(study.name, results), _PAPER_AND_WHY, words)
 
 
 def _collusion(study: Study, results: CollusionResults) -> list[Table]:
     tables = []
     for setting in results.settings:
-        words = [reasons.collusion_reason(setting, variant) for _ in "BC" for variant in setting.variants]
+        words = [
+            reasons.collusion_reason(setting, variant, letter)
+            for letter in setting.letters
+            for variant in setting.variants
+        ]
         tables.append(explained(collusion_table(study.name, setting), _WHY, _paired(words)))
     return tables
+
+
+def _joined(paper: str, why: str) -> str:
+    """What the paper says, if it says something, and why ours may differ."""
+    return "; ".join(filter(None, [f"paper: {paper}" if paper else "", why]))
 
 
 def _paired(words: Sequence[str]) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What the figures of a reproduction measured on one study: cosines, changes of output values, collusion."""
+"""What Figures 3 and 4 of a reproduction measured on one study: cosines, changes of output values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,19 +6,14 @@ from typing import Self, final
 
 from variegate.errors import FormatError
 from variegate.report.fields import Field
-from variegate.report.parts import Point, Rate
 
 __all__ = [
     "BindingResults",
-    "Coalition",
-    "CollusionResults",
     "CosineResults",
     "Curve",
     "Gap",
-    "Outputs",
     "Place",
     "Reading",
-    "Setting",
     "Values",
 ]
 
@@ -228,122 +223,6 @@ class BindingResults:
                 for name, one in field["attacks"].items()
             ),
             values=tuple(Values.read(name, measures[name], reading) for name in names),
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
-    """What some outputs of colluders do to victims: rates as in Table 2, how many outputs, their median norm."""
-
-    outputs: int
-    norm: float | None
-    rate: Rate
-    conditioned: Rate
-    noise: Rate
-    at: tuple[Point, ...]
-
-    @classmethod
-    def read(cls, field: Field) -> Self:
-        """Read them."""
-        return cls(
-            outputs=field["outputs"].integer(),
-            norm=field["median_norm"].measured(),
-            rate=Rate.read(field, "replication_rate"),
-            conditioned=Rate.read(field, "replication_rate_conditioned"),
-            noise=Rate.read(field, "noise"),
-            at=Point.read_all(field["replication_at"], "s"),
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coalition:
-    """r colluders with one variant of the attack.
-
-    Attributes:
-        success: of the ensemble's attack.
-        kept: of all attacked images, those with an output that fools every colluder, too.
-        outputs: by letter: "B" all outputs, "C" the kept ones.
-    """
-
-    variant: str
-    r: int
-    attempted: int
-    success: Rate
-    kept: Rate
-    outputs: Mapping[str, Outputs]
-
-    @classmethod
-    def read(cls, field: Field) -> Self:
-        """Read a coalition's results."""
-        return cls(
-            variant=field["variant"].text(),
-            r=field["r"].integer(),
-            attempted=field["attempted"].integer(),
-            success=Rate.read(field, "attack_success_rate"),
-            kept=Rate.read(field, "kept"),
-            outputs={"B": Outputs.read(field["all_outputs"]), "C": Outputs.read(field["kept_outputs"])},
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Who colludes: setting 1, 2 or 3, the rewriter of its copies or None, and what was measured there."""
-
-    number: int
-    rewriter: str | None
-    largest: int
-    points: tuple[Coalition, ...]
-    identical: tuple[Coalition, ...]
-
-    @property
-    def name(self) -> str:
-        """As in the names of curves: "1", "2", "3-qim"."""
-        return f"3-{self.rewriter}" if self.number == 3 else str(self.number)
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Those measured, in their order."""
-        return tuple(dict.fromkeys(point.variant for point in self.points))
-
-    def of(self, variant: str) -> tuple[Coalition, ...]:
-        """One variant by r."""
-        return tuple(sorted((p for p in self.points if p.variant == variant), key=lambda point: point.r))
-
-    @classmethod
-    def read(cls, field: Field) -> Self:
-        """Read a setting."""
-        rewriter = field.nullable("rewriter")
-        return cls(
-            number=field["setting"].integer(),
-            rewriter=None if rewriter is None else rewriter.text(),
-            largest=field["largest"].integer(),
-            points=tuple(map(Coalition.read, field["points"].elements())),
-            identical=tuple(map(Coalition.read, field["identical"].elements())),
-        )
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollusionResults:
-    """Figure 5: originals, attacked images, queries of the vote's attack, and the settings."""
-
-    originals: int
-    images: int
-    vote_queries: int
-    settings: tuple[Setting, ...]
-
-    @classmethod
-    def read(cls, field: Field) -> Self:
-        """Read the results of Figure 5."""
-        field["curves"].mapping()
-        return cls(
-            originals=field["originals"].integer(),
-            images=field["images"].integer(),
-            vote_queries=field["vote_queries"].integer(),
-            settings=tuple(map(Setting.read, field["settings"].elements())),
         )
 
 

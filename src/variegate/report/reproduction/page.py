@@ -9,8 +9,8 @@ from variegate.report.glossary import GLOSSARY
 from variegate.report.pages import render_template
 from variegate.report.reproduction.cells import EXPERIMENT_TITLES
 from variegate.report.reproduction.claims import claims_table, counts, judge_all, overview_table
+from variegate.report.reproduction.collusion_results import CollusionResults
 from variegate.report.reproduction.explained import study_tables_explained
-from variegate.report.reproduction.figure_results import CollusionResults
 from variegate.report.reproduction.figures import draw_study
 from variegate.report.reproduction.paper_words import COLLUSION
 from variegate.report.reproduction.reasons import differences, setting, spec_notes
@@ -32,7 +32,13 @@ _WORDS: tuple[tuple[str, str], ...] = (
             "Attacks stop at different depths past it, and a deeper one replicates more: this compares them alike."
         ),
     ),
-    ("r, B, C", "r copies collude. B: all outputs; C: those that fool every colluder's own copy, too."),
+    (
+        "r, B, C, V",
+        (
+            "r copies collude. B: all outputs; C: those that fool every colluder's own copy, too; V: lengthened until "
+            "they fool all of these."
+        ),
+    ),
     (
         "H1, H2, H3",
         "Two trainings; two copies of one training; copies of two trainings. Cosine of their loss's input gradients.",

@@ -6,14 +6,8 @@ from variegate.evaluation.reproduction.effort import effort_of
 from variegate.evaluation.reproduction.paper import TABLE1
 from variegate.report.parts import Rate
 from variegate.report.reproduction.cells import place
-from variegate.report.reproduction.figure_results import (
-    BindingResults,
-    CollusionResults,
-    CosineResults,
-    Curve,
-    Place,
-    Setting,
-)
+from variegate.report.reproduction.collusion_results import CollusionResults, Setting
+from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Place
 from variegate.report.reproduction.record import ReproductionRecord, Study
 from variegate.report.reproduction.table_results import (
     INDEPENDENT,
@@ -36,6 +30,7 @@ __all__ = [
     "replication_reason",
     "setting",
     "spec_notes",
+    "threads",
     "trained",
 ]
 
@@ -52,6 +47,11 @@ def setting(study: Study) -> str:
         f"{study.name}: {count(study.test_images)} test images ({shape}, {study.num_classes} classes), "
         f"{trained(study)}, seed {study.seed}, on {study.device}."
     )
+
+
+def threads(results: CostResults) -> str:
+    """How many threads, in words."""
+    return f"{count(results.threads)} thread{'' if results.threads == 1 else 's'}"
 
 
 def trained(study: Study) -> str:
@@ -138,7 +138,7 @@ def cost_reason(results: CostResults, row: CostRow, quantity: str) -> str:
         return "made from the key on demand, not stored; the paper stores its seeds"
     if row.name == INDEPENDENT:
         return "the same network"
-    return f"{results.device}, {count(results.threads)} threads (paper: a Tesla V100, 3.5 ms for the original)"
+    return f"{results.device}, {threads(results)} (paper: a Tesla V100, 3.5 ms for the original)"
 
 
 def cosine_reason(where: Place, rewriter: str, curve: Curve) -> str:
@@ -147,8 +147,6 @@ def cosine_reason(where: Place, rewriter: str, curve: Curve) -> str:
     if curve.zero_gradients:
         pairs = curve.n + curve.zero_gradients
         said.append(f"{percent(curve.zero_gradients / pairs)} % of the pairs have no gradient to compare")
-    if where.name == "boundary":
-        said.append("at the boundary of the first original, not of the others")
     return "; ".join(said)
 
 
@@ -160,12 +158,11 @@ def binding_reason(results: BindingResults, measure: str, reading: str) -> str:
     return "; ".join(said)
 
 
-def collusion_reason(setting: Setting, variant: str) -> str:
+def collusion_reason(setting: Setting, variant: str, letter: str) -> str:
     """What to know of a curve of Figure 5."""
-    said = (
-        ["not in the paper"] if setting.number == 3 or variant != "mean" else ["as the paper, through DeepFool of ART"]
-    )
-    norms = [point.outputs["B"].norm for point in setting.of(variant)]
+    ours = setting.number == 3 or variant != "mean" or letter == "V"
+    said = ["not in the paper" if ours else "as the paper, through DeepFool of ART"]
+    norms = [point.outputs[letter].norm for point in setting.of(variant) if letter in point.outputs]
     if known := [one for one in norms if one is not None]:
         said.append(f"median norm {norm(known[0])} at the smallest r, {norm(known[-1])} at the largest")
     return "; ".join(said)
@@ -180,12 +177,15 @@ def _of_results(record: ReproductionRecord, study: Study) -> Sequence[str]:
     if isinstance(results, ReplicationResults):
         return _replication(results)
     if isinstance(results, CostResults):
-        return [f"Machine: {results.device}, {count(results.threads)} threads (the paper: a Tesla V100)."]
+        return [f"Machine: {results.device}, {threads(results)} (the paper: a Tesla V100)."]
     if isinstance(results, CosineResults):
         images = results.places[0].images if results.places else 0
         return [
             f"Images: {count(images)} (the paper: 10,000). Two originals, and two copies of each rewriter, as there.",
-            "Gradients at the boundary and smoothed ones are ours: on clean images a saturated softmax decides much.",
+            (
+                "Gradients at the boundary (that of the first original) and smoothed ones are not in the paper: on "
+                "clean images a saturated softmax decides much."
+            ),
         ]
     if isinstance(results, BindingResults):
         attempted = max((one[1] for one in results.found), default=0)

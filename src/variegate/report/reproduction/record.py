@@ -6,7 +6,8 @@ from typing import Any, Self, final
 
 from variegate.errors import FormatError
 from variegate.report.fields import Field
-from variegate.report.reproduction.figure_results import BindingResults, CollusionResults, CosineResults
+from variegate.report.reproduction.collusion_results import CollusionResults
+from variegate.report.reproduction.figure_results import BindingResults, CosineResults
 from variegate.report.reproduction.table_results import AccuracyResults, CostResults, ReplicationResults
 
 __all__ = ["EXPERIMENTS", "ReproductionRecord", "Results", "Study"]

@@ -3,15 +3,8 @@
 from collections.abc import Iterator
 
 from variegate.report.reproduction.cells import ends, estimate
-from variegate.report.reproduction.figure_results import (
-    BindingResults,
-    Coalition,
-    CollusionResults,
-    CosineResults,
-    Curve,
-    Gap,
-    Setting,
-)
+from variegate.report.reproduction.collusion_results import Coalition, CollusionResults, Setting
+from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Gap
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, group_title, norm, percent
 
@@ -63,12 +56,12 @@ def cosine_table(study: str, results: CosineResults) -> Table:
     left = [f"{place.title}: {count(place.without_boundary)}" for place in results.places if place.without_boundary]
     return Table(
         title=f"Cosines between input gradients, {study}",
-        columns=("where", "curve", "n", "mean (95 % interval)", "sd", "peak", "|cos| < 0.1 (%)", "> 0.9 (%)", "zero"),
+        columns=("where", "curve", "n", "mean (95 % interval)", "sd", "peak", "small (%)", "large (%)", "zero"),
         rows=tuple(rows),
         labels=2,
         grouped=True,
-        note=f"Loss: {results.loss}. Zero: pairs left out because a gradient is 0."
-        + (f" Images left out without a boundary: {', '.join(left)}." if left else ""),
+        note=f"Loss: {results.loss}. Small: |cosine| below 0.1; large: cosine above 0.9; zero: left out, because a "
+        "gradient is 0." + (f" Images left out without a boundary: {', '.join(left)}." if left else ""),
     )
 
 
@@ -135,9 +128,9 @@ def collusion_table(study: str, setting: Setting) -> Table:
     """Replication by the number of colluders: rows by curve, intervals below."""
     numbers = sorted({point.r for point in setting.points})
     rows: list[tuple[str, ...]] = []
-    for letter in ("B", "C"):
+    for letter in setting.letters:
         for variant in setting.variants:
-            found = {point.r: point.outputs[letter].rate for point in setting.of(variant)}
+            found = {point.r: point.outputs[letter].rate for point in setting.of(variant) if letter in point.outputs}
             rates = [found.get(r) for r in numbers]
             title = VARIANT_TITLES.get(variant, variant)
             rows.append(
@@ -154,6 +147,8 @@ def collusion_table(study: str, setting: Setting) -> Table:
         rows=tuple(rows),
         labels=2,
         paired=True,
+        note="B: all outputs. C: those that fool every colluder's copy."
+        + (" V: lengthened until they do." if "V" in setting.letters else ""),
     )
 
 
@@ -175,7 +170,7 @@ def coalition_table(study: str, results: CollusionResults) -> Table:
                         percent(point.kept.rate),
                         norm(kept.norm),
                         percent(kept.conditioned.rate),
-                        percent(kept.noise.rate),
+                        NOTHING if kept.noise is None else percent(kept.noise.rate),
                         _identical(setting, point),
                     )
                 )

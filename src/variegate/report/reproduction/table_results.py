@@ -248,7 +248,7 @@ class CostRow:
 
     name: str
     training_seconds: float
-    storage_bytes: int
+    storage_bytes: float
     message_bytes: int | None
     inference_ms: Mapping[int, float]
 
@@ -285,7 +285,7 @@ def _cost(name: str, field: Field) -> CostRow:
     return CostRow(
         name=name,
         training_seconds=field["training_seconds"].number(),
-        storage_bytes=field["storage_bytes"].integer(),
+        storage_bytes=field["storage_bytes"].number(),
         message_bytes=None if messages is None else messages.integer(),
         inference_ms=_by_batch(field["additional_inference_ms"]),
     )

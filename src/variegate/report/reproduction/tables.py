@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from variegate.evaluation.reproduction.paper import TABLE1, TABLE2, TABLE2_ROWS, TABLE3, Row
 from variegate.report.parts import Rate
 from variegate.report.reproduction.cells import accuracy_title, difference, ends, mean_sd, paper_cell, ratio
+from variegate.report.reproduction.reasons import threads
 from variegate.report.reproduction.table_results import (
     INDEPENDENT,
     AccuracyResults,
@@ -191,7 +192,7 @@ def cost_table(study: str, results: CostResults) -> Table:
         labels=2,
         grouped=True,
         note=f"The original alone: {alone}; medians of {count(results.repeats)} timings on {results.device}, "
-        f"{count(results.threads)} threads. Training: {results.training}.",
+        f"{threads(results)}. Training: {results.training}.",
     )
 
 
@@ -218,7 +219,7 @@ def _costs(row: CostRow) -> Iterator[tuple[str, str, str, str]]:
         norm(row.training_seconds),
         against(row.training_seconds, "training_seconds"),
     )
-    stored = float(row.storage_bytes)
+    stored = row.storage_bytes
     yield "storage (KB)", cell("storage_bytes", 1e3), norm(stored / 1e3), against(stored, "storage_bytes")
     if row.message_bytes is not None:
         yield "messages in memory (KB)", NOTHING, norm(row.message_bytes / 1e3), NOTHING

@@ -7,7 +7,8 @@ from variegate.report.blocks import WIDTH, bullets, heading, prose, render_table
 from variegate.report.fields import Field
 from variegate.report.reproduction.cells import EXPERIMENT_TITLES
 from variegate.report.reproduction.claims import counts, judge_all, sentences
-from variegate.report.reproduction.figure_results import BindingResults, CollusionResults, CosineResults
+from variegate.report.reproduction.collusion_results import CollusionResults
+from variegate.report.reproduction.figure_results import BindingResults, CosineResults
 from variegate.report.reproduction.reasons import differences, setting
 from variegate.report.reproduction.record import ReproductionRecord, Study
 from variegate.report.reproduction.summaries import binding_table, coalition_table, collusion_table, cosine_table

@@ -1,0 +1,57 @@
+"""`variegate reproduce`: studies from the home or from digits, resumed by the same command; mistakes in a sentence."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import SECRET
+from variegate.authority import Authority
+from variegate.keys import SellerSecret
+from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
+
+
+@pytest.fixture
+def calibrated(home):
+    """The home with a spec for each rewriter."""
+    with Authority.open(home, lambda: SellerSecret.from_bytes(SECRET)) as desk:
+        record = {"format": 1, "kind": "calibration", "candidates": [], "inputs": 77}
+        desk.save_spec("net-spread_spectrum", SpreadSpectrumSpec(strength=0.1), model="net", record=record)
+    return home
+
+
+def test_table1_of_the_homes_own_original(invoke, calibrated, tmp_path):
+    """The specs are those that the home has for the first original."""
+    out = tmp_path / "out"
+    options = ("--study", "sold=digits:net", "--note", "sold=handwritten", "--out", out)
+    record = json.loads(invoke("reproduce", "table1", *options, "--json").stdout)[0]
+    assert record == json.loads((out / "table1.json").read_text())
+    study = record["studies"][0]
+    assert study["names"] == ["net"]
+    assert study["notes"]["data"] == "handwritten"
+    assert study["notes"]["specs"]["spread_spectrum"]["inputs"] == 77
+    assert study["specs"]["spread_spectrum"]["strength"] == 0.1
+    assert set(study["results"]["rows"]) == {"original", "permutation", "spread_spectrum", "qim"}
+    assert record["shards_computed_in_this_run"] == 1
+    again = json.loads(invoke("reproduce", "table1", *options, "--json").stdout)[0]
+    assert again["shards_computed_in_this_run"] == 0
+    assert again["studies"] == record["studies"]
+    assert "Table 1" in invoke("reproduce", "table1", *options).stdout
+    assert "Table 1" in invoke("report", out).stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "message"),
+    [
+        (2, ("table9",), "there is no experiment 'table9'"),
+        (2, ("table1", "--preset", "huge"), "there is no preset 'huge'"),
+        (2, ("table1", "--study", "digits"), "--study is written NAME=DATA:MODEL,MODEL"),
+        (4, ("table1", "--study", "a=digits:nobody"), "nobody"),
+        (2, ("table1", "--study", "a=digits:net", "--study", "a=digits:net"), "needs a name of its own"),
+        (2, ("table1", "--study", "a=digits:net", "--note", "b=text"), "--note speaks of 'b'"),
+        (2, ("fig3", "--study", "a=digits:net"), "study 'a' has 1"),
+    ],
+)
+@pytest.mark.usefixtures("calibrated")
+def test_mistakes(fails, tmp_path, code, arguments, message):
+    assert message in fails(code, "reproduce", *arguments, "--out", tmp_path / "out")
+    assert not list(tmp_path.glob("out/*.json"))
