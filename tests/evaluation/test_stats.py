@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from variegate.errors import InputError
-from variegate.evaluation.stats import Rate, rate_of_triples, wilson_rate
+from variegate.evaluation.stats import Rate, mean_of_units, rate_of_triples, wilson_rate
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,38 @@ def test_one_hit_is_not_surer_than_none():
     assert none.high == pytest.approx(0.1135, abs=1e-4)  # 0 of 30 images
     assert none.high < one.high < none.high + 0.01
     assert 0.0 <= one.low < 1 / 600
+
+
+def test_copies_of_one_original_are_not_independent():
+    """Three originals that differ entirely, five copies each: the interval is that of three, not of fifteen."""
+    clusters = np.repeat(np.arange(3), 5)
+    hit = np.zeros((15, 15, 40), dtype=bool)
+    hit[clusters == 0] = True  # whatever the first original's copies find works everywhere
+    counted = np.ones_like(hit) & (clusters[:, None] != clusters[None, :])[:, :, None]
+    attackers = np.arange(15)
+    pooled, nested = (rate_of_triples(hit, counted, attackers, clusters=c) for c in (None, clusters))
+    assert pooled.rate == nested.rate == pytest.approx(1 / 3)
+    assert nested.high - nested.low > 1.3 * (pooled.high - pooled.low)
+    assert (nested.low, nested.high) == (0.0, 0.5)  # the first is not drawn; it and one other are
+
+
+def test_one_cluster_is_none():
+    generator = np.random.default_rng(0)
+    hit = generator.random((4, 4, 30)) < 0.3
+    counted = np.ones_like(hit) & ~np.eye(4, dtype=bool)[:, :, None]
+    attackers = np.arange(4)
+    alone, one = (rate_of_triples(hit, counted, attackers, clusters=c) for c in (None, np.full(4, 7)))
+    assert alone == one
+
+
+def test_the_mean_of_units_covers_what_varies_between_them():
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(1, 500)) * 0.01 + np.array([0.0, 1.0, 2.0])[:, None]
+    found = mean_of_units(values)
+    assert found["mean"] == pytest.approx(values.mean())
+    assert found["low"] < 0.5
+    assert found["high"] > 1.5
+    narrow = mean_of_units(values[[1, 1, 1]])
+    assert narrow["high"] - narrow["low"] < 0.01
+    with pytest.raises(InputError, match="units and images"):
+        mean_of_units(np.zeros((0, 3)))

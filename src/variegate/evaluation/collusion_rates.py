@@ -10,7 +10,10 @@ any process, and be counted for any coalition and victims. With A as in `variega
 - validated outputs (not in the paper): x + s (x' - x) for the smallest s of `SCALES` at which every colluder's copy is
   fooled, shown to the victims at that s: colluders need not stop where DeepFool does, and the mean of their copies can
   be fooled where none of them is;
-- noise: the same for random perturbations of equal norm (after clipping) in place of the outputs.
+- noise: the same for random perturbations of equal norm (after clipping) in place of the outputs;
+- the control (`control`): one colluder's outputs shown to his own copy as if it were a victim's. The labels by which an
+  output is kept cannot miss, so the copy is asked again, in another order and in other batches, and once more with
+  the outputs rounded to 8 bits, as an image file holds them.
 
 The victims stay the same for all numbers of colluders where there are copies enough (`line_up`), and blocks of inputs
 have different coalitions; an interval draws images and copies (`variegate.evaluation.stats`), a coalition as the copy
@@ -18,8 +21,8 @@ of its first member. The paper shows the outputs of one coalition to one victim,
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +35,15 @@ from variegate.errors import ConfigurationError
 from variegate.evaluation.collusion import Ensemble, MajorityVote, Member, Panel, collude
 from variegate.evaluation.replication import directions, moved
 from variegate.evaluation.stats import rate_of_triples, wilson_rate
+from variegate.types import Bounds
 
-__all__ = ["MOST_VICTIMS", "SCALES", "Arrays", "Part", "attack_block", "line_up", "measure"]
+__all__ = ["MOST_VICTIMS", "SCALES", "Arrays", "Part", "attack_block", "control", "line_up", "measure"]
 
 SCALES = (1.0, 1.1, 1.5, 2.0)
 MOST_VICTIMS = 5
+
+_OTHER_CUT = 7  # rows of a batch when copies are asked again
+_LEVELS = 256
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -96,7 +103,8 @@ def attack_block(
     Returns:
         truth int64 (N,); attempted, succeeded bool (N,); distances float32 (N,), NaN without success; forward_rows,
         backward_rows int64 (N,); clean int16 (P, N), at int16 (S, P, N) for `SCALES`, noise int16 (P, N): labels;
-        attack_seconds float64 ().
+        again int16 (S, P, N): those of `at`, asked a second time with copies and inputs in reverse order and in batches
+        of another size; rounded int16 (S, P, N): of the same points rounded to 256 levels; attack_seconds float64 ().
     """
     target = MajorityVote(attacked) if vote else Ensemble(attacked)
     found = collude(
@@ -110,12 +118,18 @@ def attack_block(
         queries=queries,
         progress=progress,
     )
-    panel, bounds, clean = Panel(copies), target.bounds, inputs.cpu()
+    panel, backwards, bounds, clean = Panel(copies), Panel(copies[::-1]), target.bounds, inputs.cpu()
 
     def shown(points: Tensor) -> npt.NDArray[np.int16]:
         return panel.predict_all(points.clamp(bounds.lower, bounds.upper)).T.cpu().numpy().astype(np.int16)
 
+    def again(points: Tensor) -> npt.NDArray[np.int16]:
+        parts = points.clamp(bounds.lower, bounds.upper).flip(0).split(_OTHER_CUT)
+        labels = torch.cat([backwards.predict_all(part) for part in parts])
+        return labels.flip(0, 1).T.cpu().numpy().astype(np.int16)
+
     step, size = found.adversarials - clean, found.distances.nan_to_num(0.0)
+    points = [clean + s * step for s in SCALES]
     ways = [directions(clean[i : i + 1], attack.norm, f"{seed}/{name}") for i, name in enumerate(identities)]
     return {
         "truth": labels.cpu().numpy(),
@@ -125,7 +139,9 @@ def attack_block(
         "forward_rows": found.forward_rows.numpy(),
         "backward_rows": found.backward_rows.numpy(),
         "clean": shown(clean),
-        "at": np.stack([shown(clean + s * step) for s in SCALES]),
+        "at": np.stack([shown(each) for each in points]),
+        "again": np.stack([again(each) for each in points]),
+        "rounded": np.stack([shown(_rounded(each, bounds)) for each in points]),
         "noise": shown(moved(clean, torch.cat(ways), size, attack.norm, bounds)),
         "attack_seconds": np.array(found.seconds),
     }
@@ -139,11 +155,13 @@ class Part:
     Attributes:
         arrays: of `attack_block`.
         colluders, victims: positions among its copies.
+        shown: which labels of the outputs are the victims'; which outputs are kept is always decided by "at".
     """
 
     arrays: Arrays
     colluders: tuple[int, ...]
     victims: tuple[int, ...]
+    shown: Literal["at", "again", "rounded"] = "at"
 
 
 def measure(parts: Sequence[Part]) -> dict[str, Any]:
@@ -176,6 +194,24 @@ def measure(parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
+def control(parts: Sequence[Part]) -> dict[str, Any]:
+    """Count as `measure` does, with the colluders themselves for victims, whose copies are asked again.
+
+    `asked_again` repeats the rate of the kept outputs, 100 % where a copy's answer does not depend on the batch it is
+    asked in; `rounded` is the same rate for outputs rounded to 8 bits. The parts should have one colluder each.
+
+    Raises:
+        ConfigurationError: no part is given.
+    """
+    own = [replace(part, victims=part.colluders, shown="again") for part in parts]
+    again, rounded = measure(own), measure([replace(part, shown="rounded") for part in own])
+    return {
+        **again,
+        "asked_again": again["kept_outputs"]["replication_rate"],
+        "rounded": rounded["kept_outputs"]["replication_rate"],
+    }
+
+
 @final
 class _Table:
     """All blocks side by side: bool arrays (coalitions, copies, images) of victims."""
@@ -201,7 +237,7 @@ class _Table:
         arrays, truth = part.arrays, part.arrays["truth"]
         stop, row = start + len(truth), self.coalitions.index(part.colluders)
         mine, copies = list(part.colluders), arrays["clean"].shape[0]
-        right, fooled = arrays["clean"] == truth, arrays["at"] != truth
+        right, fooled = arrays["clean"] == truth, arrays["at"] != truth  # fooled decides what is kept
         attempted = arrays["attempted"] & right[mine].all(0)
         succeeded = attempted & arrays["succeeded"]
         self.attempted[start:stop], self.succeeded[start:stop] = attempted, succeeded
@@ -210,7 +246,7 @@ class _Table:
         for place in part.victims:
             self.victims[row, place, start:stop] = True
         self.right[row, :copies, start:stop] = right
-        self.fooled[:, row, :copies, start:stop] = fooled
+        self.fooled[:, row, :copies, start:stop] = arrays[part.shown] != truth
         self.noise[row, :copies, start:stop] = arrays["noise"] != truth
         return stop
 
@@ -252,3 +288,10 @@ class _Table:
 
     def total(self, name: str) -> Any:  # noqa: ANN401 (a whole number or a float, as the arrays are)
         return sum(part.arrays[name].sum().item() for part in self.parts)
+
+
+def _rounded(points: Tensor, bounds: Bounds) -> Tensor:
+    """Return the nearest points that an image file of 8 bits a value holds."""
+    steps = _LEVELS - 1
+    places = ((points - bounds.lower) / bounds.range * steps).round().clamp(0, steps)
+    return places / steps * bounds.range + bounds.lower

@@ -1,7 +1,7 @@
 """Which copies a collusion audit compares: its spec, and the settings that follow from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 from variegate.attacks.base import Attack
@@ -14,7 +14,7 @@ from variegate.evaluation.copies import experiment_heads
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy
 
-__all__ = ["ENSEMBLES", "CollusionSpec", "EnsembleKind", "Setting", "settings_of"]
+__all__ = ["ENSEMBLES", "CollusionSpec", "EnsembleKind", "Setting", "settings_of", "with_all_classes"]
 
 EnsembleKind = Literal["mean", "log", "vote"]
 
@@ -34,7 +34,8 @@ class CollusionSpec:
         victims: copies that are shown what was found, at most.
         images: inputs that are attacked.
         queries: budget for each input of an attack that sees labels alone.
-        attack: on the ensemble or the vote.
+        attack: on the ensemble or the vote. DeepFool with ART's semantics considers all classes, whatever its
+            `candidates` (`with_all_classes`).
         ensemble: what the colluders make of their copies.
         seed: decides images, the copies' experiment keys and the attack's noise.
         subjects: one text for each original that identifies it; binds shards to more than the weights.
@@ -95,6 +96,19 @@ class Setting:
     originals: tuple[Classifier, ...]
     labels: tuple[str, ...]
     colluders: tuple[int, ...]
+
+
+def with_all_classes(attack: Attack | WhiteBoxAttack, num_classes: int) -> Attack | WhiteBoxAttack:
+    """Return the attack; DeepFool with ART's semantics with all classes as candidates.
+
+    ART's candidates are the union of the best labels of all inputs of a call, and where that is not all classes, it
+    reads an input's own score from another class (`variegate.attacks.white_box.deepfool`). Over the many images of one
+    call, as the paper ran it, the union is all classes; over a block of few images of a task with many classes it is
+    not, and results would depend on how images are cut into blocks.
+    """
+    if isinstance(attack, DeepFool) and attack.semantics == "art" and attack.candidates < num_classes:
+        return replace(attack, candidates=num_classes)
+    return attack
 
 
 def settings_of(spec: CollusionSpec, trained: Sequence[Classifier]) -> list[Setting]:

@@ -5,6 +5,10 @@ interval comes from a two-way bootstrap that draws images and copies with replac
 2007), and is never narrower than Wilson's interval over the images alone; where only one pair of copies was measured,
 Wilson's interval is used. With one attacker the interval is conditional on his copy. With few copies that differ much
 a bootstrap is still too narrow: in simulations with 5 copies it covered the truth in 83 to 97 % of cases.
+
+Copies of one original have its boundary in common. Where copies of several originals are pooled, the bootstrap draws
+originals first, then copies of each drawn one (`clusters`); with three originals that is coarse, and still honest
+about there being three.
 """
 
 import math
@@ -16,7 +20,7 @@ import numpy.typing as npt
 
 from variegate.errors import InputError
 
-__all__ = ["Rate", "rate_of_triples", "upper_bound", "wilson_rate"]
+__all__ = ["Rate", "mean_of_units", "rate_of_triples", "upper_bound", "wilson_rate"]
 
 _Z = 1.959963984540054
 _ONE_SIDED = 1.6448536269514722
@@ -76,7 +80,12 @@ def _wilson(p: float, n: int, z: float = _Z) -> tuple[float, float]:
 
 
 def rate_of_triples(
-    hit: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], attackers: npt.NDArray[np.int64], *, seed: int = 0
+    hit: npt.NDArray[np.bool_],
+    counted: npt.NDArray[np.bool_],
+    attackers: npt.NDArray[np.int64],
+    *,
+    clusters: npt.NDArray[np.int64] | None = None,
+    seed: int = 0,
 ) -> Rate:
     """Return the rate of `hit` among `counted` triples.
 
@@ -100,7 +109,7 @@ def rate_of_triples(
     generator = np.random.default_rng(seed)
     images = hit.shape[2]
     image_weights = generator.multinomial(images, np.full(images, 1 / images), _REPLICATES).astype(np.float64)
-    copy_weights = generator.multinomial(copies, np.full(copies, 1 / copies), _REPLICATES).astype(np.float64)
+    copy_weights = _drawn(generator, np.zeros(copies, dtype=np.int64) if clusters is None else clusters)
     attacker_weights = (
         copy_weights[:, attackers] if len(set(attackers.tolist())) > 1 else np.ones((_REPLICATES, len(attackers)))
     )
@@ -119,3 +128,40 @@ def rate_of_triples(
         return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
     low, high = (float(end) for end in np.quantile(rates, [0.025, 0.975]))
     return Rate(k=k, n=n, low=min(low, least_low), high=max(high, least_high), interval="bootstrap")
+
+
+def mean_of_units(
+    values: npt.NDArray[np.float64], *, clusters: npt.NDArray[np.int64] | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Return the mean of a table with its 95 % interval, by the bootstrap over units (copies) and images.
+
+    Args:
+        values: float64 (units, images).
+        clusters: int64 (units,), which original each unit is of; None where all are of one.
+        seed: of the bootstrap.
+    """
+    units, images = values.shape
+    if units == 0 or images == 0:
+        raise InputError(f"a mean needs units and images; got {units} and {images}")
+    generator = np.random.default_rng(seed)
+    weights = _drawn(generator, np.zeros(units, dtype=np.int64) if clusters is None else clusters)
+    means = np.empty(_REPLICATES)
+    block = max(1, _BLOCK // images)
+    for start in range(0, _REPLICATES, block):
+        part = weights[start : start + block]
+        drawn = generator.multinomial(images, np.full(images, 1 / images), len(part)).astype(np.float64)
+        means[start : start + block] = (drawn @ values.T * part).sum(1) / (images * part.sum(1))
+    low, high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
+    return {"mean": float(values.mean()), "low": low, "high": high}
+
+
+def _drawn(generator: np.random.Generator, clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return float64 (replicates, copies): how often each copy is drawn, its original first."""
+    names, members = np.unique(clusters, return_inverse=True)
+    weights = np.empty((_REPLICATES, len(clusters)))
+    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), _REPLICATES)
+    for number in range(len(names)):
+        mine = (members == number).nonzero()[0]
+        within = generator.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), _REPLICATES)
+        weights[:, mine] = within * drawn[:, [number]]
+    return weights

@@ -1,12 +1,13 @@
 """A study's copies are the experiment's, and everything that does not fit is refused in one sentence."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from variegate.errors import ConfigurationError
+from variegate.errors import ConfigurationError, FormatError, VariegateError
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.reproduction.attack_shard import AttackShard
 from variegate.evaluation.reproduction.shards import ShardFolder
@@ -33,6 +34,8 @@ def test_copies_of_a_study(tiny_source: StudySource) -> None:
 def test_what_a_study_refuses(tiny_source: StudySource) -> None:
     with pytest.raises(ConfigurationError, match="at least one original"):
         replace(tiny_source, originals=())
+    with pytest.raises(ConfigurationError, match="two of its originals have the same weights"):
+        replace(tiny_source, originals=tiny_source.originals[:1] * 2)
     study = load_study(replace(tiny_source, specs={}))
     with pytest.raises(ConfigurationError, match="no spec for 'qim'; it has none"):
         study.head(CopyOf(0, "qim", 0))
@@ -53,14 +56,56 @@ def test_a_shard_is_computed_once_and_bound_to_its_settings(tiny_source: StudySo
     arrays = folder.require(shard(60))
     assert arrays["adversarials"].shape == (2, 1, 8, 8)
     assert int(arrays["queries"].max()) <= 60 + 1
-    before = (folder.folder / f"{shard(60).name}.npz").stat().st_mtime_ns
+    (path,) = folder.folder.glob("*.npz")
+    before = path.stat().st_mtime_ns
     folder.run([shard(60)])
-    assert (folder.folder / f"{shard(60).name}.npz").stat().st_mtime_ns == before
+    assert path.stat().st_mtime_ns == before
+    (made,) = folder.made_by([shard(60)])
+    assert made["shards"] == 1
+    assert made["source"].startswith("sha256:")
     assert folder.get(shard(61)) is None  # other settings: not taken over
+    folder.run([shard(61)])
+    assert path.stat().st_mtime_ns == before  # nor overwritten
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FormatError, match="truncated"):
+        folder.get(shard(60))
+    path.write_bytes(next(other for other in folder.folder.glob("*.npz") if other != path).read_bytes())
+    with pytest.raises(FormatError, match="another task"):
+        folder.get(shard(60))
+    path.unlink()
     with pytest.raises(ConfigurationError, match="is missing"):
-        folder.require(shard(61))
+        folder.require(shard(60))
     with pytest.raises(ConfigurationError, match="same name"):
         folder.run([shard(60), shard(61)])
+
+
+def test_shards_are_bound_to_the_data_and_to_the_manifests(tiny_source: StudySource, tmp_path) -> None:
+    digests = set()
+    for name, brighter in (("a", 0.0), ("b", 1 / 16)):
+        source = replace(tiny_source, data=str(_npz(tmp_path, name, brighter)), test_limit=None)
+        digests.add(str(source.identity))
+    manifest, folder = tiny_source.originals[0]
+    other = replace(manifest, mean=(0.25,), std=(1.0,))
+    digests.add(str(replace(tiny_source, originals=((other, folder), *tiny_source.originals[1:])).identity))
+    digests.add(str(tiny_source.identity))
+    assert len(digests) == 4
+
+
+def _npz(folder: Path, name: str, brighter: float) -> Path:
+    """Write a data set whose first pixel differs."""
+    path = folder / f"{name}.npz"
+    images = np.full((12, 1, 8, 8), 0.5, dtype=np.float32)
+    images[0, 0, 0, 0] += brighter
+    labels = np.arange(12) % 10
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+def test_a_folder_that_cannot_be_made(tiny_source: StudySource, tmp_path) -> None:
+    (tmp_path / "shards").write_text("a file")
+    task = AttackShard(source=tiny_source, attacker=CopyOf(0), attack="geoda", images=(5,), queries=60)
+    with pytest.raises(VariegateError, match="shards"):
+        ShardFolder(tmp_path / "shards").run([task])
 
 
 def test_shards_are_the_same_in_other_processes(tiny_source: StudySource, tmp_path) -> None:
@@ -73,5 +118,5 @@ def test_shards_are_the_same_in_other_processes(tiny_source: StudySource, tmp_pa
     there.run(tasks, jobs=2)
     for task in tasks:
         a, b = here.require(task), there.require(task)
-        for name in set(a) - {"seconds", "attack_seconds"}:
+        for name in set(a) - {"seconds", "attack_seconds", "raw"}:
             np.testing.assert_array_equal(a[name], b[name])

@@ -15,9 +15,12 @@ from variegate.errors import OracleError
 from variegate.evaluation.records import with_overshoot
 from variegate.evaluation.reproduction.shards import Arrays
 from variegate.evaluation.reproduction.study import CopyOf, StudySource, load_study
+from variegate.evaluation.throughput import raw_queries_per_second
 from variegate.models.oracle import HardLabelOracle
 
 __all__ = ["AttackShard"]
+
+_RAW_ROWS = 256
 
 
 @final
@@ -57,7 +60,7 @@ class AttackShard:
             "attack_revision": attack.revision,
             "images": list(self.images),
             "queries": self.queries,
-            "revision": 1,
+            "revision": 2,
         }
 
     @property
@@ -73,7 +76,8 @@ class AttackShard:
         """Attack, and return one row an image.
 
         Keys: images int64 (N,); adversarials float32 (N, *input_shape); attempted, succeeded bool (N,); queries int64
-        (N,); distances, overshoot float32 (N,), NaN without success; attack_seconds float64 ().
+        (N,); distances, overshoot float32 (N,), NaN without success; attack_seconds float64 (); raw float64 (), labels
+        that the original alone gives in a second, in this process and at this time.
         """
         study = load_study(self.source)
         target = study.classifier(self.attacker)
@@ -88,6 +92,8 @@ class AttackShard:
             budget=self.queries,
             device=target.device,
         )
+        original = study.originals[self.attacker.original]
+        raw = raw_queries_per_second(original, rows=_RAW_ROWS, repeats=1)
         result = run_attack(self.make(), oracle, inputs, labels, seed=self.source.seed, identities=list(self.images))
         if result.error is not None:
             raise OracleError(f"{self.name}: {result.error}")
@@ -102,4 +108,5 @@ class AttackShard:
             "distances": result.distances.numpy(),
             "overshoot": overshoot.numpy(),
             "attack_seconds": np.array(result.seconds),
+            "raw": np.array(raw),
         }

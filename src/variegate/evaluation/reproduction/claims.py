@@ -138,7 +138,7 @@ def _near_zero(study: str, text: str, where: str, curve: Mapping[str, Any]) -> C
     known = curve["peak"] is not None and curve["mean_low"] is not None
     peaked = known and abs(curve["peak"]) < _NEAR_ZERO
     holds = peaked and curve["mean_low"] > -_NEAR_ZERO and curve["mean_high"] < _NEAR_ZERO
-    fails = known and (not peaked or curve["mean_low"] >= _NEAR_ZERO or curve["mean_high"] <= -_NEAR_ZERO)
+    fails = known and (curve["mean_low"] >= _NEAR_ZERO or curve["mean_high"] <= -_NEAR_ZERO)
     return Claim(
         experiment="fig3", study=study, text=text, where=where, verdict=_verdict(holds, fails), numbers=numbers
     )

@@ -62,8 +62,9 @@ def specs_for(
     specs: dict[str, Mapping[str, Any]] = {}
     notes: dict[str, Any] = {}
     images: npt.NDArray[np.float32] | None = None
+    settings = (original.digest, max_change, seed, attack_images, attack_queries)
     for rewriter in REWRITERS:
-        record = given.get(rewriter) or _kept(folder / f"{rewriter}.json", original, max_change, attack_queries)
+        record = given.get(rewriter) or _kept(folder / f"{rewriter}.json", settings)
         if record is None:
             images = images if images is not None else training_images()
             record = calibrate_spec(
@@ -81,11 +82,23 @@ def specs_for(
         specs[rewriter] = dict(record["chosen"])
         shown = ("inputs", "max_change", "seed", "attack", "boundary_distance", "objective")
         notes[rewriter] = {
-            "search": "variegate.evaluation.calibration, on training images",
+            "search": _search(record, here=rewriter not in given),
             **{name: record.get(name) for name in shown},
             "candidates": len(record.get("candidates", [])) or None,
         }
     return specs, {"specs": notes}
+
+
+def _search(record: Mapping[str, Any], *, here: bool) -> str:
+    """Say how a spec was chosen, as far as its record tells."""
+    if not record.get("candidates"):
+        return "by hand: the spec has no record of a calibration"
+    if here:
+        return "variegate.evaluation.calibration, on training images"
+    data = record.get("data") or {}
+    if not data.get("split"):
+        return "variegate calibrate; its record does not say on which images (by default training images)"
+    return f"variegate calibrate, on {data.get('images')} images of the {data['split']} split of {data.get('name')}"
 
 
 def digits_study(
@@ -139,14 +152,14 @@ def _digits_manifest(place: Path, number: int) -> ModelManifest:
     return imported.manifest
 
 
-def _kept(path: Path, original: Classifier, max_change: float, attack_queries: int) -> dict[str, Any] | None:
-    """Return a calibration that was kept, if it is of this original and budget."""
+def _kept(path: Path, settings: tuple[object, ...]) -> dict[str, Any] | None:
+    """Return a calibration that was kept, if it is of this original with these settings."""
     if not path.exists():
         return None
     try:
         record: dict[str, Any] = json.loads(read_bounded(path, _LIMIT))
-        settings = (record["model_digest"], record["max_change"], record["attack"]["queries"])
-        chosen = record["chosen"]
+        attack, chosen = record["attack"], record["chosen"]
+        found = (record["model_digest"], record["max_change"], record["seed"], attack["images"], attack["queries"])
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is no calibration; delete it to calibrate again") from error
-    return record if chosen and settings == (original.digest, max_change, attack_queries) else None
+    return record if chosen and found == settings else None

@@ -12,16 +12,18 @@ from typing import Any, final
 import torch
 
 import variegate
-from variegate.errors import ConfigurationError
+from variegate.errors import ConfigurationError, FormatError
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.reproduction import fig3, fig4, fig5, table1, table2, table3
 from variegate.evaluation.reproduction.effort import Effort
 from variegate.evaluation.reproduction.shards import ShardFolder, ShardTask
 from variegate.evaluation.reproduction.study import StudySource, load_study
-from variegate.files import write_atomic
+from variegate.files import read_bounded, write_atomic
 
 __all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "reproduce"]
+
+_LIMIT = 2**30
 
 Stage = Callable[[StudySource, Effort, ShardFolder], list[ShardTask]]
 """(study, effort, shards) -> tasks, which may need the shards of the stages before."""
@@ -139,15 +141,20 @@ def reproduce(
         progress: is told how far it is, in thousandths.
 
     Raises:
-        ConfigurationError: no study, or two of one name.
+        ConfigurationError: no study, or two of one name, or `out` holds this experiment's record of another preset,
+            seed or data.
     """
     if not sources or len({source.name for source in sources}) < len(sources):
         raise ConfigurationError(f"expected studies of different names; got {[source.name for source in sources]}")
+    path = out / f"{experiment.name}.json"
+    _refuse_another(path, sources, effort)
     say = progress or silent
+    every: list[ShardTask] = []
     shards, started, fresh = ShardFolder(out / "shards"), time.monotonic(), 0
     for stage in experiment.stages:
         tasks = [task for source in sources for task in stage(source, effort, shards)]
-        fresh += sum(shards.get(task) is None for task in tasks)
+        fresh += sum(not shards.has(task) for task in tasks)
+        every += tasks
         shards.run(tasks, jobs=1 if experiment.alone else jobs, progress=say)
     say(f"{experiment.name}: collecting", 0, 0)
     studies = []
@@ -156,13 +163,11 @@ def reproduce(
         studies.append(
             {
                 **source.identity,
-                "data_digest": study.data_digest,
                 "test_images": len(study.labels),
                 "num_classes": study.originals[0].num_classes,
                 "input_shape": list(study.originals[0].input_shape),
                 "names": [manifest.name for manifest, _ in source.originals],
                 "architectures": [manifest.architecture for manifest, _ in source.originals],
-                "device": str(study.originals[0].device),
                 "notes": dict((notes or {}).get(source.name, {})),
                 "results": experiment.collect(source, effort, shards),
             }
@@ -182,7 +187,23 @@ def reproduce(
         "effort": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(effort).items()},
         "seconds": round(time.monotonic() - started, 1),
         "shards_computed_in_this_run": fresh,
+        "made_by": shards.made_by(every),
         "studies": studies,
     }
-    write_atomic(out / f"{experiment.name}.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     return record
+
+
+def _refuse_another(path: Path, sources: Sequence[StudySource], effort: Effort) -> None:
+    """Refuse to write over a record of another preset or of other studies."""
+    if not path.exists():
+        return
+    try:
+        kept = json.loads(read_bounded(path, _LIMIT))
+        found = (kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is no record of this experiment; move it away, or choose another folder") from error
+    if found != (wanted := (effort.name, {source.name: source.seed for source in sources})):
+        raise ConfigurationError(
+            f"{path} holds the preset and the studies with their seeds {found}; got {wanted}: choose another --out"
+        )

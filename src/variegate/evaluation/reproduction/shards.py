@@ -1,8 +1,9 @@
 """Shards: parts of an experiment that are computed once, by any process, and kept in a folder.
 
 A task is a frozen dataclass that can be sent to another process; what it returns is arrays by name. Its file is named
-after it and bound to it by a digest of everything that decides the result, so a killed experiment goes on with the
-tasks that are missing, and a shard of other settings is computed anew instead of being taken over.
+after it and after a digest of everything that decides the result, so a killed experiment goes on with the tasks that
+are missing, and shards of other settings stay beside those of the present ones, neither taken over nor overwritten.
+Every task runs on one thread of torch, whatever the number of processes. A shard also says which code made it, where.
 """
 
 import hashlib
@@ -10,10 +11,15 @@ import io
 import json
 import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
@@ -23,15 +29,18 @@ import numpy.typing as npt
 import torch
 
 from variegate import __version__
-from variegate.errors import ConfigurationError, FormatError, VariegateError
+from variegate.errors import ConfigurationError, FormatError, VariegateError, VerificationError
 from variegate.evaluation.progress import Progress, silent
-from variegate.files import write_atomic
+from variegate.evaluation.provenance import source_digest
+from variegate.files import make_folder, read_bounded, write_atomic
 
-__all__ = ["Arrays", "ShardFolder", "ShardTask"]
+__all__ = ["Arrays", "ShardFolder", "ShardTask", "one_thread"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_DIGEST = "task_digest"
+_DIGEST, _MADE = "task_digest", "made_by"
+_LIMIT = 2**33
+_NAMED = 12  # digits of the digest in a file's name
 
 
 class ShardTask(Protocol):
@@ -69,9 +78,7 @@ class ShardFolder:
     folder: Path
 
     def run(self, tasks: Sequence[ShardTask], *, jobs: int = 1, progress: Progress | None = None) -> None:
-        """Compute what is missing, largest first, on `jobs` processes of one torch thread each.
-
-        With one job everything runs in this process, on the threads that torch has.
+        """Compute what is missing, largest first, on `jobs` processes; with one job in this process.
 
         Raises:
             ConfigurationError: two tasks have the same name, or `jobs` is below 1.
@@ -83,7 +90,7 @@ class ShardFolder:
             raise ConfigurationError("two tasks of this experiment have the same name")
         say = progress or silent
         total = sum(task.cost for task in tasks)
-        missing = sorted((task for task in tasks if self.get(task) is None), key=lambda task: -task.cost)
+        missing = sorted((task for task in tasks if not self.has(task)), key=lambda task: -task.cost)
         done = total - sum(task.cost for task in missing)
         scale = 1000.0 / total if total else 0.0
         say("reproducing", int(done * scale), 1000)
@@ -91,22 +98,23 @@ class ShardFolder:
             done += task.cost
             say(f"reproducing ({task.name})", int(done * scale), 1000)
 
+    def has(self, task: ShardTask) -> bool:
+        """Return whether a task was done; its file is not read."""
+        return self._path(task).exists()
+
     def get(self, task: ShardTask) -> dict[str, npt.NDArray[Any]] | None:
         """Return the arrays of a task that was done, or None.
 
         Raises:
-            FormatError: its file cannot be read.
+            FormatError: its file cannot be read, or is another task's.
         """
-        path = self._path(task)
-        if not path.exists():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                arrays = {name: kept[name] for name in kept.files}
-            known = str(arrays.pop(_DIGEST))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise FormatError(f"{path} is no shard or is truncated; delete it to compute it again") from error
-        return arrays if known == _digest(task) else None
+        arrays = self._read(task)
+        return None if arrays is None else {name: array for name, array in arrays.items() if name != _MADE}
+
+    def made_by(self, tasks: Iterable[ShardTask]) -> list[dict[str, Any]]:
+        """Return which code made the shards of these tasks, and where: each kind once, with how many shards it made."""
+        seen = Counter(str(arrays[_MADE]) for task in tasks if (arrays := self._read(task, only=_MADE)) is not None)
+        return [{**json.loads(text), "shards": count} for text, count in sorted(seen.items())]
 
     def require(self, task: ShardTask) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of a task that `run` has done.
@@ -120,19 +128,34 @@ class ShardFolder:
         return arrays
 
     def _path(self, task: ShardTask) -> Path:
-        return self.folder / f"{task.name}.npz"
+        return self.folder / f"{task.name}-{_digest(task)[:_NAMED]}.npz"
+
+    def _read(self, task: ShardTask, *, only: str | None = None) -> dict[str, npt.NDArray[Any]] | None:
+        path = self._path(task)
+        if not path.exists():
+            return None
+        try:
+            with np.load(io.BytesIO(read_bounded(path, _LIMIT)), allow_pickle=False) as kept:
+                arrays = {name: kept[name] for name in kept.files if name == _DIGEST or only in (None, name)}
+            known = str(arrays.pop(_DIGEST))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise FormatError(f"{path} is no shard or is truncated; delete it to compute it again") from error
+        if known != _digest(task):
+            raise FormatError(f"{path} is a shard of another task; delete it to compute this one")
+        return arrays
 
     def _computed(self, tasks: Sequence[ShardTask], jobs: int) -> Iterator[ShardTask]:
         """Compute and keep each task, and yield it."""
         if jobs == 1 or len(tasks) < 2:
             for task in tasks:
-                _compute(task, self._path(task))
+                with one_thread():
+                    _compute(task, self._path(task), _digest(task))
                 yield task
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_settle) as pool:
             futures: dict[Future[None], ShardTask] = {
-                pool.submit(_compute, task, self._path(task)): task for task in tasks
+                pool.submit(_compute, task, self._path(task), _digest(task)): task for task in tasks
             }
             try:
                 while futures:
@@ -149,19 +172,35 @@ class ShardFolder:
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_thread() -> None:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _settle() -> None:
+    """Prepare a worker: one thread, and nothing on stdout, which is for results, whatever a seller's code prints."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    sys.stdout = sys.stderr
 
 
-def _compute(task: ShardTask, path: Path) -> None:
+def _compute(task: ShardTask, path: Path, digest: str) -> None:
+    if _digest(task) != digest:
+        raise VerificationError(f"the data or an original changed while {task.name} was waiting; run the command again")
     started = time.monotonic()
     arrays = dict(task.run())
-    arrays["seconds"] = np.array(time.monotonic() - started)
-    arrays[_DIGEST] = np.array(_digest(task))
+    made = {"source": source_digest(), "instructions": torch.backends.cpu.get_cpu_capability(), "threads": 1}
+    arrays |= {"seconds": np.array(time.monotonic() - started), _MADE: np.array(json.dumps(made, sort_keys=True))}
+    arrays[_DIGEST] = np.array(digest)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomic(path, buffer.getvalue())
 
 

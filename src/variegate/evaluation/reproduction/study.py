@@ -76,13 +76,22 @@ class StudySource:
     def __post_init__(self) -> None:
         if not self.originals:
             raise ConfigurationError(f"study {self.name!r} needs at least one original; got none")
+        digests = [manifest.weights_digest for manifest, _ in self.originals]
+        if len(set(digests)) < len(digests):
+            raise ConfigurationError(f"study {self.name!r}: two of its originals have the same weights; name others")
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the study's results, without paths: for digests of shards and for records."""
+        """What decides the study's results, without paths: for digests of shards and for records.
+
+        Loads the study, because the data's content belongs to it.
+        """
         return {
             "name": self.name,
+            "data_digest": load_study(self).data_digest,
             "originals": [manifest.weights_digest for manifest, _ in self.originals],
+            "manifests": [manifest.digest for manifest, _ in self.originals],
+            "device": self.device.partition(":")[0],
             "specs": {name: dict(spec) for name, spec in sorted(self.specs.items())},
             "test_limit": self.test_limit,
             "seed": self.seed,
@@ -100,6 +109,7 @@ class Study:
         images: float32 (N, *input_shape), the test images, within the originals' bounds.
         labels: int64 (N,).
         data_digest: of the test images and labels, "sha256:...".
+        memory: what an experiment wants to remember of the study in this process, by a key of its own.
     """
 
     def __init__(self, source: StudySource, originals: tuple[Classifier, ...], images: Tensor, labels: Tensor) -> None:
@@ -123,6 +133,7 @@ class Study:
         sha = hashlib.sha256(self.images.numpy().tobytes())
         sha.update(labels.numpy().tobytes())
         self.data_digest = f"sha256:{sha.hexdigest()}"
+        self.memory: dict[object, Any] = {}
         self._heads: dict[CopyOf, AbstractHead] = {}
 
     def head(self, which: CopyOf) -> AbstractHead:
@@ -173,7 +184,10 @@ class _Key:
 
     def __init__(self, source: StudySource) -> None:
         self.source = source
-        self._text = repr((source.identity, source.data, source.device, [str(path) for _, path in source.originals]))
+        originals = [(manifest.digest, str(path)) for manifest, path in source.originals]
+        specs = sorted((name, sorted(spec.items())) for name, spec in source.specs.items())
+        place = (source.name, source.data, source.test_limit, source.seed, source.device)
+        self._text = repr((place, originals, specs))
 
     def __hash__(self) -> int:
         return hash(self._text)

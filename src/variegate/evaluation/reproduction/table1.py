@@ -13,7 +13,7 @@ import numpy as np
 from variegate.evaluation.reproduction.effort import Effort
 from variegate.evaluation.reproduction.shards import Arrays, ShardFolder, ShardTask
 from variegate.evaluation.reproduction.study import REWRITERS, StudySource, load_study
-from variegate.evaluation.stats import wilson_rate
+from variegate.evaluation.stats import mean_of_units, wilson_rate
 from variegate.models.bank import CopyBank
 
 __all__ = ["LabelShard", "collect", "tasks"]
@@ -94,13 +94,14 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
                 entry["drop"] = rows["original"]["classifiers"][original]["rate"] - entry["rate"]
                 rows[name]["classifiers"].append(entry)
             lost = (joined["original"] == truth)[:, None].astype(float) - (joined[name] == truth[:, None])
-            rows[name].setdefault("lost", []).append(lost.mean(1))
+            rows[name].setdefault("lost", []).append(lost.T)
     for name, row in rows.items():
         row["of_first"] = _spread([e["rate"] for e in row["classifiers"] if name == "original" or e["original"] == 0])
         row["of_all"] = _spread([entry["rate"] for entry in row["classifiers"]])
         if name != "original":
             row["drop"] = _spread([entry["drop"] for entry in row["classifiers"]])
-            row["drop"] |= _interval(np.mean(row.pop("lost"), 0))
+            originals = np.repeat(np.arange(len(source.originals)), effort.copies)
+            row["drop"] |= mean_of_units(np.concatenate(row.pop("lost")), clusters=originals)
             row["largest_drop"] = max(entry["drop"] for entry in row["classifiers"])
             row["labels_changed"] = _spread([entry["labels_changed"]["rate"] for entry in row["classifiers"]])
     return {"images": rows["original"]["classifiers"][0]["n"], "copies": effort.copies, "rows": rows}
@@ -118,12 +119,6 @@ def _shards(source: StudySource, effort: Effort) -> list[LabelShard]:
 
 def _accuracy(labels: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> dict[str, Any]:
     return wilson_rate(int((labels == truth).sum()), len(truth)).to_dict()
-
-
-def _interval(lost: np.ndarray[Any, Any]) -> dict[str, float]:
-    """Return the 95 % interval of the mean drop over images, by the normal approximation; copies are taken as given."""
-    half = 1.96 * float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else float("nan")
-    return {"low": float(lost.mean()) - half, "high": float(lost.mean()) + half}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | int]:

@@ -12,7 +12,8 @@ The paper's rate |B and C| / |B| counts a victim who was wrong on the clean imag
 Attacks stop at very different depths past the attacker's boundary, and a deeper point replicates more: `boundary` is
 the rate of the same perturbations cut back to that boundary, `at` that of lengthened ones. Mean and standard deviation
 are taken as the paper takes them, over attackers (success) or ordered pairs (replication); with dealt images a pair has
-few, so that standard deviation holds much chance. The interval is that of the pooled rate.
+few, so that standard deviation holds much chance. The interval is that of the pooled rate, by a bootstrap over images,
+originals and copies of each.
 """
 
 import itertools
@@ -88,6 +89,14 @@ def _attacks(source: StudySource, effort: Effort) -> list[AttackShard]:
 
 def _lanes(study: Study, rewriter: str | None, effort: Effort) -> dict[CopyOf, list[int]]:
     """Return the images of each attacker: the first of the study's order (or of his part of it) that he gets right."""
+    key = ("lanes", rewriter, effort.copies, effort.deal, effort.attack_images)
+    if key not in study.memory:
+        study.memory[key] = _new_lanes(study, rewriter, effort)
+    found: dict[CopyOf, list[int]] = study.memory[key]
+    return found
+
+
+def _new_lanes(study: Study, rewriter: str | None, effort: Effort) -> dict[CopyOf, list[int]]:
     copies = effort.copies if rewriter is not None else 1
     attackers = [CopyOf(o, rewriter, copy) for copy in range(copies) for o in range(len(study.originals))]
     order, lanes = study.order(), {}
@@ -124,6 +133,8 @@ class _Group:
         boundary: bool (a, v, n), just past the attacker's boundary.
         noise: bool (a, v, n), at random directions of equal norm.
         distances, overshoot, queries: float64, of the successes (queries: of the attempts).
+        seconds: of all attacks, added up over processes.
+        raw: labels that the originals alone gave in a second beside these attacks, median over shards.
     """
 
     attackers: npt.NDArray[np.int64]
@@ -138,6 +149,12 @@ class _Group:
     overshoot: npt.NDArray[np.float64]
     queries: npt.NDArray[np.float64]
     seconds: float
+    raw: float
+
+    @property
+    def clusters(self) -> npt.NDArray[np.int64]:
+        """Return int64 (v,): the original of each victim."""
+        return np.array([victim.original for victim in self.victims], dtype=np.int64)
 
 
 def _gather(made: Sequence[AttackShard], shards: ShardFolder, *, originals: int, copies: int) -> _Group:
@@ -150,7 +167,7 @@ def _gather(made: Sequence[AttackShard], shards: ShardFolder, *, originals: int,
     clean, boundary, noise = (np.zeros((a, v, n), bool) for _ in range(3))
     fooled = np.zeros((len(SCALES), a, v, n), bool)
     sizes: dict[str, list[npt.NDArray[Any]]] = {"distances": [], "overshoot": [], "queries": []}
-    seconds = 0.0
+    seconds, raw = 0.0, list[float]()
     for shard in made:
         attack = shards.require(shard)
         replay = shards.require(ReplayShard(attack=shard, folder=shards.folder, copies=copies))
@@ -166,6 +183,7 @@ def _gather(made: Sequence[AttackShard], shards: ShardFolder, *, originals: int,
         sizes["overshoot"].append(attack["overshoot"][hit])
         sizes["queries"].append(attack["queries"][attack["attempted"]])
         seconds += float(attack["attack_seconds"])
+        raw.append(float(attack["raw"]))
     return _Group(
         attackers=np.array([victims.index(attacker) for attacker in attackers], dtype=np.int64),
         victims=victims,
@@ -176,6 +194,7 @@ def _gather(made: Sequence[AttackShard], shards: ShardFolder, *, originals: int,
         boundary=boundary,
         noise=noise,
         seconds=seconds,
+        raw=float(np.median(raw)),
         **{name: np.concatenate(parts).astype(np.float64) for name, parts in sizes.items()},
     )
 
@@ -184,12 +203,12 @@ def _cells(group: _Group) -> dict[str, Any]:
     """Return what a record holds of a group."""
     own = np.zeros(group.clean.shape[:2], bool)
     own[np.arange(len(group.attackers)), group.attackers] = True
-    base = np.array([victim.original for victim in group.victims])
+    base = group.clusters
     same = base[group.attackers][:, None] == base[None, :]
     cells: dict[str, Any] = {
         "attackers": len(group.attackers),
         "images": int(group.attempted.any(0).sum()),
-        "success": _cell(group.succeeded[:, None], group.attempted[:, None], group.attackers, over="attackers"),
+        "success": _cell(_own(group.succeeded, own), _own(group.attempted, own), group, over="attackers"),
         "identical": _replication(group, own),
     }
     for kind, pairs in (("rewriting", same & ~own), ("training", ~same)):
@@ -200,6 +219,8 @@ def _cells(group: _Group) -> dict[str, Any]:
         "overshoot": _quantiles(group.overshoot),
         "queries": {**_quantiles(group.queries), "total": int(group.queries.sum())},
         "seconds": round(group.seconds, 1),
+        "queries_per_second": group.queries.sum() / group.seconds if group.seconds else None,
+        "raw_queries_per_second": group.raw,
     }
 
 
@@ -214,7 +235,7 @@ def _replication(group: _Group, pairs: Mask) -> dict[str, Any]:
         at.append({"s": scale, "rate": rate.to_dict(), "conditioned": conditioned.to_dict()})
     one = group.fooled[SCALES.index(1.0)]
     return {
-        **_cell(one, counted, group.attackers, over="pairs"),
+        **_cell(one, counted, group, over="pairs"),
         "conditioned": at[SCALES.index(1.0)]["conditioned"],
         "end_to_end": _rate(one & counted, tried, group).to_dict(),
         "boundary": _rate(group.boundary, counted, group).to_dict(),
@@ -226,21 +247,27 @@ def _replication(group: _Group, pairs: Mask) -> dict[str, Any]:
 
 
 def _rate(hit: Mask, counted: Mask, group: _Group) -> Rate:
-    return rate_of_triples(hit, counted, group.attackers)
+    return rate_of_triples(hit, counted, group.attackers, clusters=group.clusters)
 
 
-def _cell(hit: Mask, counted: Mask, attackers: npt.NDArray[np.int64], *, over: str) -> dict[str, Any]:
+def _own(mask: Mask, own: Mask) -> Mask:
+    """Return bool (a, v, n): `mask`, bool (a, n), with the attacker's own copy as its victim."""
+    found: Mask = mask[:, None] & own[:, :, None]
+    return found
+
+
+def _cell(hit: Mask, counted: Mask, group: _Group, *, over: str) -> dict[str, Any]:
     """Return the pooled rate, and mean and standard deviation over attackers or pairs, whose n varies.
 
     Args:
         hit, counted: bool (attackers, victims, images).
-        attackers: int64 (attackers,), positions among the victims.
+        group: whose they are.
         over: "attackers" or "pairs", for the record.
     """
     k, n = (hit & counted).sum(2), counted.sum(2)
     rates = k[n > 0] / n[n > 0]
     return {
-        **rate_of_triples(hit, counted, attackers).to_dict(),
+        **_rate(hit, counted, group).to_dict(),
         "mean": float(rates.mean()) if rates.size else None,
         "sd": float(rates.std(ddof=1)) if rates.size > 1 else None,
         over: int(rates.size),

@@ -9,6 +9,7 @@ made again on demand: `message_bytes` is what they take in memory.
 
 import copy
 import hashlib
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -57,8 +58,9 @@ class TimingShard:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides the result, but for the machine."""
-        return {"study": self.source.identity, "repeats": self.repeats, "revision": 2}
+        """What decides the result, the machine too."""
+        machine = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]
+        return {"study": self.source.identity, "repeats": self.repeats, "machine": machine, "revision": 3}
 
     @property
     def cost(self) -> float:
@@ -127,7 +129,7 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
     return {
         "rows": rows,
         "device": str(original.device),
-        "threads": torch.get_num_threads(),
+        "threads": 1,
         "repeats": effort.timing_repeats,
         "training": f"one step of {_BATCH} images times the steps of {_EPOCHS} epochs of {_TRAINING_IMAGES:,} images",
         "step_seconds": step,
