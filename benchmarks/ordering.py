@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.models import Subject, shared_subject
 from benchmarks.paired import (
+    FEWEST,
     Floats,
     append_line,
     attack_code,
@@ -51,7 +52,6 @@ CHECKPOINTS = (250, 500, 1000, 2500, 5000, 10_000, 20_000)
 Verdict = Literal["holds", "does not hold", "undecided"]
 
 _ATTACKS = ("hopskipjump", "geoda", "cgba", "surfree", "boundary", "rays")
-_FEWEST = 6  # paired images: the range of fewer covers the median in less than 95 % of cases
 _KEYS = ("attack", "norm")
 
 
@@ -295,7 +295,7 @@ def _judge(
 
 
 def _verdict(found: dict[str, Any] | None) -> Verdict:
-    if found is None or found["images"] < _FEWEST:
+    if found is None or found["images"] < FEWEST:
         return "undecided"
     ratio = found["median_of_ratios"]
     return "holds" if ratio["high"] < 1.0 else "does not hold" if ratio["low"] > 1.0 else "undecided"

@@ -12,6 +12,7 @@ import numpy as np
 from variegate.errors import FormatError
 
 __all__ = [
+    "FEWEST",
     "Floats",
     "append_line",
     "attack_code",
@@ -26,14 +27,18 @@ __all__ = [
     "stale_note",
 ]
 
+FEWEST = 6
+"""Paired images that a verdict needs: the range of fewer covers the median in less than 95 % of cases."""
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def attack_code() -> str:
-    """Return a digest of the attacks' own code, so that results of older code are not mixed in."""
-    import variegate.attacks as package
+    """Return a digest of the code of attacks and models, so that results of other code can be told apart."""
+    import variegate
 
-    files = sorted(Path(next(iter(package.__path__))).glob("*.py"))
+    root = Path(next(iter(variegate.__path__)))
+    files = sorted(path for part in ("attacks", "models") for path in (root / part).rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

@@ -3,7 +3,8 @@
 HopSkipJump, Boundary and GeoDA, untargeted, on correctly classified test images of trained models, up to a number of
 queries; each image has seeds of its own. For each run: how many queries both sides decided alike, how close the model
 was to a tie where they first differed, and the smallest norm of an adversarial row within q queries on both sides,
-whose ratios image by image make the verdict: "equal" where their median's 95 % bootstrap interval lies within 5 %. ART
+whose ratios image by image make the verdict: "equal" where their median's 95 % bootstrap interval lies within 5 %, of 6
+images or more. ART
 computes in float64 and variegate in float32, so where a query falls onto the boundary to within rounding the two may
 part; everything after such a query is another, equally valid, run. Questions that ART asks twice count once.
 
@@ -22,7 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.models import Subject, shared_subject
-from benchmarks.paired import append_line, attack_code, interval_text, kept_lines, ratios, stale_note
+from benchmarks.paired import FEWEST, append_line, attack_code, interval_text, kept_lines, ratios, stale_note
 from benchmarks.replay import boundary, deepfool, geoda, hopskipjump
 from benchmarks.replay.common import Replay
 from benchmarks.tables import print_table
@@ -181,6 +182,8 @@ def _summarise(entries: list[dict[str, Any]], checkpoints: tuple[int, ...], resa
 def _verdict(found: dict[str, Any] | None) -> str:
     if found is None:
         return "none"
+    if found["images"] < FEWEST:
+        return "open"
     ratio = found["median_of_ratios"]
     if ratio["low"] >= 1.0 - _MARGIN and ratio["high"] <= 1.0 + _MARGIN:
         return "equal"

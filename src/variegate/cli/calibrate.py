@@ -83,8 +83,9 @@ def calibrate(
             desk.require_free_spec(spec_name)
         pool = load_images(data, split, limit=images)
         original = desk.original(model).to(where)
-        from variegate.evaluation.calibration import calibrate_spec
+        from variegate.evaluation.calibration import calibrate_spec, calibration_data
 
+        used = calibration_data(pool, split)  # before they are scaled in place
         with show_progress() as progress:
             result = calibrate_spec(
                 original,
@@ -96,7 +97,7 @@ def calibrate(
                 attack_queries=attack_queries,
                 progress=progress,
             )
-        record = {**result.record, "model": model}
+        record = {**result.record, "model": model, "data": used}
         saved = desk.save_spec(spec_name, result.spec, model=model, record=record, replace=replace)
     if as_json:
         print_json(saved.to_dict())

@@ -27,7 +27,7 @@ from variegate.cli.options import (
     output_folder,
     parse_rate,
 )
-from variegate.cli.output import print_json, print_table, talk
+from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError, GateError
 from variegate.types import Norm
@@ -127,7 +127,8 @@ def collude(
 
     The paper's attack (section 5.6): DeepFool on the mean of the copies' scores, for each number of colluders. Copies
     are made for the measurement, from the seed. Controls: the rewriter stripped, identical copies,
-    random noise of equal norm. The folder receives record.json; an interrupted audit goes on with --resume.
+    random noise of equal norm. The folder receives record.json; an interrupted audit goes on with --resume, with
+    the same options: other settings need another folder.
     """
     from variegate.cli.desk import open_desk
     from variegate.cli.experiment import choose_device, find_spec, load_images, scale_to
@@ -188,7 +189,9 @@ def collude(
     if as_json:
         print_json(record)
     else:
-        _show(record)
+        from variegate.report.text import render_text
+
+        print_text(render_text(record))
     talk(f"wrote {folder / 'record.json'}")
     if limit is not None:
         _gate(record, limit)
@@ -229,6 +232,11 @@ def _choose_attack(
         raise ConfigurationError(f"a vote has no gradients for {name}; choose an attack that sees labels alone")
     if ensemble != "vote" and not white_box:
         raise ConfigurationError(f"{name} sees labels alone: use it with --ensemble vote")
+    if getattr(found, "semantics", None) == "art" and any(text.startswith("candidates=") for text in given):
+        raise ConfigurationError(
+            "collusion considers all classes with art's semantics, so that blocks of images do not matter; leave "
+            "candidates out, or choose --semantics paper"
+        )
     if white_box and queries is not None:
         raise ConfigurationError(f"{name} sees scores and gradients: it takes no budget; leave --queries out")
     return found
@@ -254,55 +262,19 @@ def _parse_colluders(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _show(record: dict[str, Any]) -> None:
-    """Print one line for each setting, variant and number of colluders."""
-    columns = ("copies", "attack", "k", "images", "found", "norm", "all outputs", "conditioned", "kept", "kept outputs")
-    rows: list[tuple[object, ...]] = []
-    for setting in record["settings"]:
-        for point in (*setting["points"], *({**one, "variant": "identical"} for one in setting["identical"])):
-            every, kept, validated = (point[f"{name}_outputs"] for name in ("all", "kept", "validated"))
-            rows.append(
-                (
-                    _copies(setting),
-                    point["variant"],
-                    point["r"],
-                    point["attempted"],
-                    _percent(point["attack_success_rate"]["rate"]),
-                    "-" if every["median_norm"] is None else f"{every['median_norm']:.3g}",
-                    _rate(every["replication_rate"]),
-                    _percent(every["replication_rate_conditioned"]["rate"]),
-                    _percent(point["kept"]["rate"]),
-                    _rate(kept["replication_rate"]),
-                    _rate(validated["replication_rate"]),
-                    _percent(every["noise"]["rate"]),
-                )
-            )
-    print_table((*columns, "validated", "noise"), rows)
-
-
-def _copies(setting: dict[str, Any]) -> str:
-    if setting["setting"] == 1:
-        return "independent"
-    return str(setting["rewriter"]) + (", independent" if setting["setting"] == 2 else "")
-
-
-def _rate(rate: dict[str, Any]) -> str:
-    if rate["rate"] is None:
-        return "-"
-    return f"{_percent(rate['rate'])} ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
 def _gate(record: dict[str, Any], limit: float) -> None:
-    """Raise `GateError` if colluders with copies of a rewriter replicate more than the limit, or were not measured."""
+    """Raise `GateError` if colluders with copies of a rewriter replicate more than the limit, or were not measured.
+
+    The rate is the highest of all outputs, of the kept ones and of the validated ones: colluders who can ask their
+    copies would hand on the last.
+    """
+    from variegate.report.collusion_tables import copies_title
+
     above, unknown = [], []
     for setting in (each for each in record["settings"] if each["rewriter"] is not None):
         for point in (each for each in setting["points"] if each["variant"] != "stripped"):
-            which = f"{_copies(setting)} with {point['r']}"
-            rates = [point[kind]["replication_rate"]["rate"] for kind in ("all_outputs", "kept_outputs")]
+            which = f"{copies_title(setting['setting'], setting['rewriter'])} with {point['r']}"
+            rates = [point[f"{kind}_outputs"]["replication_rate"]["rate"] for kind in ("all", "kept", "validated")]
             known = [rate for rate in rates if rate is not None]
             if not known or point["attack_success_rate"]["k"] == 0:
                 unknown.append(which)

@@ -30,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
             "variegate report audit/ --figures figures/",
             "variegate report hsj/ geoda/ --html attacks.html --figures figures/",
             "variegate report check/ --html cross-check.html",
+            "variegate report collusion/",
             "variegate report reproduction/ --html reproduction.html",
         ),
     )(report)
@@ -47,7 +48,7 @@ def report(
     figures: Annotated[Path | None, typer.Option("--figures", help="Write the figures as SVG and PNG here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show records of audits, calibrations, attacks, cross-checks, reproductions.
+    """Show records of audits, collusion, calibrations, attacks, cross-checks, reproductions.
 
     As text, or with --html as a page that needs no other file; pictures beside a record are shown, too. Of several
     audits, the page is an index, and each audit gets its own page beside it, with the calibrations of its original.

@@ -18,6 +18,7 @@ Steps:
 Inputs need no labels: an attack counts as successful where the copy leaves the original's label.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import torch
 
 import variegate
+from variegate.data.images import LabelledImages
 from variegate.errors import ConfigurationError, InputError
 from variegate.evaluation.candidates import PROPOSERS, Candidate
 from variegate.evaluation.progress import Progress, silent
@@ -35,7 +37,7 @@ from variegate.models.classifier import Classifier, check_inputs
 from variegate.rewriters.base import AbstractSpec
 from variegate.rewriters.qim import QimSpec
 
-__all__ = ["CalibrationResult", "calibrate_spec"]
+__all__ = ["CalibrationResult", "calibrate_spec", "calibration_data"]
 
 _FEWEST_INPUTS = 50
 _FINALISTS = 4
@@ -48,6 +50,17 @@ class CalibrationResult:
 
     spec: AbstractSpec
     record: dict[str, Any]
+
+
+def calibration_data(data: LabelledImages, split: str) -> dict[str, Any]:
+    """Return the entry "data" of a calibration's record: what a spec was tuned on.
+
+    `digest` is SHA-256 over the shape, as decimals with commas and a zero byte, and the float32 values in [0, 1] in
+    their order; labels, which a calibration does not use, do not count.
+    """
+    sha = hashlib.sha256(f"{','.join(map(str, data.images.shape))}\0".encode())
+    sha.update(np.ascontiguousarray(data.images, dtype="<f4").data)
+    return {"name": data.name, "split": split, "images": len(data), "digest": f"sha256:{sha.hexdigest()}"}
 
 
 def calibrate_spec(

@@ -5,9 +5,10 @@ one copy of each of these, 3 copies of one original by rewriting alone, which is
 Settings 1 and 2 need r + 1 trainings and stop where these end.
 
 Controls: the attackers strip the rewriter and attack their originals (an upper bound from s = 1.1 on: what they find
-owes nothing to their own copies' rewriting); identical copies (the outputs of one colluder shown to his own copy);
-random noise of equal norm. Each block of images is one file in `shards/`, so a killed audit goes on with the blocks
-that are missing.
+owes nothing to their own copies' rewriting); identical copies (the outputs of one colluder shown to his own copy, which
+is asked again, and once more with the outputs rounded to 8 bits); random noise of equal norm. Each block of images is
+one file in `shards/`, so a killed audit goes on with the blocks that are missing. DeepFool with ART's semantics gets all
+classes as candidates (`variegate.evaluation.collusion_settings.with_all_classes`): the cut into blocks changes nothing.
 """
 
 import hashlib
@@ -28,14 +29,15 @@ from torch import Tensor
 import variegate
 from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.white_box.base import WhiteBoxAttack
-from variegate.errors import ConfigurationError, InputError
+from variegate.errors import ConfigurationError, ConflictError, InputError
 from variegate.evaluation.collusion import Member, Panel
-from variegate.evaluation.collusion_rates import SCALES, Arrays, Part, attack_block, line_up, measure
-from variegate.evaluation.collusion_settings import CollusionSpec, Setting, settings_of
+from variegate.evaluation.collusion_rates import SCALES, Arrays, Part, attack_block, control, line_up, measure
+from variegate.evaluation.collusion_settings import CollusionSpec, Setting, settings_of, with_all_classes
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.reproduction.shards import ShardFolder
-from variegate.files import write_atomic
+from variegate.files import read_bounded, write_atomic
+from variegate.manifest import load_json
 from variegate.models.classifier import Classifier, check_inputs
 
 __all__ = ["audit_collude"]
@@ -43,6 +45,7 @@ __all__ = ["audit_collude"]
 _LEAST_BLOCKS = 4
 _MOST_IN_A_BLOCK = 25
 _WHITE_BOX_ROWS = 400
+_RECORD_LIMIT = 256 * 2**20
 
 
 @final
@@ -78,14 +81,14 @@ class _Block:
             "rewriter": None if self.setting.spec is None else self.setting.spec.digest,
             "copies": list(self.setting.labels),
             "colluders": None if self.shared else list(self.colluders),
-            "attack": repr(spec.attack),
-            "attack_revision": spec.attack.revision,
+            "attack": repr(self.audit.attack),
+            "attack_revision": self.audit.attack.revision,
             "queries": self.audit.queries,
             "seed": spec.seed,
             "images": [self.audit.chosen[row] for row in self.rows],
             "data": self.audit.data_digest,
             "scales": list(SCALES),
-            "revision": 1,
+            "revision": 2,
         }
 
     @property
@@ -100,7 +103,7 @@ class _Block:
             attacked = list(dict.fromkeys(setting.originals[place] for place in self.colluders))
         return attack_block(
             attacked,
-            audit.spec.attack,
+            audit.attack,
             audit.inputs[list(self.rows)],
             audit.labels[list(self.rows)],
             copies=setting.copies,
@@ -118,6 +121,7 @@ class _Audit:
 
     def __init__(self, spec: CollusionSpec, trained: Sequence[Classifier], pool: Tensor, truth: Tensor) -> None:
         self.spec = spec
+        self.attack = with_all_classes(spec.attack, trained[0].num_classes)
         self.chosen = _choose(spec, trained, pool, truth)
         self.inputs, self.labels = pool[self.chosen], truth[self.chosen]
         self.queries = None if isinstance(spec.attack, WhiteBoxAttack) else spec.queries
@@ -163,7 +167,6 @@ class _Audit:
         points = [{"variant": kind, "r": r, **measure(parts(r))} for r in setting.colluders]
         if setting.spec is not None:
             points += [{"variant": "stripped", "r": r, **measure(parts(r, stripped=True))} for r in setting.colluders]
-        own = [Part(arrays=part.arrays, colluders=part.colluders, victims=part.colluders) for part in parts(1)]
         return {
             "setting": setting.number,
             "rewriter": setting.name,
@@ -171,7 +174,7 @@ class _Audit:
             "copies": list(setting.labels),
             "largest": max(setting.colluders),
             "points": points,
-            "identical": [{"variant": kind, "r": 1, **measure(own)}],
+            "identical": [{"variant": kind, "r": 1, **control(parts(1))}],
         }
 
 
@@ -198,6 +201,7 @@ def audit_collude(
 
     Raises:
         ConfigurationError: there is nothing to measure, or the classifiers do not fit together.
+        ConflictError: `out` holds another record, or the record or blocks of an audit with other settings.
         InputError: the pool holds fewer correctly classified images than are asked for, or does not fit.
     """
     say, started = progress or silent, time.monotonic()
@@ -207,13 +211,16 @@ def audit_collude(
     Panel(trained)  # they take the same inputs and classes
     pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
     audit = _Audit(spec, trained, pool, torch.from_numpy(np.asarray(labels)))
-    shards = ShardFolder(out / "shards")
+    shards, blocks = ShardFolder(out / "shards"), audit.all_blocks()
+    subject = _subject(spec, original, len(trained), audit)
+    _require_same(out, subject, audit)
+    _require_own(out, shards, blocks)
     shards.run(
-        list(audit.all_blocks().values()),
+        list(blocks.values()),
         progress=lambda what, done, total: say(what.replace("reproducing", "colluding"), done, total),
     )
     settings = [audit.measured(setting, shards) for setting in audit.settings]
-    record = _record(spec, original, len(trained), audit, settings, time.monotonic() - started)
+    record = _record(spec, original, subject, settings, time.monotonic() - started)
     write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     return record
 
@@ -234,11 +241,70 @@ def _choose(spec: CollusionSpec, trained: Sequence[Classifier], pool: Tensor, tr
     )
 
 
+def _subject(spec: CollusionSpec, original: Classifier, trained: int, audit: _Audit) -> dict[str, Any]:
+    """Return the part of the record that says what is audited, and how hard."""
+    return {
+        "model": {
+            "name": spec.model_name,
+            "digest": original.digest,
+            "manifest_digest": spec.subjects[0] if spec.subjects else None,
+            "num_classes": original.num_classes,
+            "input_shape": list(original.input_shape),
+            "bounds": [original.bounds.lower, original.bounds.upper],
+        },
+        "data": {"name": spec.data_name, "split": spec.split, "images": len(audit.chosen), "indices": audit.chosen},
+        "attack": {
+            "name": spec.attack.name,
+            "parameters": plain_parameters(audit.attack),
+            "ensemble": spec.ensemble,
+            "budget": audit.queries,
+            "norm": spec.attack.norm.value,
+            "seed": spec.seed,
+        },
+        "trainings": trained,
+        "colluders": list(spec.colluders),
+        "victims": spec.victims,
+    }
+
+
+def _require_same(out: Path, subject: Mapping[str, Any], audit: _Audit) -> None:
+    """Raise if `out` holds a record that this audit would overwrite with something else.
+
+    Raises:
+        ConflictError: it is of another kind, or of an audit with other settings.
+        FormatError: it cannot be read.
+    """
+    file = out / "record.json"
+    if not file.is_file():
+        return
+    known = load_json(read_bounded(file, _RECORD_LIMIT), f"the record {file}")
+    if known.get("kind") != "collusion":
+        raise ConflictError(f"{out} holds the record of something else than an audit of collusion; give another folder")
+    settings = known.get("settings")
+    specs = [each.get("spec") for each in settings] if isinstance(settings, list) else []
+    expected = {**subject, "specs": [None if each.spec is None else each.spec.to_dict() for each in audit.settings]}
+    plain = json.loads(json.dumps(expected))
+    different = [name for name in plain if (specs if name == "specs" else known.get(name)) != plain[name]]
+    if different:
+        raise ConflictError(
+            f"{out} holds a finished audit with other settings ({', '.join(different)}); give another folder with --out"
+        )
+
+
+def _require_own(out: Path, shards: ShardFolder, blocks: Mapping[str, _Block]) -> None:
+    """Raise if `out` holds blocks with the names of this audit's that other settings or versions made."""
+    kept = (name for name in blocks if (shards.folder / f"{name}.npz").exists())
+    if other := next((name for name in kept if shards.get(blocks[name]) is None), None):
+        raise ConflictError(
+            f"{out} holds blocks of an audit with other settings or of another version ({other}); resume with the same "
+            "options, or give another folder with --out"
+        )
+
+
 def _record(
     spec: CollusionSpec,
     original: Classifier,
-    trained: int,
-    audit: _Audit,
+    subject: Mapping[str, Any],
     settings: list[dict[str, Any]],
     seconds: float,
 ) -> dict[str, Any]:
@@ -253,25 +319,6 @@ def _record(
         "device": str(original.device),
         "command": spec.command,
         "seconds": round(seconds, 3),
-        "model": {
-            "name": spec.model_name,
-            "digest": original.digest,
-            "manifest_digest": spec.subjects[0] if spec.subjects else None,
-            "num_classes": original.num_classes,
-            "input_shape": list(original.input_shape),
-            "bounds": [original.bounds.lower, original.bounds.upper],
-        },
-        "data": {"name": spec.data_name, "split": spec.split, "images": len(audit.chosen), "indices": audit.chosen},
-        "attack": {
-            "name": spec.attack.name,
-            "parameters": plain_parameters(spec.attack),
-            "ensemble": spec.ensemble,
-            "budget": audit.queries,
-            "norm": spec.attack.norm.value,
-            "seed": spec.seed,
-        },
-        "trainings": trained,
-        "colluders": list(spec.colluders),
-        "victims": spec.victims,
+        **subject,
         "settings": settings,
     }

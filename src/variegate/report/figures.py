@@ -11,6 +11,7 @@ from variegate.report.attack import AttackRecord
 from variegate.report.attack_curves import norm_against_queries
 from variegate.report.attack_labels import full_labels
 from variegate.report.candidates import CalibrationRecord
+from variegate.report.collusion import CollusionRecord
 from variegate.report.comparison import comparison
 from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.curves import overshoot_curve, security_curve, trajectory_curve
@@ -52,8 +53,8 @@ def draw_all(record: Record, *, pictures: Pictures | None = None) -> tuple[Drawi
         return draw_attacks([record], pictures=[pictures])
     if isinstance(record, ReproductionRecord):
         return draw_reproduction([record])
-    if isinstance(record, CrossCheckRecord):
-        return ()  # its tables say everything
+    if isinstance(record, CrossCheckRecord | CollusionRecord):
+        return ()  # their tables say everything
     if isinstance(record, CalibrationRecord):
         return (trade_off(record),) if record.candidates else ()
     drawings = [overshoot_curve(record), security_curve(record)]

@@ -12,6 +12,8 @@ from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.calibration_table import calibration_table
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
+from variegate.report.collusion import CollusionRecord
+from variegate.report.collusion_tables import collusion_origin, collusion_setting, collusion_table
 from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.cross_check_tables import check_origin, check_setting, engines_table, verdicts_table
 from variegate.report.drawing import Drawing
@@ -28,6 +30,8 @@ from variegate.report.table import Table
 
 __all__ = ["render_attacks", "render_html", "render_index", "render_reproduction"]
 
+_OnPage = ReplicationRecord | CalibrationRecord | CrossCheckRecord | CollusionRecord
+
 
 def render_html(
     record: object,
@@ -39,7 +43,8 @@ def render_html(
     """The page for a record.
 
     Args:
-        record: of a replication, a calibration, an attack, a cross-check or a reproduction, as JSON gives it or parsed.
+        record: of a replication, a calibration, an attack, a cross-check, a collusion or a reproduction, as JSON gives
+            it or parsed.
         pictures: the .npz beside the record, if there is one.
         extras: further records that follow on the same page, such as the calibration that chose the spec.
         class_names: names of the classes, for the labels below the pictures.
@@ -64,6 +69,8 @@ def render_html(
             parts.append(_calibration(each, f"r{index + 1}"))
         elif isinstance(each, CrossCheckRecord):
             parts.append(_check(each, f"r{index + 1}"))
+        elif isinstance(each, CollusionRecord):
+            parts.append(_collusion(each, f"r{index + 1}"))
         else:
             shown = pictures if index == 0 else None
             parts.append(_replication(each, f"r{index + 1}", shown, class_names))
@@ -176,11 +183,22 @@ def _check(record: CrossCheckRecord, anchor: str) -> dict[str, object]:
     }
 
 
-def _title(record: ReplicationRecord | CalibrationRecord | CrossCheckRecord) -> str:
+def _collusion(record: CollusionRecord, anchor: str) -> dict[str, object]:
+    return {
+        "kind": "collusion",
+        "anchor": anchor,
+        "record": record,
+        "setting": collusion_setting(record),
+        "tables": [collusion_table(record)],
+        "parameters": [collusion_origin(record)],
+    }
+
+
+def _title(record: _OnPage) -> str:
     return f"Replication on {record.model_name}" if isinstance(record, ReplicationRecord) else record.title
 
 
-def _contents(records: Sequence[ReplicationRecord | CalibrationRecord | CrossCheckRecord]) -> list[tuple[str, str]]:
+def _contents(records: Sequence[_OnPage]) -> list[tuple[str, str]]:
     """Links of the page: to the parts of a single record, or to each record."""
     if len(records) == 1 and isinstance(records[0], ReplicationRecord):
         parts = ["summary", "curves", "rates", "attack", "pictures", "parameters"]

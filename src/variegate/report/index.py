@@ -7,6 +7,7 @@ from variegate.errors import ConfigurationError
 from variegate.report.attack import AttackRecord
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
+from variegate.report.collusion import CollusionRecord
 from variegate.report.comparison import comparison
 from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
@@ -33,13 +34,13 @@ def render_index(
 
     Raises:
         InputError: if a field of a record is missing or wrong; the sentence names it.
-        ConfigurationError: if there are no records, if some are of attacks or cross-checks, or if the links do not fit
+        ConfigurationError: if there are no records, if some are of attacks, cross-checks or collusion, or if the links do not fit
             them or are not relative.
     """
     parsed = [parse_record(record) for record in records]
-    if any(isinstance(record, AttackRecord | CrossCheckRecord) for record in parsed):
+    if any(isinstance(record, AttackRecord | CrossCheckRecord | CollusionRecord) for record in parsed):
         raise ConfigurationError(
-            "an index holds audits and calibrations; show records of attacks and cross-checks on pages of their own"
+            "an index holds audits and calibrations; show records of attacks, cross-checks and collusion on pages of their own"
         )
     addresses = _addresses(links, len(parsed))
     replications = [

@@ -14,6 +14,7 @@ from variegate.errors import FormatError
 from variegate.files import read_bounded
 from variegate.report.attack import AttackRecord
 from variegate.report.candidates import CalibrationRecord
+from variegate.report.collusion import CollusionRecord
 from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.fields import Field
 from variegate.report.matrix import Matrix
@@ -24,6 +25,7 @@ __all__ = [
     "RATE_NAMES",
     "AttackRecord",
     "CalibrationRecord",
+    "CollusionRecord",
     "CrossCheckRecord",
     "Efficiency",
     "Group",
@@ -131,7 +133,7 @@ class ReplicationRecord:
         return next((group for group in self.groups if group.name == name), None)
 
 
-Record = ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord | ReproductionRecord
+Record = ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord | CollusionRecord | ReproductionRecord
 
 
 def load_record(path: Path) -> Record:
@@ -160,15 +162,17 @@ def parse_record(value: object) -> Record:
     kind = top["kind"].text()
     if kind == "calibration":
         return CalibrationRecord.read(top)
-    if kind not in ("attack", "cross_check", "replication", "reproduction"):
+    if kind not in ("attack", "collusion", "cross_check", "replication", "reproduction"):
         raise FormatError(
-            "the record's field kind must be attack, replication, calibration, cross_check or reproduction; "
+            "the record's field kind must be attack, replication, calibration, cross_check, collusion or reproduction; "
             f"got {kind[:40]!r}"
         )
     if (version := top["format"].integer()) != FORMAT:
         raise FormatError(f"this version of variegate reads records of format {FORMAT}; got format {version}")
     if kind == "cross_check":
         return CrossCheckRecord.read(top)
+    if kind == "collusion":
+        return CollusionRecord.read(top)
     if kind == "reproduction":
         return ReproductionRecord.read(top)
     return AttackRecord.read(top) if kind == "attack" else _replication(top)

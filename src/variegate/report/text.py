@@ -11,6 +11,8 @@ from variegate.report.blocks import WIDTH, bullets, heading, prose, render_table
 from variegate.report.calibration_table import calibration_table
 from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
+from variegate.report.collusion import CollusionRecord
+from variegate.report.collusion_tables import collusion_origin, collusion_setting, collusion_table
 from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.cross_check_tables import check_origin, check_setting, engines_table, verdicts_table
 from variegate.report.parts import Efficiency
@@ -39,6 +41,8 @@ def render_text(record: object, *, width: int = WIDTH) -> str:
         return _calibration(parsed, width)
     if isinstance(parsed, CrossCheckRecord):
         return _check(parsed, width)
+    if isinstance(parsed, CollusionRecord):
+        return _collusion(parsed, width)
     if isinstance(parsed, AttackRecord):
         return render_attacks_text([parsed], width=width)
     if isinstance(parsed, ReproductionRecord):
@@ -121,6 +125,16 @@ def _cost(efficiency: Efficiency) -> str:
     if share is None:
         return queries
     return f"{queries}, {count(efficiency.queries_per_second)} a second ({percent(share)} % of the target alone)"
+
+
+def _collusion(record: CollusionRecord, width: int) -> str:
+    blocks = [
+        heading(record.title),
+        prose([collusion_setting(record)], width),
+        render_table(collusion_table(record)),
+        prose([f"{name}: {value}" for name, value in collusion_origin(record).rows], width),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _check(record: CrossCheckRecord, width: int) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from safetensors import SafetensorError
@@ -12,13 +12,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from variegate.errors import FormatError, VerificationError
-from variegate.files import read_bounded, write_atomic
+from variegate.files import file_error, read_bounded, write_atomic
 from variegate.training.loop import Loop
 
-__all__ = ["Progressed", "load_training", "save_training"]
+__all__ = ["Progressed", "check_run", "load_training", "save_training"]
 
 _FORMAT = "variegate-training-1"
 _LIMIT = 2**35
+_HEADER_LIMIT = 2**24
 
 
 @final
@@ -72,31 +73,38 @@ def save_training(path: Path, loop: Loop, progressed: Progressed, *, run_digest:
     write_atomic(path, save(plain, metadata=header))
 
 
+def check_run(path: Path, *, run_digest: str) -> None:
+    """Check by a checkpoint's header alone that it belongs to the training with this digest.
+
+    Raises:
+        FormatError: the file is not a checkpoint.
+        VerificationError: it belongs to another recipe, seed, device or other images or classes.
+        InputError, NotFoundError, VariegateError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            start += file.read(min(int.from_bytes(start, "little"), _HEADER_LIMIT))
+    except OSError as error:
+        raise file_error(error, path, "read") from error
+    _header(path, start, run_digest)
+
+
 def load_training(path: Path, loop: Loop, *, run_digest: str) -> Progressed:
     """Put the saved state into a fresh loop of the same training; to be called within `seeded_torch`.
 
     Raises:
         FormatError: the file is not a checkpoint, or is truncated.
-        VerificationError: it belongs to another recipe, seed, device or other images.
+        VerificationError: it belongs to another recipe, seed, device or other images or classes.
     """
     data = read_bounded(path, min(_LIMIT, path.stat().st_size))  # the limit is allocated
-    broken = f"{path} is not a training checkpoint or is truncated; delete it to start this network again"
+    header, broken = _header(path, data, run_digest), _broken(path)
     try:
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])["__metadata__"]
         tensors = load(data)
-        known, run = header["format"] == _FORMAT, header["run"]
         counts = {name: int(header[name]) for name in ("epoch", "position", "resumed")}
         times = {name: float(header[name]) for name in ("seconds", "cpu_seconds")}
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(broken) from error
-    if not known:
-        raise FormatError(f"{path} is of another format than {_FORMAT}; delete it to start this network again")
-    if run != run_digest:
-        raise VerificationError(
-            f"{path} belongs to another training (other images, settings, network or device); resume with the same, or "
-            "choose another folder with --out"
-        )
     try:
         _restore(loop, tensors)
         losses = tuple(tensors["losses"].tolist())
@@ -104,6 +112,28 @@ def load_training(path: Path, loop: Loop, *, run_digest: str) -> Progressed:
         raise FormatError(broken) from error
     loop.epoch, loop.position = counts["epoch"], counts["position"]
     return Progressed(losses=losses, resumed=counts["resumed"] + 1, **times)
+
+
+def _broken(path: Path) -> str:
+    return f"{path} is not a training checkpoint or is truncated; delete it to start this network again"
+
+
+def _header(path: Path, data: bytes, run_digest: str) -> dict[str, Any]:
+    """Return the metadata of a checkpoint of this run, given the start of its bytes."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header: dict[str, Any] = json.loads(data[8 : 8 + size])["__metadata__"]
+        known, run = header["format"] == _FORMAT, header["run"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(_broken(path)) from error
+    if not known:
+        raise FormatError(f"{path} is of another format than {_FORMAT}; delete it to start this network again")
+    if run != run_digest:
+        raise VerificationError(
+            f"{path} belongs to another training (other images, settings, network or device); resume with the same, or "
+            "choose another folder with --out"
+        )
+    return header
 
 
 def _restore(loop: Loop, tensors: dict[str, Tensor]) -> None:

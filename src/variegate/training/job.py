@@ -20,7 +20,7 @@ from variegate.manifest import digest, load_json
 from variegate.models.classifier import Classifier
 from variegate.models.loading import prepare_import
 from variegate.training.augmentations import Augmentation, parse_augmentation
-from variegate.training.checkpoint import Progressed, load_training, save_training
+from variegate.training.checkpoint import Progressed, check_run, load_training, save_training
 from variegate.training.loop import Loop, batches_per_epoch, check_fit, diverged, seeded_torch
 from variegate.training.methods import find_method
 from variegate.training.networks import Network
@@ -88,6 +88,7 @@ class Job:
                 "recipe": self.recipe.digest,
                 "seed": seed,
                 "data": self.train_digest,
+                "class_names": list(self.train.class_names),
                 "device": self.device.type,
             }
         )
@@ -110,6 +111,16 @@ class Job:
         if not weights.is_file() or sha256_file(weights) != record["weights"]["sha256"]:
             raise VerificationError(f"{weights} is missing or was changed; delete {file} to train this network again")
         return record
+
+    def check_begun(self, seed: int) -> None:
+        """Check that a network that was begun, if it was, can be gone on with.
+
+        Raises:
+            FormatError: the checkpoint is none.
+            VerificationError: it is of another training.
+        """
+        if (checkpoint := self.file(seed, ".checkpoint")).exists():
+            check_run(checkpoint, run_digest=self.run_digest(seed))
 
     def run(self, seed: int, progress: Progress) -> dict[str, Any]:
         """Train, write and measure one network."""

@@ -14,8 +14,15 @@ from typing import Any, Final
 import torch
 
 from variegate.data.images import LabelledImages
-from variegate.errors import ConfigurationError, ConflictError, InputError, NotFoundError
-from variegate.files import make_folder, write_atomic
+from variegate.errors import (
+    ConfigurationError,
+    ConflictError,
+    FormatError,
+    InputError,
+    NotFoundError,
+    VerificationError,
+)
+from variegate.files import make_folder, read_bounded, write_atomic
 from variegate.training.job import Job, Progress, Rate
 from variegate.training.loop import check_data
 from variegate.training.networks import find_network
@@ -27,6 +34,7 @@ __all__ = ["CHECKPOINT_SECONDS", "Progress", "Rate", "train_models", "training_n
 
 CHECKPOINT_SECONDS: Final = 60.0
 _MOST_SEED = 2**31 - 1
+_LABELS_LIMIT: Final = 2**24
 
 
 def training_name(architecture: str, data_name: str) -> str:
@@ -92,7 +100,9 @@ def train_models(
         ModelError: if the network does not fit the images, or the loss stops being finite.
         ConflictError: if `out` holds a training of this name and `resume` is False.
         NotFoundError: if there is nothing to resume.
-        VerificationError: if what `out` holds is of another training, or was changed.
+        VerificationError: if what `out` holds is of another training (other class names, too), or was changed; nothing
+            is written then.
+        FormatError: if a file of `out` that is resumed cannot be read.
         VariegateError: if a file cannot be written.
     """
     _check_seeds(seeds)
@@ -112,8 +122,8 @@ def train_models(
         raise NotFoundError(f"{out} holds no training of {name} to resume; start it with --out")
     if not resume and labels.exists():
         raise ConflictError(f"{out} holds a training of {name} already; resume it, or choose another folder")
-    make_folder(out)
-    write_atomic(labels, (json.dumps(list(train.class_names), ensure_ascii=False, indent=1) + "\n").encode())
+    if resume:
+        _require_classes(labels, train)
     x, y = check_data(train.images, train.labels)
     job = Job(
         recipe=recipe,
@@ -133,9 +143,15 @@ def train_models(
         train_digest=data_digest(train),
         test_digest=None if test is None else data_digest(test),
     )
+    done = {seed: job.finished(seed) for seed in seeds}
+    for seed in (seed for seed, record in done.items() if record is None):
+        job.check_begun(seed)
+    if not resume:
+        make_folder(out)
+        write_atomic(labels, (json.dumps(list(train.class_names), ensure_ascii=False, indent=1) + "\n").encode())
     records = []
     for index, seed in enumerate(seeds):
-        record = job.finished(seed)
+        record = done[seed]
         records.append(job.run(seed, _part(progress, index, len(seeds))) if record is None else record)
     return records
 
@@ -148,6 +164,19 @@ def _part(progress: Progress | None, index: int, count: int) -> Progress:
             progress(what, index * steps + done, count * steps)
 
     return say
+
+
+def _require_classes(labels: Path, train: LabelledImages) -> None:
+    """Raise if the training to be resumed has other class names, which its networks' records and imports refer to."""
+    try:
+        known = json.loads(read_bounded(labels, _LABELS_LIMIT))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{labels} holds no list of class names; choose another folder with --out") from error
+    if known != list(train.class_names):
+        raise VerificationError(
+            f"{labels} names other classes than the images given; resume with the same data, or choose another folder "
+            "with --out"
+        )
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

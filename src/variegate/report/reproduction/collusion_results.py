@@ -52,6 +52,7 @@ class Coalition:
         kept: of all attacked images, those with an output that fools every colluder, too.
         outputs: by letter of `KINDS`, those that were measured: "B" all outputs, "C" the kept ones, "V" those that
             were lengthened until every colluder's copy was fooled.
+        rounded: of the control, the rate of the kept outputs rounded to 8 bits; None where it was not measured.
     """
 
     variant: str
@@ -60,6 +61,7 @@ class Coalition:
     success: Rate
     kept: Rate
     outputs: Mapping[str, Outputs]
+    rounded: Rate | None = None
 
     @classmethod
     def read(cls, field: Field) -> Self:
@@ -75,6 +77,7 @@ class Coalition:
                 for letter, kind in KINDS.items()
                 if letter != "V" or field.optional(kind) is not None
             },
+            rounded=None if field.optional("rounded") is None else Rate.read(field, "rounded"),
         )
 
 

@@ -1,0 +1,124 @@
+"""An audit of collusion as a table and a sentence: one source for the terminal and for the page."""
+
+from variegate.report.collusion import CollusionRecord
+from variegate.report.parts import Rate
+from variegate.report.reproduction.collusion_results import Coalition, Setting
+from variegate.report.table import Table
+from variegate.report.words import NOTHING, count, counted, duration, flat, norm, norm_title, percent
+
+__all__ = ["collusion_origin", "collusion_setting", "collusion_table", "copies_title"]
+
+
+def copies_title(number: int, rewriter: str | None) -> str:
+    """Whose copies a setting is about: "independent", "net-qim, independent" or "net-qim"."""
+    if rewriter is None:
+        return "independent"
+    return f"{rewriter}, independent" if number == 2 else rewriter
+
+
+def collusion_setting(record: CollusionRecord) -> str:
+    """One sentence: what was attacked, with what."""
+    what = {"mean": "the mean of their scores", "log": "the logarithm of the mean of their scores"}.get(
+        record.ensemble, "the majority of their labels"
+    )
+    within = "" if record.budget is None else f" within {count(record.budget)} queries an image"
+    numbers = ", ".join(map(count, record.colluders))
+    return (
+        f"{numbers} colluders attack {what} on {count(record.images)} images of {record.data_name} ({record.split}) "
+        f"with {record.attack}{within}, {norm_title(record.norm)}; what they find is shown to {count(record.victims)} "
+        f"other copies at most; seed {record.seed}."
+    )
+
+
+def collusion_table(record: CollusionRecord) -> Table:
+    """Two rows for each setting, variant and number of colluders: rates, below them counts and 95 % intervals.
+
+    The rows "identical" show one colluder's outputs to his own copy, asked again; "identical, 8 bits" shows them
+    rounded, where the record has that.
+    """
+    rows: list[tuple[str, ...]] = []
+    for setting in record.settings:
+        whose = copies_title(setting.number, setting.rewriter)
+        for point in setting.points:
+            rows += _rows(whose, point.variant, point)
+        rows += _controls(whose, setting)
+    return Table(
+        title="Collusion: % of images found and kept, % of victims fooled; below them k/n and the 95 % interval",
+        columns=(
+            "copies",
+            "attack",
+            "k",
+            "images",
+            "found",
+            "kept",
+            "norm",
+            "all outputs",
+            "conditioned",
+            "kept outputs",
+            "validated",
+            "noise",
+        ),
+        rows=tuple(rows),
+        labels=2,
+        note="Kept: fools every colluder's copy, too. Validated: lengthened until it does. Conditioned: all outputs on "
+        "victims that get the clean image right. Identical: one colluder's outputs on his own copy, asked again.",
+        paired=True,
+    )
+
+
+def collusion_origin(record: CollusionRecord) -> Table:
+    """What is needed to repeat the audit, as (name, value)."""
+    rows = (
+        ("command", record.command),
+        ("created", record.created),
+        ("duration", duration(record.seconds)),
+        ("variegate", record.variegate),
+        ("torch", record.torch),
+        ("source", record.source),
+        ("model", record.model_digest),
+        ("trainings", count(record.trainings)),
+        *((f"attack.{name}", value) for name, value in flat(record.parameters)),
+    )
+    return Table(title="Run", columns=("name", "value"), rows=rows, labels=2)
+
+
+def _controls(whose: str, setting: Setting) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for point in setting.identical:
+        rows += _rows(whose, "identical", point)
+        if point.rounded is not None:
+            first = (whose, "identical, 8 bits", count(point.r))
+            rows.append((*first, *(NOTHING,) * 6, percent(point.rounded.rate), NOTHING, NOTHING))
+            rows.append(("",) * 9 + (counted(point.rounded), "", ""))
+    return rows
+
+
+def _rows(whose: str, variant: str, point: Coalition) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the row of rates and the row of their counts."""
+    every, kept, validated = (point.outputs.get(letter) for letter in "BCV")
+    rates: tuple[Rate | None, ...] = (
+        None if every is None else every.rate,
+        None if every is None else every.conditioned,
+        None if kept is None else kept.rate,
+        None if validated is None else validated.rate,
+        None if every is None else every.noise,
+    )
+    return (
+        (
+            whose,
+            variant,
+            count(point.r),
+            count(point.attempted),
+            percent(point.success.rate),
+            percent(point.kept.rate),
+            NOTHING if every is None else norm(every.norm),
+            *(NOTHING if rate is None else percent(rate.rate) for rate in rates),
+        ),
+        (
+            *("",) * 4,
+            counted(point.success),
+            counted(point.kept),
+            "",
+            *("" if rate is None else counted(rate) for rate in rates),
+        ),
+    )
