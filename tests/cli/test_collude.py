@@ -5,11 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from variegate.cli.collude import _parse_colluders
+from variegate.cli.collude import _gate, _parse_colluders
 from variegate.cli.main import app
-from variegate.errors import ConfigurationError
+from variegate.errors import ConfigurationError, GateError
 from variegate.evaluation.reproduction import shards
 
+KINDS = ("all_outputs", "kept_outputs", "validated_outputs")
 AUDIT = ("audit", "collude", "--model", "net", "--data", "digits", "--pool", 60, "--images", 6, "--victims", 2)
 
 
@@ -21,9 +22,13 @@ def points(record, setting, variant):
 def test_copies_of_a_rewriter_and_a_resumed_audit(invoke, fails, home, tmp_path):
     options = (*AUDIT, "--rewriters", "qim", "-k", "1..2")
     result = invoke(*options, "--out", tmp_path / "a")
-    assert result.stdout.startswith("copies")
+    assert result.stdout.startswith("Collusion on net\n")
     assert "stripped" in result.stdout
-    assert "identical" in result.stdout
+    assert "identical, 8 bits" in result.stdout
+    assert invoke("report", tmp_path / "a").stdout == result.stdout
+    page = tmp_path / "page.html"
+    invoke("report", tmp_path / "a", "--html", page)
+    assert "identical, 8 bits" in page.read_text()
     record = json.loads((tmp_path / "a" / "record.json").read_text())
     assert record["kind"] == "collusion"
     assert record["command"].startswith("variegate audit collude --model net")
@@ -40,12 +45,18 @@ def test_copies_of_a_rewriter_and_a_resumed_audit(invoke, fails, home, tmp_path)
     for point in setting["points"]:
         assert point["all_outputs"]["replication_rate"]["n"] == 2 * point["attempted"]
     (identical,) = setting["identical"]
-    assert identical["kept_outputs"]["replication_rate"]["rate"] == 1.0
+    assert identical["asked_again"]["rate"] == 1.0
+    assert identical["rounded"]["n"] == identical["asked_again"]["n"] == identical["kept"]["k"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "_compute", None)  # nothing is computed again
         again = json.loads(invoke(*options, "--resume", tmp_path / "a", "--json").stdout)
     assert again["settings"] == record["settings"]
     assert "holds results already" in fails(1, *options, "--out", tmp_path / "a")
+    message = fails(1, *options, "--images", 5, "--resume", tmp_path / "a")
+    assert "holds a finished audit with other settings (data); give another folder with --out" in message
+    (tmp_path / "a" / "record.json").write_text('{"kind": "replication"}')
+    assert "holds the record of something else than an audit" in fails(1, *options, "--resume", tmp_path / "a")
+    assert (tmp_path / "a" / "record.json").read_text() == '{"kind": "replication"}'
 
 
 def test_independent_trainings(invoke, home, tmp_path):
@@ -65,7 +76,7 @@ def test_a_vote_and_a_gate(invoke, fails, home, tmp_path):
     assert record["attack"]["budget"] == 120
     (point,) = points(record, 3, "vote")
     assert 0 < point["forward_rows"] <= 6 * 120
-    rates = [point[kind]["replication_rate"]["rate"] for kind in ("all_outputs", "kept_outputs")]
+    rates = [point[kind]["replication_rate"]["rate"] for kind in KINDS]
     highest = max(rate for rate in rates if rate is not None)
     assert highest > 0.0
     message = fails(3, *options, "--resume", tmp_path / "a", "--fail-above", "0")
@@ -73,14 +84,26 @@ def test_a_vote_and_a_gate(invoke, fails, home, tmp_path):
     invoke(*options, "--resume", tmp_path / "a", "--fail-above", "100%")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gate_looks_at_all_outputs_that_colluders_may_hand_on(kind):
+    def outputs(rate):
+        return {"replication_rate": {"rate": rate}}
+
+    point = {"variant": "mean", "r": 2, "attack_success_rate": {"k": 3}, **dict.fromkeys(KINDS, outputs(0.1))}
+    setting = {"setting": 3, "rewriter": "net-qim", "points": [point | {kind: outputs(0.3)}]}
+    _gate({"settings": [setting]}, 0.3)
+    with pytest.raises(GateError, match=r"above 20\.0%: net-qim with 2 30\.0%"):
+        _gate({"settings": [setting]}, 0.2)
+
+
 def test_interrupted(home, tmp_path, monkeypatch):
     compute, done = shards._compute, []
 
-    def stop(task, path):
+    def stop(task, *rest):
         if done:
             raise KeyboardInterrupt
         done.append(task)
-        compute(task, path)
+        compute(task, *rest)
 
     monkeypatch.setattr(shards, "_compute", stop)
     arguments = [*AUDIT, "--rewriters", "qim", "-k", 1, "--out", tmp_path / "a"]
@@ -118,6 +141,11 @@ def test_bad_numbers_of_colluders(text):
         ),
         (("--rewriters", "qim", "--ensemble", "log", "--attack", "pgd", "--out", "a"), 2, "says how deepfool reads"),
         (("--rewriters", "qim", "--queries", 9, "--out", "a"), 2, "deepfool sees scores and gradients: it takes no"),
+        (
+            ("--rewriters", "qim", "--set", "candidates=5", "--out", "a"),
+            2,
+            "collusion considers all classes with art's",
+        ),
         (("--rewriters", "nope", "--out", "a"), 4, "no rewriter spec named 'nope'"),
         (("--independent", "nope", "--out", "a"), 4, "no model named 'nope'"),
         (("--independent", "net", "--out", "a"), 2, "two have the same weights"),

@@ -10,7 +10,9 @@ from safetensors.numpy import load_file
 from variegate import quickstart
 from variegate.attacks import driver
 from variegate.attacks.catalog import ATTACKS, WHITE_BOX_ATTACKS
+from variegate.data.catalog import load_dataset
 from variegate.evaluation import calibration, recipes
+from variegate.evaluation.calibration import calibration_data
 
 HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
 AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
@@ -46,6 +48,8 @@ class TestCalibrate:
         saved = json.loads((home / "specs" / "net-permutation.json").read_text())
         assert saved["model"] == "net"
         assert saved["record"]["max_change"] == 0.05
+        pool = load_dataset("digits", split="train", limit=60)
+        assert saved["record"]["data"] == calibration_data(pool, "train")
         invoke("issue", "--model", "net", "--spec", "net-permutation", "--buyer", "acme")
         assert json.loads(invoke(*options, "--name", "again", "--json").stdout)["spec"] == saved["spec"]
         assert "Calibration" in invoke("report", home / "specs" / "again.json").stdout
@@ -600,7 +604,7 @@ class TestReport:
             (None, 4, "there is no file"),
             ("", 1, "must be JSON"),
             ("[1]", 1, "must be a JSON object"),
-            ('{"kind": "poem"}', 1, "must be attack, replication, calibration or cross_check; got 'poem'"),
+            ('{"kind": "poem"}', 1, "cross_check, collusion or reproduction; got 'poem'"),
             ('{"kind": "replication"}', 1, "the record"),
             ('{"kind": "spec", "record": null}', 1, "there is nothing to report"),
             ("NaN", 1, "finite"),

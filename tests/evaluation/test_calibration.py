@@ -1,15 +1,18 @@
 """Calibration of a tiny classifier: it keeps to its budget, says how it chose, and refuses what it cannot do."""
 
+import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from variegate.data.images import LabelledImages
 from variegate.errors import ConfigurationError, InputError
 from variegate.evaluation import trial as trial_module
-from variegate.evaluation.calibration import OBJECTIVE_SCALES, calibrate_spec
+from variegate.evaluation.calibration import OBJECTIVE_SCALES, calibrate_spec, calibration_data
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.jitter import natural_jitter
 from variegate.evaluation.replication import measure_replication
@@ -43,6 +46,17 @@ def calibrate(rewriter="qim", *, original=None, **options):
 @pytest.fixture(scope="module", params=REWRITERS)
 def calibrated(request):
     return request.param, calibrate(request.param)
+
+
+def test_what_a_spec_was_tuned_on():
+    data = LabelledImages(images=images(6), labels=np.zeros(6, dtype=np.int64), class_names=("a", "b"), name="noise")
+    found = calibration_data(data, "train")
+    assert {**found, "digest": None} == {"name": "noise", "split": "train", "images": 6, "digest": None}
+    expected = hashlib.sha256(b"6,1,8,8\0" + data.images.astype("<f4").tobytes()).hexdigest()
+    assert found["digest"] == f"sha256:{expected}"
+    assert calibration_data(replace(data, labels=data.labels + 1), "train") == found
+    other = calibration_data(data.select([1, 0, 2, 3, 4, 5]), "test")
+    assert (other["digest"] == found["digest"], other["split"]) == (False, "test")
 
 
 def test_the_record_explains_the_choice(calibrated):

@@ -7,8 +7,9 @@ import torch
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import ConfigurationError
 from variegate.evaluation.collusion import Ensemble, Panel, collude
-from variegate.evaluation.collusion_rates import SCALES, Part, attack_block, line_up, measure
+from variegate.evaluation.collusion_rates import SCALES, Part, attack_block, control, line_up, measure
 from variegate.evaluation.copies import experiment_heads
+from variegate.models.bank import CopyBank
 from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import small_classifier
@@ -133,13 +134,6 @@ def test_a_block():
     assert not np.array_equal(whole["at"][0], further)
     point = measure([Part(arrays=whole, colluders=(0, 1), victims=(2, 3))])
     assert point["all_outputs"]["replication_rate"]["n"] == 2 * point["attempted"]
-    # The control: victims with the colluder's own copy are fooled by all that was kept.
-    one = attack_block(
-        copies[:1], DeepFool(), x, labels, copies=copies, colluders=(0,), vote=False, seed=0, identities=order
-    )
-    control = measure([Part(arrays=one, colluders=(0,), victims=(0,))])
-    assert control["attack_success_rate"]["rate"] == 1.0
-    assert control["kept_outputs"]["replication_rate"]["rate"] == 1.0
     # Halves in another order give the same labels: random directions belong to images.
     half = attack_block(
         copies[:2],
@@ -154,3 +148,59 @@ def test_a_block():
     )
     assert np.mean(half["noise"] == whole["noise"][:, 10:]) > 0.95
     assert np.array_equal(half["attempted"], whole["attempted"][10:])
+
+
+def alone(overshoot):
+    """One colluder's block, of a small network and its copy."""
+    original = small_classifier()
+    heads = experiment_heads(original, QimSpec(messages_per_class=4, quantization_step=0.2), copies=2, seed=0)
+    copies = [RewrittenCopy(original, head) for head in heads]
+    x = torch.rand((20, 1, 8, 8), generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
+    return attack_block(
+        copies[:1],
+        DeepFool(overshoot=overshoot),
+        x,
+        copies[0].predict(x),
+        copies=copies,
+        colluders=(0,),
+        vote=False,
+        seed=0,
+        identities=range(20),
+    )
+
+
+def test_the_control_asks_the_own_copy_again():
+    part = Part(arrays=alone(1e-5), colluders=(0,), victims=(1,))
+    found, plain = control([part]), measure([part])
+    assert found["kept"] == plain["kept"]
+    assert counts(found["asked_again"]) == (found["kept"]["k"],) * 2
+    assert found["asked_again"] == found["kept_outputs"]["replication_rate"]
+    # Hardly past the boundary, rounding takes outputs back; well past it, it does not.
+    assert counts(found["rounded"])[1] == found["kept"]["k"] > counts(found["rounded"])[0]
+    far = control([Part(arrays=alone(0.5), colluders=(0,), victims=(1,))])
+    assert far["rounded"]["rate"] == far["asked_again"]["rate"] == 1.0
+    # Rows asked again belong to the inputs and copies that they were asked for.
+    assert np.array_equal(part.arrays["again"], part.arrays["at"])
+
+
+def test_the_control_fails_where_an_answer_depends_on_the_batch(monkeypatch):
+    predict_all = CopyBank.predict_all
+
+    def unsteady(bank, x):
+        labels = predict_all(bank, x)
+        return labels if len(x) > 10 else labels.roll(1, 0)
+
+    monkeypatch.setattr(CopyBank, "predict_all", unsteady)
+    found = control([Part(arrays=alone(0.02), colluders=(0,), victims=(1,))])
+    assert found["kept"]["k"] > 0
+    assert found["asked_again"]["rate"] < 1.0
+
+
+def test_the_control_counts_labels_asked_again():
+    arrays = block()
+    again, rounded = arrays["at"].copy(), arrays["at"].copy()
+    again[0, 0, 3] = rounded[0, 0, 3:] = 0  # of the two kept outputs, one and none
+    found = control([Part(arrays=arrays | {"again": again, "rounded": rounded}, colluders=(0,), victims=(2,))])
+    assert counts(found["kept"]) == (2, 4)
+    assert counts(found["asked_again"]) == (1, 2)
+    assert counts(found["rounded"]) == (0, 2)

@@ -261,6 +261,31 @@ def test_another_training_is_not_gone_on_with(stage: str, tmp_path: Path, code: 
         go(RECIPE, out, code, resume=True)
 
 
+@pytest.mark.parametrize("stage", ["finished", "begun"])
+def test_a_refused_resume_changes_nothing(stage: str, tmp_path: Path, code: Path) -> None:
+    out = tmp_path / "out"
+    if stage == "finished":
+        go(RECIPE, out, code)
+    else:
+        with pytest.raises(StopError):
+            go(RECIPE, out, code, checkpoint_seconds=0, progress=stop_at(3))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    renamed = replace(toy(), class_names=("off", "on"))
+    with pytest.raises(VerificationError, match=r"labels.json names other classes than the images given; resume with"):
+        go(RECIPE, out, code, train=renamed, test=None, resume=True)
+    for seeds in ([0, 1], [1, 0]):  # before the network that could be trained is
+        with pytest.raises(VerificationError, match="another training"):
+            go(RECIPE, out, code, train=toy(seed=5), seeds=seeds, resume=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    labels = out / "tiny-build-toy-labels.json"
+    labels.write_text("{")
+    with pytest.raises(FormatError, match="holds no list of class names; choose another folder"):
+        go(RECIPE, out, code, resume=True)
+    labels.write_text('["off", "on"]')  # somebody's edit: the records still say what the classes were
+    with pytest.raises(VerificationError, match="another training"):
+        go(RECIPE, out, code, train=renamed, test=None, resume=True)
+
+
 def test_nothing_to_resume_and_something_there_already(tmp_path: Path, code: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError, match="empty holds no training of tiny-build-toy to resume; start it with --out"):

@@ -7,8 +7,8 @@ Settings 1 and 2 need r + 1 trainings and stop where these end.
 Controls: the attackers strip the rewriter and attack their originals (an upper bound from s = 1.1 on: what they find
 owes nothing to their own copies' rewriting); identical copies (the outputs of one colluder shown to his own copy, which
 is asked again, and once more with the outputs rounded to 8 bits); random noise of equal norm. Each block of images is
-one file in `shards/`, so a killed audit goes on with the blocks that are missing. DeepFool with ART's semantics gets all
-classes as candidates (`variegate.evaluation.collusion_settings.with_all_classes`): the cut into blocks changes nothing.
+one file in `shards/`, so a killed audit goes on with the blocks that are missing. DeepFool with ART's semantics has all
+classes for candidates (`variegate.evaluation.collusion_settings.with_all_classes`): the cut into blocks changes nothing.
 """
 
 import hashlib
@@ -201,7 +201,8 @@ def audit_collude(
 
     Raises:
         ConfigurationError: there is nothing to measure, or the classifiers do not fit together.
-        ConflictError: `out` holds another record, or the record or blocks of an audit with other settings.
+        ConflictError: `out` holds another record, or that of an audit with other settings. Blocks that an interrupted
+            audit with other settings left are not used.
         InputError: the pool holds fewer correctly classified images than are asked for, or does not fit.
     """
     say, started = progress or silent, time.monotonic()
@@ -211,12 +212,11 @@ def audit_collude(
     Panel(trained)  # they take the same inputs and classes
     pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
     audit = _Audit(spec, trained, pool, torch.from_numpy(np.asarray(labels)))
-    shards, blocks = ShardFolder(out / "shards"), audit.all_blocks()
+    shards = ShardFolder(out / "shards")
     subject = _subject(spec, original, len(trained), audit)
     _require_same(out, subject, audit)
-    _require_own(out, shards, blocks)
     shards.run(
-        list(blocks.values()),
+        list(audit.all_blocks().values()),
         progress=lambda what, done, total: say(what.replace("reproducing", "colluding"), done, total),
     )
     settings = [audit.measured(setting, shards) for setting in audit.settings]
@@ -288,16 +288,6 @@ def _require_same(out: Path, subject: Mapping[str, Any], audit: _Audit) -> None:
     if different:
         raise ConflictError(
             f"{out} holds a finished audit with other settings ({', '.join(different)}); give another folder with --out"
-        )
-
-
-def _require_own(out: Path, shards: ShardFolder, blocks: Mapping[str, _Block]) -> None:
-    """Raise if `out` holds blocks with the names of this audit's that other settings or versions made."""
-    kept = (name for name in blocks if (shards.folder / f"{name}.npz").exists())
-    if other := next((name for name in kept if shards.get(blocks[name]) is None), None):
-        raise ConflictError(
-            f"{out} holds blocks of an audit with other settings or of another version ({other}); resume with the same "
-            "options, or give another folder with --out"
         )
 
 

@@ -34,13 +34,13 @@ def render_index(
 
     Raises:
         InputError: if a field of a record is missing or wrong; the sentence names it.
-        ConfigurationError: if there are no records, if some are of attacks, cross-checks or collusion, or if the links do not fit
-            them or are not relative.
+        ConfigurationError: if there are no records, if some are of attacks, cross-checks or collusion, or if the links
+            do not fit them or are not relative.
     """
     parsed = [parse_record(record) for record in records]
     if any(isinstance(record, AttackRecord | CrossCheckRecord | CollusionRecord) for record in parsed):
         raise ConfigurationError(
-            "an index holds audits and calibrations; show records of attacks, cross-checks and collusion on pages of their own"
+            "an index holds audits and calibrations; show records of attacks, cross-checks and collusion on other pages"
         )
     addresses = _addresses(links, len(parsed))
     replications = [

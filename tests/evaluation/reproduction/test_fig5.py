@@ -2,16 +2,23 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.white_box.deepfool import DeepFool
+from variegate.data.catalog import load_dataset
 from variegate.evaluation.reproduction.effort import EFFORTS
 from variegate.evaluation.reproduction.fig5 import VARIANTS, CollusionShard, collect, tasks
 from variegate.evaluation.reproduction.shards import ShardFolder
 from variegate.evaluation.reproduction.study import CopyOf, StudySource
+from variegate.models.architectures.catalog import build_architecture
+from variegate.models.loading import prepare_import
 from variegate.rewriters.qim import QimSpec
+from variegate.training.supervised import train_classifier
 
 EFFORT = replace(EFFORTS["smoke"], collusion_images=2, colluders=2, queries={"hopskipjump": 40})
 
@@ -75,5 +82,53 @@ def test_the_figure(qim_source: StudySource, tmp_path, monkeypatch: pytest.Monke
             victims = {1: 3 - point["r"], 2: 3 - point["r"], 3: 5}[setting["setting"]]
             assert point["all_outputs"]["replication_rate"]["n"] == victims * point["attempted"]
         for control in setting["identical"]:
-            assert control["kept_outputs"]["replication_rate"]["rate"] in (1.0, None)
+            assert control["asked_again"] == control["kept_outputs"]["replication_rate"]
+            assert control["asked_again"]["k"] == control["asked_again"]["n"] == control["kept"]["k"]
+            assert control["rounded"]["n"] == control["kept"]["k"]
         assert [control["variant"] for control in setting["identical"]] == ["mean", "log", "vote"]
+
+
+@pytest.fixture
+def many_classes(tmp_path: Path) -> StudySource:
+    """A study whose network has more classes than DeepFool has candidates by itself."""
+    module = build_architecture("digits_cnn", {"num_classes": 24, "in_channels": 1}, seed=0)
+    data = load_dataset("digits", split="train")
+    weights = tmp_path / "weights.safetensors"
+    save_file(train_classifier(module, data.images, data.labels, epochs=1, seed=0).state_dict(), weights)
+    imported = prepare_import(weights, name="wide", architecture="digits_cnn", labels=24, input_shape=(1, 8, 8))
+    spec = QimSpec(messages_per_class=4, quantization_step=0.5, strength=0.3)
+    return StudySource(
+        name="wide",
+        data="digits",
+        originals=((imported.manifest, tmp_path),),
+        specs={"qim": spec.to_dict()},
+        test_limit=12,
+    )
+
+
+def test_where_images_are_cut_into_blocks_changes_nothing(
+    many_classes: StudySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = CollusionShard(
+        source=many_classes,
+        label="x",
+        variant="mean",
+        attacked=(CopyOf(0),),
+        copies=(CopyOf(0), CopyOf(0, "qim", 0)),
+        colluders=(0,),
+        images=tuple(range(8)),
+        queries=1,
+    )
+    assert shard.make() == DeepFool(semantics="art", scores="probabilities", candidates=24)
+
+    def changed() -> list[str]:
+        whole = shard.run()
+        halves = [replace(shard, images=shard.images[part]).run() for part in (slice(4), slice(4, 8))]
+        assert whole["succeeded"].any()
+        names = ("truth", "attempted", "succeeded", "distances", "backward_rows", "clean", "at", "again", "rounded")
+        joined = {name: np.concatenate([half[name] for half in halves], -1) for name in names}
+        return [name for name in names if not np.array_equal(whole[name], joined[name], equal_nan=True)]
+
+    assert changed() == []
+    monkeypatch.setattr(CollusionShard, "make", lambda shard: DeepFool(semantics="art", scores="probabilities"))
+    assert {"distances", "backward_rows"} <= set(changed())  # with the union of the best 10 labels of a block

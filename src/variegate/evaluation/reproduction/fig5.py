@@ -201,8 +201,9 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
 
     `settings` holds a point for each variant and r (`variegate.evaluation.collusion_rates.measure`), and `identical`:
     the colluders' outputs shown to their own copy, asked again and in another order, as if the victim's were the same
-    (`variegate.evaluation.collusion_rates.control`; r = 1, variants "mean", "log" and "vote"). `curves` holds the same rates by name, as a plot needs them: "B1", "C2", "B3-qim" for the variant
-    "mean", "B1-log" and so on for the others, and "V..." for the validated outputs.
+    (`variegate.evaluation.collusion_rates.control`; r = 1, variants "mean", "log" and "vote"). `curves` holds the same
+    rates by name, as a plot needs them: "B1", "C2", "B3-qim" for the variant "mean", "B1-log" and so on for the others,
+    and "V..." for the validated outputs.
     """
     settings: list[dict[str, Any]] = []
     curves: dict[str, Any] = {}
