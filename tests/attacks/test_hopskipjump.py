@@ -513,4 +513,5 @@ def test_status_codes_are_those_of_saved_checkpoints():
         "budget_exhausted": 4,
         "non_finite": 5,
         "oracle_failed": 6,
+        "not_found": 7,
     }

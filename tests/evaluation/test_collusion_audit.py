@@ -11,7 +11,7 @@ from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import ConfigurationError, ConflictError, InputError
 from variegate.evaluation.collusion_audit import audit_collude
-from variegate.evaluation.collusion_settings import CollusionSpec, with_all_classes
+from variegate.evaluation.collusion_settings import CollusionSpec
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.testing.seller import small_classifier
 
@@ -66,9 +66,6 @@ def test_art_semantics_consider_all_classes(tmp_path):
     spec = replace(SPEC, images=4, victims=1)
     record = audit_collude(spec, original=original, independent=(), images=images, labels=labels, out=tmp_path / "a")
     assert record["attack"]["parameters"]["candidates"] == 14
-    assert with_all_classes(spec.attack, 8) is spec.attack
-    assert with_all_classes(DeepFool(), 14) == DeepFool()  # candidates of each input by itself
-    assert with_all_classes(HopSkipJump(), 14) == HopSkipJump()
 
 
 def test_a_resume_with_other_settings_is_refused(tmp_path):

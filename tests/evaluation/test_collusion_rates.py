@@ -175,10 +175,11 @@ def test_the_control_asks_the_own_copy_again():
     assert found["kept"] == plain["kept"]
     assert counts(found["asked_again"]) == (found["kept"]["k"],) * 2
     assert found["asked_again"] == found["kept_outputs"]["replication_rate"]
-    # Hardly past the boundary, rounding takes outputs back; well past it, it does not.
+    # Hardly past the boundary, rounding takes outputs back; well past it, fewer of them.
     assert counts(found["rounded"])[1] == found["kept"]["k"] > counts(found["rounded"])[0]
     far = control([Part(arrays=alone(0.5), colluders=(0,), victims=(1,))])
-    assert far["rounded"]["rate"] == far["asked_again"]["rate"] == 1.0
+    assert far["asked_again"]["rate"] == 1.0
+    assert far["rounded"]["rate"] > found["rounded"]["rate"]
     # Rows asked again belong to the inputs and copies that they were asked for.
     assert np.array_equal(part.arrays["again"], part.arrays["at"])
 

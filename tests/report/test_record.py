@@ -101,7 +101,11 @@ def test_a_missing_field_is_named(record: Record, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("kind", "audit", "kind must be attack, replication, calibration, cross_check or reproduction; got 'audit'"),
+        (
+            "kind",
+            "audit",
+            "kind must be attack, replication, calibration, cross_check, collusion or reproduction; got 'audit'",
+        ),
         ("format", 2, "format 1; got format 2"),
         ("seconds", "long", "seconds must be a finite number; got 'long'"),
         ("seconds", float("inf"), "seconds must be a finite number; got inf"),

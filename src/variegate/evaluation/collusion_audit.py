@@ -8,7 +8,8 @@ Controls: the attackers strip the rewriter and attack their originals (an upper 
 owes nothing to their own copies' rewriting); identical copies (the outputs of one colluder shown to his own copy, which
 is asked again, and once more with the outputs rounded to 8 bits); random noise of equal norm. Each block of images is
 one file in `shards/`, so a killed audit goes on with the blocks that are missing. DeepFool with ART's semantics has all
-classes for candidates (`variegate.evaluation.collusion_settings.with_all_classes`): the cut into blocks changes nothing.
+classes for candidates (`variegate.evaluation.collusion_settings.with_all_classes`): how images are cut into blocks
+changes nothing.
 """
 
 import hashlib

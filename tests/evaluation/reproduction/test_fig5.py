@@ -4,13 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from safetensors.torch import save_file
 
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.white_box.deepfool import DeepFool
-from variegate.data.catalog import load_dataset
 from variegate.evaluation.reproduction.effort import EFFORTS
 from variegate.evaluation.reproduction.fig5 import VARIANTS, CollusionShard, collect, tasks
 from variegate.evaluation.reproduction.shards import ShardFolder
@@ -18,7 +16,6 @@ from variegate.evaluation.reproduction.study import CopyOf, StudySource
 from variegate.models.architectures.catalog import build_architecture
 from variegate.models.loading import prepare_import
 from variegate.rewriters.qim import QimSpec
-from variegate.training.supervised import train_classifier
 
 EFFORT = replace(EFFORTS["smoke"], collusion_images=2, colluders=2, queries={"hopskipjump": 40})
 
@@ -88,47 +85,15 @@ def test_the_figure(qim_source: StudySource, tmp_path, monkeypatch: pytest.Monke
         assert [control["variant"] for control in setting["identical"]] == ["mean", "log", "vote"]
 
 
-@pytest.fixture
-def many_classes(tmp_path: Path) -> StudySource:
-    """A study whose network has more classes than DeepFool has candidates by itself."""
-    module = build_architecture("digits_cnn", {"num_classes": 24, "in_channels": 1}, seed=0)
-    data = load_dataset("digits", split="train")
+def test_deepfool_considers_all_classes_of_a_study(qim_source: StudySource, tmp_path: Path) -> None:
+    """What that is good for is tested in test_collusion_settings."""
     weights = tmp_path / "weights.safetensors"
-    save_file(train_classifier(module, data.images, data.labels, epochs=1, seed=0).state_dict(), weights)
+    save_file(build_architecture("digits_cnn", {"num_classes": 24, "in_channels": 1}, seed=0).state_dict(), weights)
     imported = prepare_import(weights, name="wide", architecture="digits_cnn", labels=24, input_shape=(1, 8, 8))
-    spec = QimSpec(messages_per_class=4, quantization_step=0.5, strength=0.3)
-    return StudySource(
-        name="wide",
-        data="digits",
-        originals=((imported.manifest, tmp_path),),
-        specs={"qim": spec.to_dict()},
-        test_limit=12,
-    )
-
-
-def test_where_images_are_cut_into_blocks_changes_nothing(
-    many_classes: StudySource, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shard = CollusionShard(
-        source=many_classes,
-        label="x",
-        variant="mean",
-        attacked=(CopyOf(0),),
-        copies=(CopyOf(0), CopyOf(0, "qim", 0)),
-        colluders=(0,),
-        images=tuple(range(8)),
-        queries=1,
-    )
-    assert shard.make() == DeepFool(semantics="art", scores="probabilities", candidates=24)
-
-    def changed() -> list[str]:
-        whole = shard.run()
-        halves = [replace(shard, images=shard.images[part]).run() for part in (slice(4), slice(4, 8))]
-        assert whole["succeeded"].any()
-        names = ("truth", "attempted", "succeeded", "distances", "backward_rows", "clean", "at", "again", "rounded")
-        joined = {name: np.concatenate([half[name] for half in halves], -1) for name in names}
-        return [name for name in names if not np.array_equal(whole[name], joined[name], equal_nan=True)]
-
-    assert changed() == []
-    monkeypatch.setattr(CollusionShard, "make", lambda shard: DeepFool(semantics="art", scores="probabilities"))
-    assert {"distances", "backward_rows"} <= set(changed())  # with the union of the best 10 labels of a block
+    first = next(task for task in tasks(qim_source, EFFORT) if "-3-qim-mean-r2-" in task.name)
+    assert isinstance(first, CollusionShard)
+    wide = replace(first, source=replace(qim_source, originals=((imported.manifest, tmp_path),)))
+    assert wide.make() == DeepFool(semantics="art", scores="probabilities", candidates=24)
+    assert replace(wide, variant="stripped").make() == wide.make()
+    assert replace(wide, variant="log").make() == DeepFool(scores="log")
+    assert wide.cost > 2 * first.cost

@@ -1,0 +1,71 @@
+"""The record of an audit of collusion, as text and on a page."""
+
+import copy
+
+import pytest
+
+from tests.report.reproduction.samples import make_record
+from variegate.errors import ConfigurationError, FormatError
+from variegate.report.figures import draw_all
+from variegate.report.html import render_html
+from variegate.report.index import render_index
+from variegate.report.record import CollusionRecord, parse_record
+from variegate.report.text import render_text
+
+
+@pytest.fixture
+def record():
+    settings = make_record("fig5")["studies"][0]["results"]["settings"][1:3]
+    return {
+        "format": 1,
+        "kind": "collusion",
+        "created": "2026-01-01T00:00:00+00:00",
+        "variegate": "0.1",
+        "torch": "2",
+        "source": "sha256:00",
+        "command": "variegate audit collude <b>",
+        "seconds": 3.0,
+        "model": {"name": "net", "digest": "sha256:11"},
+        "data": {"name": "noise", "split": "test", "images": 80},
+        "attack": {
+            "name": "deepfool",
+            "parameters": {"candidates": 10},
+            "ensemble": "mean",
+            "budget": None,
+            "norm": "l2",
+            "seed": 0,
+        },
+        "trainings": 3,
+        "colluders": [1, 2],
+        "victims": 2,
+        "settings": copy.deepcopy(settings),
+    }
+
+
+def test_text_and_page(record):
+    text = render_text(record)
+    assert "1, 2 colluders attack the mean of their scores on 80 images of noise (test) with deepfool, L2 norm" in text
+    assert "qim, independent" in text
+    assert "8 bits" not in text  # records from before the control was asked again
+    for setting in record["settings"]:
+        setting["identical"][0]["rounded"] = {"rate": 0.3, "k": 24, "n": 80, "low": 0.2, "high": 0.4, "interval": None}
+    (line, below) = next(
+        pair
+        for pair in zip(render_text(record).splitlines(), render_text(record).splitlines()[1:], strict=False)
+        if "identical, 8 bits" in pair[0]
+    )
+    assert line.split()[-3:] == ["30.0", "-", "-"]
+    assert below.split() == ["24/80;", "20-40"]
+    page = render_html(record)
+    assert "identical, 8 bits" in page
+    assert "&lt;b&gt;" in page
+    assert draw_all(parse_record(record)) == ()
+    with pytest.raises(ConfigurationError, match="attacks, cross-checks and collusion on other pages"):
+        render_index([record])
+
+
+def test_a_wrong_field_is_named(record):
+    assert isinstance(parse_record(record), CollusionRecord)
+    record["settings"][0]["points"][0]["kept"]["k"] = -1
+    with pytest.raises(FormatError, match=r"settings\[0\].points\[0\].kept.k must be a whole number"):
+        parse_record(record)
