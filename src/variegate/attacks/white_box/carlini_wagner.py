@@ -11,7 +11,8 @@ nothing was found and then bisected between the largest that failed and the smal
 Differences from the authors' code and from ART: distances are in units of the range, so c and the learning rate mean
 the same in any bounds; a round ends early for each input by itself, where a tenth of the iterations gained less than
 1e-4 of the loss (`abort_early`); Adam's state is fresh in each round; the closest adversarial of a round is labelled by
-itself before it counts; ART replaces Adam by a line search.
+itself before it counts; ART replaces Adam by a line search; the learning rate is .003 where the authors take .01, with
+which Adam's first step alone is about .3 long in L2 on 3 x 32 x 32 values, farther than many boundaries.
 
 Cost: up to rounds x iterations forward and backward rows an input, and a label for the clean input and for each round
 that came closer.
@@ -65,13 +66,13 @@ class CarliniWagner(SteppedAttack):
         abort_early: end a round where the loss falls no more.
     """
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     deterministic: ClassVar[bool] = True
 
     confidence: float = 0.0
     rounds: int = 9
     iterations: int = 1000
-    learning_rate: float = 0.01
+    learning_rate: float = 0.003
     first_constant: float = 1e-3
     abort_early: bool = True
 
