@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.replay.common import RecordingModule, Replay, seeded_numpy
+from benchmarks.replay.common import RecordingModule, Replay, replay_attack, seeded_numpy
 from benchmarks.replay.hopskipjump import ArtDraws
 from variegate.adapters.art import art_classifier
 from variegate.attacks.boundary import Boundary, Semantics
-from variegate.attacks.driver import run_attack
 from variegate.models.classifier import Classifier
 
 __all__ = ["replay_art", "replay_variegate"]
@@ -85,19 +84,6 @@ def replay_variegate(
     limit: int | None = None,
 ) -> Replay:
     """Run variegate's boundary attack on the same image with ART's draws; arguments as for `replay_art`."""
-    module = RecordingModule(classifier, limit)
-
-    def attack() -> Tensor:
-        result = run_attack(
-            Boundary(semantics=semantics, iterations=iterations, trials=trials, starts="uniform"),
-            module.oracle(),
-            image,
-            classifier.predict(image),
-            seed=0,
-            targets=None if target is None else torch.tensor([target]),
-            starting_points=start,
-            noise=ArtDraws(start_seed=start_seed, probe_seed=probe_seed),
-        )
-        return result.adversarials[0]
-
-    return module.replay(attack)
+    attack = Boundary(semantics=semantics, iterations=iterations, trials=trials, starts="uniform")
+    noise = ArtDraws(start_seed=start_seed, probe_seed=probe_seed)
+    return replay_attack(attack, classifier, image, noise=noise, target=target, start=start, limit=limit)

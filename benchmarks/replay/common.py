@@ -16,12 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from variegate.adapters.closest import BudgetSpentError
+from variegate.attacks.base import Attack
 from variegate.attacks.distances import distance
+from variegate.attacks.driver import run_attack
+from variegate.attacks.noise import NoiseSource
 from variegate.models.classifier import Classifier
 from variegate.models.oracle import HardLabelOracle
 from variegate.types import Norm
 
-__all__ = ["RecordingModule", "Replay", "seeded_numpy", "until_a_tie"]
+__all__ = ["RecordingModule", "Replay", "replay_attack", "seeded_numpy", "until_a_tie"]
 
 _ROUNDING = 1e-5  # of the range, between a point of ART's and ours
 _TIE = 5e-6  # between the two best logits
@@ -88,6 +91,45 @@ class RecordingModule(nn.Module):
         labels, points = torch.cat(self.labels), torch.cat(self.points)
         end = len(labels) - leave_out
         return Replay(adversarial=adversarial, labels=labels[:end], points=points[:end])
+
+
+def replay_attack(
+    attack: Attack,
+    classifier: Classifier,
+    image: Tensor,
+    *,
+    noise: NoiseSource,
+    target: int | None = None,
+    start: Tensor | None = None,
+    limit: int | None = None,
+) -> "Replay":
+    """Run one of variegate's attacks on one image with the draws of `noise`.
+
+    Args:
+        attack: with its settings.
+        classifier: what is attacked.
+        image: float32 (1, *input_shape).
+        noise: what the attack draws.
+        target: the label wanted; None for any wrong one.
+        start: float32 (1, *input_shape), a starting point that is adversarial already; None to draw one.
+        limit: queries after which the attack is ended.
+    """
+    module = RecordingModule(classifier, limit)
+
+    def run() -> Tensor:
+        result = run_attack(
+            attack,
+            module.oracle(),
+            image,
+            classifier.predict(image),
+            seed=0,
+            targets=None if target is None else torch.tensor([target]),
+            starting_points=start,
+            noise=noise,
+        )
+        return result.adversarials[0]
+
+    return module.replay(run)
 
 
 @final

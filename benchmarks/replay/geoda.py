@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.replay.common import RecordingModule, Replay, seeded_numpy
+from benchmarks.replay.common import RecordingModule, Replay, replay_attack, seeded_numpy
 from variegate.adapters.art import art_classifier, mended_geoda
-from variegate.attacks.driver import run_attack
 from variegate.attacks.geoda import GeoDA
 from variegate.models.classifier import Classifier
 from variegate.types import Norm
@@ -106,20 +105,9 @@ def replay_variegate(
     limit: int | None = None,
 ) -> Replay:
     """Run variegate's GeoDA on the same image with the numbers that ART draws; arguments as for `replay_art`."""
-    recorder = RecordingModule(classifier, limit)
-
-    def attack() -> Tensor:
-        result = run_attack(
-            GeoDA(norm=norm, semantics="art", sub_dim=sub_dim, max_queries=max_queries, tolerance=tolerance),
-            recorder.oracle(),
-            image,
-            classifier.predict(image),
-            seed=0,
-            noise=ArtDraws(seed=seed, channels=classifier.input_shape[0], side=sub_dim),
-        )
-        return result.adversarials[0]
-
-    return _asked_once(recorder.replay(attack))
+    attack = GeoDA(norm=norm, semantics="art", sub_dim=sub_dim, max_queries=max_queries, tolerance=tolerance)
+    noise = ArtDraws(seed=seed, channels=classifier.input_shape[0], side=sub_dim)
+    return _asked_once(replay_attack(attack, classifier, image, noise=noise, limit=limit))
 
 
 def _asked_once(replay: Replay) -> Replay:

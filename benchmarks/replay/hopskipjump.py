@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.replay.common import RecordingModule, Replay, seeded_numpy
+from benchmarks.replay.common import RecordingModule, Replay, replay_attack, seeded_numpy
 from variegate.adapters.art import art_classifier
-from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump, Semantics
 from variegate.models.classifier import Classifier
 from variegate.types import Norm
@@ -102,19 +101,6 @@ def replay_variegate(
     limit: int | None = None,
 ) -> Replay:
     """Run variegate's HopSkipJump on the same image with the numbers that ART draws; arguments as for `replay_art`."""
-    module = RecordingModule(classifier, limit)
-
-    def attack() -> Tensor:
-        result = run_attack(
-            HopSkipJump(norm=norm, semantics=semantics, iterations=iterations, starts="uniform"),
-            module.oracle(),
-            image,
-            classifier.predict(image),
-            seed=0,
-            targets=None if target is None else torch.tensor([target]),
-            starting_points=start,
-            noise=ArtDraws(start_seed=start_seed, probe_seed=probe_seed),
-        )
-        return result.adversarials[0]
-
-    return module.replay(attack)
+    attack = HopSkipJump(norm=norm, semantics=semantics, iterations=iterations, starts="uniform")
+    noise = ArtDraws(start_seed=start_seed, probe_seed=probe_seed)
+    return replay_attack(attack, classifier, image, noise=noise, target=target, start=start, limit=limit)

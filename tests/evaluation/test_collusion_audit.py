@@ -52,7 +52,7 @@ def test_bad_classifiers_and_images(tmp_path):
         run(replace(SPEC, rewriters={}, images=4))
     with pytest.raises(ConfigurationError, match="must take the same inputs and classes"):
         run(replace(SPEC, images=4), [small_classifier(num_classes=4, seed=1)])
-    with pytest.raises(InputError, match="needs 9 images that all originals get right; the 8 given hold 8"):
+    with pytest.raises(InputError, match="needs 9 images that the original and .* get right; the 8 given hold 8"):
         run(replace(SPEC, images=9))
     with pytest.raises(InputError, match="labels must be int64"):
         run(SPEC, truth=labels[:3])

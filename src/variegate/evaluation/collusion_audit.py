@@ -30,10 +30,11 @@ from torch import Tensor
 import variegate
 from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.white_box.base import WhiteBoxAttack
-from variegate.errors import ConfigurationError, ConflictError, InputError
+from variegate.errors import ConfigurationError, ConflictError
 from variegate.evaluation.collusion import Member, Panel
 from variegate.evaluation.collusion_rates import SCALES, Arrays, Part, attack_block, control, line_up, measure
 from variegate.evaluation.collusion_settings import CollusionSpec, Setting, settings_of, with_all_classes
+from variegate.evaluation.image_choice import choose_images
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.reproduction.shards import ShardFolder
@@ -123,7 +124,7 @@ class _Audit:
     def __init__(self, spec: CollusionSpec, trained: Sequence[Classifier], pool: Tensor, truth: Tensor) -> None:
         self.spec = spec
         self.attack = with_all_classes(spec.attack, trained[0].num_classes)
-        self.chosen = _choose(spec, trained, pool, truth)
+        self.chosen = choose_images(trained, pool, truth, count=spec.images, seed=spec.seed).tolist()
         self.inputs, self.labels = pool[self.chosen], truth[self.chosen]
         self.queries = None if isinstance(spec.attack, WhiteBoxAttack) else spec.queries
         sha = hashlib.sha256(self.inputs.numpy().tobytes())
@@ -224,22 +225,6 @@ def audit_collude(
     record = _record(spec, original, subject, settings, time.monotonic() - started)
     write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     return record
-
-
-def _choose(spec: CollusionSpec, trained: Sequence[Classifier], pool: Tensor, truth: Tensor) -> list[int]:
-    """Return the first images of a seeded order that all originals classify correctly, sorted."""
-    if truth.shape != (pool.shape[0],) or truth.dtype != torch.int64:
-        raise InputError(f"labels must be int64 of shape ({pool.shape[0]},); got {truth.dtype} {tuple(truth.shape)}")
-    found: list[int] = []
-    for block in torch.from_numpy(np.random.default_rng(spec.seed).permutation(pool.shape[0])).split(256):
-        right = torch.stack([classifier.predict(pool[block]).cpu() == truth[block] for classifier in trained]).all(0)
-        found.extend(block[right].tolist())
-        if len(found) >= spec.images:
-            return sorted(found[: spec.images])
-    raise InputError(
-        f"the audit needs {spec.images} images that all originals get right; "
-        f"the {pool.shape[0]} given hold {len(found)}"
-    )
 
 
 def _subject(spec: CollusionSpec, original: Classifier, trained: int, audit: _Audit) -> dict[str, Any]:

@@ -29,9 +29,10 @@ from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.result import AttackResult
-from variegate.errors import ConfigurationError, InputError, OracleError
+from variegate.errors import ConfigurationError, OracleError
 from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
 from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.image_choice import choose_images
 from variegate.evaluation.pictures import collect_pictures
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
@@ -132,7 +133,7 @@ def audit_replicate(
     pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
     truth = torch.from_numpy(np.asarray(labels))
     _check_controls(original, independent)
-    chosen = _choose(spec, [original, *independent], pool, truth)
+    chosen = choose_images([original, *independent], pool, truth, count=spec.images, seed=spec.seed)
     inputs, targets = pool[chosen], truth[chosen]
     make_folder(out / "shards")
     names = _group_names(spec.rewriters)
@@ -180,31 +181,6 @@ def _check_controls(original: Classifier, independent: Sequence[Classifier]) -> 
             raise ConfigurationError(
                 f"independent classifier {number} must take the original's inputs and classes, {ours}; got {theirs}"
             )
-
-
-def _choose(spec: AuditSpec, trained: Sequence[Classifier], pool: Tensor, truth: Tensor) -> Tensor:
-    """Return int64 (images,), sorted: the first images of a seeded order that the original classifies correctly.
-
-    Independent classifiers have to be right as well: their errors on clean images are not replication.
-    """
-    original = trained[0]
-    if truth.shape != (pool.shape[0],) or truth.dtype != torch.int64:
-        raise InputError(f"labels must be int64 of shape ({pool.shape[0]},); got {truth.dtype} {tuple(truth.shape)}")
-    if truth.numel() and not 0 <= int(truth.min()) <= int(truth.max()) < original.num_classes:
-        raise InputError(
-            f"labels must be from 0 to {original.num_classes - 1}; got {int(truth.min())} to {int(truth.max())}"
-        )
-    order = torch.from_numpy(np.random.default_rng(spec.seed).permutation(pool.shape[0]))
-    found: list[int] = []
-    for block in order.split(max(64, 2 * spec.images)):
-        right = torch.stack([classifier.predict(pool[block]).cpu() == truth[block] for classifier in trained]).all(0)
-        found.extend(block[right].tolist())
-        if len(found) >= spec.images:
-            return torch.tensor(sorted(found[: spec.images]))
-    raise InputError(
-        f"the audit needs {spec.images} images that the original and the independent classifiers get right; "
-        f"the {pool.shape[0]} given hold {len(found)}"
-    )
 
 
 @final
