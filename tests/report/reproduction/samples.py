@@ -34,6 +34,7 @@ def make_record(experiment: str, *, studies: tuple[str, ...] = ("cifar10",), pre
         "python": "3.11.9",
         "command": f"variegate reproduce {experiment} --preset {preset}",
         "preset": preset,
+        "made_by": [{"source": "sha256:" + "ab" * 32, "instructions": "AVX2", "threads": 1, "shards": 7}],
         "effort": {"name": preset, "copies": 5, "queries": ATTACKS, "smoothing": [0.01], "colluders": 8},
         "seconds": 754.0,
         "shards_computed_in_this_run": 12,
@@ -118,6 +119,8 @@ def _table2() -> Record:
                 "overshoot": {"p25": 0.001, "median": 0.014, "p75": 0.03},
                 "queries": {"p25": 2900.0, "median": 2980.0, "p75": 3000.0, "total": 312_000},
                 "seconds": 61.0,
+                "queries_per_second": 5115.0,
+                "raw_queries_per_second": 5500.0,
             }
             groups[name] = group if name == "independent" else group | {"rewriting": _replication(rate, 400)}
         attacks[attack] = {"settings": "Settings()", "preset": "reproduction", "queries": queries, "groups": groups}

@@ -182,6 +182,7 @@ def _run(record: ReproductionRecord) -> Table:
         ("created", record.created),
         ("duration", f"{duration(record.seconds)}, {count(record.fresh)} shards computed in this run"),
         ("variegate", f"{record.variegate}, source {record.source}"),
+        *((f"{count(shards)} shards made by", f"source {source}") for source, shards in record.made_by),
         ("torch", record.torch),
         ("python", record.python),
         ("preset", record.preset),

@@ -96,6 +96,7 @@ class ReproductionRecord:
         preset, effort: how much was done.
         seconds: wall-clock seconds of the run that wrote the record.
         fresh: shards that this run computed; the others were there already.
+        made_by: which code made the shards, each source's digest with how many.
         studies: of different names.
         raw: the record as JSON gives it, for `variegate.evaluation.reproduction.claims`.
     """
@@ -112,6 +113,7 @@ class ReproductionRecord:
     effort: Mapping[str, object]
     seconds: float
     fresh: int
+    made_by: tuple[tuple[str, int], ...]
     studies: tuple[Study, ...]
     raw: Mapping[str, Any]
 
@@ -140,6 +142,7 @@ class ReproductionRecord:
             effort=top["effort"].mapping(),
             seconds=top["seconds"].number(),
             fresh=top["shards_computed_in_this_run"].integer(),
+            made_by=tuple((one["source"].text(), one["shards"].integer()) for one in top["made_by"].elements()),
             studies=studies,
             raw=top.mapping(),
         )

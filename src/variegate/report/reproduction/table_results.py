@@ -157,7 +157,8 @@ class AttackGroup:
         kinds: "identical", and where there are such pairs "rewriting" and "training".
         distance, overshoot, queries: of successes (queries: of attempts).
         total_queries: over all images.
-        seconds: of the attacks.
+        seconds: of the attacks, added up over processes.
+        speed: queries a second over what the original alone labels in that time, beside them; None if not measured.
     """
 
     name: str
@@ -171,10 +172,12 @@ class AttackGroup:
     queries: Spread
     total_queries: int
     seconds: float
+    speed: float | None
 
     @classmethod
     def read(cls, name: str, field: Field) -> Self:
         """Read a group."""
+        asked, raw = (field[name].measured() for name in ("queries_per_second", "raw_queries_per_second"))
         kinds = ["identical", *(kind for kind in ("rewriting", "training") if field.optional(kind) is not None)]
         return cls(
             name=name,
@@ -188,6 +191,7 @@ class AttackGroup:
             queries=Spread.read(field["queries"]),
             total_queries=field["queries"]["total"].integer(),
             seconds=field["seconds"].number(),
+            speed=asked / raw if asked is not None and raw else None,
         )
 
 
