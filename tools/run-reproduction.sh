@@ -36,3 +36,4 @@ mkdir -p docs/results/reproduction
 cp "$work/$preset"/*.json docs/results/reproduction/
 "$variegate" report docs/results/reproduction --html docs/results/reproduction/index.html
 "$variegate" report docs/results/reproduction --figures docs/results/reproduction/figures
+rm docs/results/reproduction/figures/*.svg  # the page holds them

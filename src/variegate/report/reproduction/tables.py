@@ -82,7 +82,7 @@ def accuracy_table(study: str, results: AccuracyResults) -> Table:
         paired=True,
         note=(
             "Ours: the originals, or copies of the first one; all: copies of every original; below: how many. Below "
-            "the drop: its 95 % interval over images."
+            "the drop: its 95 % interval over images, originals and copies."
         ),
     )
 
