@@ -20,7 +20,7 @@ _COSINES = (
     "H3: copies of two trainings",
 )
 _PANELS = ("spread_spectrum", "qim", "permutation")  # (a) and (b) of the paper; (c) is ours
-_TOWERING = 4.0  # peaks that many times higher than most are cut off, so that the others can be seen
+_TOWERING = 3.0  # peaks that many times higher than most are cut off, so that the others can be seen
 
 
 def clean_cosines(study: str, results: CosineResults, position: int = 0) -> Drawing | None:
