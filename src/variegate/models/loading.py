@@ -25,7 +25,15 @@ from variegate.models.seller_code import import_factory, is_reference, load_fact
 from variegate.models.state import fit_state, load_state
 from variegate.types import Bounds, check_identifier
 
-__all__ = ["WEIGHTS_FILE", "ImportedModel", "load_classifier", "load_factory", "load_state", "prepare_import"]
+__all__ = [
+    "WEIGHTS_FILE",
+    "ImportedModel",
+    "fill_arguments",
+    "load_classifier",
+    "load_factory",
+    "load_state",
+    "prepare_import",
+]
 
 WEIGHTS_FILE = "weights.safetensors"
 """The name of the weights inside a model's folder; code lies in `code/`."""
@@ -104,7 +112,9 @@ def prepare_import(
                 "the architecture as module:function"
             )
         factory = find_architecture(architecture)
-    complete = _complete(factory, dict(arguments or {}), len(names), None if sources else shape[0])
+    complete = fill_arguments(
+        factory, arguments or {}, num_classes=len(names), in_channels=None if sources else shape[0]
+    )
     module = call_factory(factory, f"architecture {architecture!r}", complete)
     fit_state(module, state, f"architecture {architecture!r}")
     mean, std = _per_channel(mean, shape), _per_channel(std, shape)
@@ -200,19 +210,27 @@ def _label_names(labels: Sequence[str] | int) -> tuple[str, ...]:
     return names
 
 
-def _complete(
-    factory: Callable[..., object], arguments: dict[str, Argument], num_classes: int, in_channels: int | None
+def fill_arguments(
+    factory: Callable[..., object], arguments: Mapping[str, Argument], *, num_classes: int, in_channels: int | None
 ) -> dict[str, Argument]:
-    """Fill in the arguments that follow from the labels and the input shape, where the factory takes them."""
+    """Return the arguments with those filled in that follow from labels and input shape, where the factory takes them.
+
+    Args:
+        factory: of a network.
+        arguments: given ones, which stay.
+        num_classes: how many labels there are.
+        in_channels: of an input; None for a seller's own factory, whose words may mean something else.
+    """
+    complete = dict(arguments)
     try:
         taken = inspect.signature(factory).parameters
     except (TypeError, ValueError):
-        return arguments
+        return complete
     if "num_classes" in taken:
-        arguments.setdefault("num_classes", num_classes)
+        complete.setdefault("num_classes", num_classes)
     if "in_channels" in taken and in_channels is not None:
-        arguments.setdefault("in_channels", in_channels)
-    return arguments
+        complete.setdefault("in_channels", in_channels)
+    return complete
 
 
 def _per_channel(values: Sequence[float] | None, shape: tuple[int, ...]) -> Sequence[float] | None:

@@ -1,7 +1,6 @@
 """The network that is trained: from the catalog or the seller's own file, built anew for each seed."""
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 
 from variegate.errors import ConfigurationError
 from variegate.models.architectures.catalog import Argument, call_factory, find_architecture
+from variegate.models.loading import fill_arguments
 from variegate.models.seller_code import import_factory, is_reference, read_sources
 
 __all__ = ["Network", "find_network"]
@@ -73,13 +73,6 @@ def find_network(
                 "the architecture as module:function"
             )
         factory = find_architecture(architecture)
-    complete = dict(arguments)
-    try:
-        taken = inspect.signature(factory).parameters
-    except (TypeError, ValueError):
-        taken = {}  # type: ignore[assignment]
-    if "num_classes" in taken:
-        complete.setdefault("num_classes", num_classes)
-    if "in_channels" in taken and not code:
-        complete.setdefault("in_channels", in_channels)
+    known = None if code else in_channels
+    complete = fill_arguments(factory, arguments, num_classes=num_classes, in_channels=known)
     return Network(architecture=architecture, arguments=complete, code=code, factory=factory)
