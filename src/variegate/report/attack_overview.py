@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from variegate.report.attack import AttackRecord
 from variegate.report.attack_labels import differences, full_labels, short_norm
 from variegate.report.cautions import FEW_IMAGES, LOW_SUCCESS
+from variegate.report.origin import origin_rows
 from variegate.report.parts import Rate
 from variegate.report.table import Table
 from variegate.report.words import (
@@ -147,11 +148,7 @@ def attack_cautions(records: Sequence[AttackRecord]) -> tuple[str, ...]:
 def origin(record: AttackRecord) -> tuple[tuple[str, str], ...]:
     """What is needed to repeat a run, beside its parameters, as (name, value)."""
     return (
-        ("command", record.command),
-        ("created", record.created),
-        ("duration", duration(record.seconds)),
-        ("variegate", record.variegate),
-        ("torch", record.torch),
+        *origin_rows(record),
         ("source", record.source),
         ("target", record.target_digest),
         ("queries in all", f"{count(record.efficiency.queries)} in {duration(record.efficiency.seconds)}"),

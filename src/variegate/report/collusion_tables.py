@@ -1,10 +1,11 @@
 """An audit of collusion as a table and a sentence: one source for the terminal and for the page."""
 
 from variegate.report.collusion import CollusionRecord
+from variegate.report.origin import origin_rows
 from variegate.report.parts import Rate
 from variegate.report.reproduction.collusion_results import Coalition, Setting
 from variegate.report.table import Table
-from variegate.report.words import NOTHING, count, counted, duration, flat, norm, norm_title, percent
+from variegate.report.words import NOTHING, count, counted, flat, norm, norm_title, percent
 
 __all__ = ["collusion_origin", "collusion_setting", "collusion_table", "copies_title"]
 
@@ -69,11 +70,7 @@ def collusion_table(record: CollusionRecord) -> Table:
 def collusion_origin(record: CollusionRecord) -> Table:
     """What is needed to repeat the audit, as (name, value)."""
     rows = (
-        ("command", record.command),
-        ("created", record.created),
-        ("duration", duration(record.seconds)),
-        ("variegate", record.variegate),
-        ("torch", record.torch),
+        *origin_rows(record),
         ("source", record.source),
         ("model", record.model_digest),
         ("trainings", count(record.trainings)),

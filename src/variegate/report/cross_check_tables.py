@@ -1,12 +1,12 @@
 """A cross-check as tables and a sentence: one source for the terminal and for the page."""
 
 from variegate.report.cross_check import VERDICTS, CrossCheckRecord, Median
+from variegate.report.origin import origin_rows
 from variegate.report.table import Table
 from variegate.report.words import (
     NOTHING,
     count,
     counted,
-    duration,
     norm,
     norm_title,
     number,
@@ -91,11 +91,7 @@ def verdicts_table(record: CrossCheckRecord) -> Table:
 def check_origin(record: CrossCheckRecord) -> Table:
     """What is needed to repeat the cross-check, as (name, value)."""
     rows = (
-        ("command", record.command),
-        ("created", record.created),
-        ("duration", duration(record.seconds)),
-        ("variegate", record.variegate),
-        ("torch", record.torch),
+        *origin_rows(record),
         *((name, version or NOTHING) for name, version in record.libraries.items()),
         ("source", record.source),
         ("target", record.target_digest),
