@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         home = Path(folder) / "home"
         weights = Path(folder) / "weights.safetensors"
         save_file(build_architecture(options.architecture, {"num_classes": 10}).state_dict(), weights)
-        with Authority.create(home, SellerSecret.generate(), passphrase=None) as authority:
+        with Authority.create(home, SellerSecret.generate()) as authority:
             authority.import_model(
                 prepare_import(
                     weights, name="model", architecture=options.architecture, labels=10, input_shape=(3, 32, 32)

@@ -67,6 +67,13 @@ def subkey(key: bytes, label: str) -> bytes:
     return hkdf(key, b"", prefixed("variegate-subkey-v1", label), 32)
 
 
+def derive(secret: bytes, context: dict[str, Any], salt: bytes | None = None, draw: int = 0) -> bytes:
+    key = hkdf(secret, b"", info(context), 32)
+    if salt is not None:
+        key = hkdf(key, salt, prefixed("variegate-salted-key-v1"), 32)
+    return subkey(key, f"draw-{draw}") if draw else key
+
+
 class Stream:
     """One stream, taken byte by byte."""
 
@@ -157,6 +164,21 @@ def vectors() -> dict[str, Any]:
         "derangement": [
             {"stream": [3, 0, index], "arguments": [n], "out": derangement(key, 3, 0, index, n)}
             for n, index in ((2, 0), (10, 0), (10, 1), (43, 5))
+        ],
+        "salts_and_draws": [
+            {
+                "salt": None if salt is None else salt.hex(),
+                "draw": draw,
+                "copy_key": (drawn := derive(SECRET, CONTEXT, salt, draw)).hex(),
+                "identifier": identifier(drawn, "copy"),
+            }
+            for salt, draw in (
+                (None, 1),
+                (None, 2**31 - 1),
+                (bytes(range(0xF0, 0x100)), 0),
+                (bytes(16), 0),
+                (bytes(range(0xF0, 0x100)), 3),
+            )
         ],
     }
 

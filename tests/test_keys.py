@@ -1,5 +1,6 @@
 import copy
 import hashlib
+import hmac
 import json
 import math
 import pickle
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests import keys_reference as reference
 from variegate import keys
+from variegate._key_material import KeyedHash, hkdf
 from variegate.errors import InputError, SecretError
 from variegate.keys import (
     CopyKey,
@@ -40,6 +42,7 @@ contexts = st.builds(
     KeyContext, model_digest=texts, rewriter=texts, spec_digest=texts, buyer=texts, epoch=st.integers(0, 2**63 - 1)
 )
 secret_bytes = st.binary(min_size=32, max_size=32)
+draws = st.just(0) | st.integers(0, 2**31 - 1)
 streams = st.tuples(st.sampled_from(Purpose), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 
 
@@ -79,6 +82,22 @@ def test_golden_derivation():
     assert derived.reveal().hex() == GOLDEN["copy_key"]
     assert derived.identifier == GOLDEN["copy_key_identifier"]
     assert {label: derived.subkey(label).reveal().hex() for label in GOLDEN["subkeys"]} == GOLDEN["subkeys"]
+
+
+@pytest.mark.parametrize("case", GOLDEN["salts_and_draws"], ids=lambda case: f"{case['salt']}-{case['draw']}")
+def test_golden_salts_and_draws(case):
+    secret = SellerSecret.from_bytes(bytes.fromhex(GOLDEN["secret"]))
+    salt = None if case["salt"] is None else bytes.fromhex(case["salt"])
+    derived = secret.derive(CONTEXT, salt=salt, draw=case["draw"])
+    assert derived.reveal().hex() == case["copy_key"]
+    assert derived.identifier == case["identifier"]
+
+
+def test_what_signs_is_not_touched_by_the_quick_hkdf():
+    # 48 bytes take two blocks; the reference is written from RFC 5869.
+    for length in (1, 32, 33, 48, 64, 65, 8160):
+        mine = hkdf(bytes(range(32)), b"info", length)
+        assert mine == reference.hkdf(bytes(range(32)), b"", b"info", length)
 
 
 @pytest.mark.parametrize("case", GOLDEN["keystream"], ids=str)
@@ -128,6 +147,24 @@ def test_purposes_are_never_renumbered():
 
 
 # Against the reference
+
+
+@given(secret=st.binary(max_size=100), salt=st.none() | st.binary(max_size=100), info=st.binary(max_size=300))
+def test_hkdf_equals_the_reference(secret, salt, info):
+    assert hkdf(secret, info, 50, salt=salt) == reference.hkdf(secret, salt or b"", info, 50)
+
+
+@given(key=st.binary(max_size=64), messages=st.lists(st.binary(max_size=200), min_size=1, max_size=3))
+def test_a_keyed_hash_is_hmac(key, messages):
+    keyed = KeyedHash(key)
+    assert [keyed.digest(m) for m in messages] == [hmac.digest(key, m, "sha256") for m in messages]
+
+
+@given(secret=secret_bytes, context=contexts, salt=st.none() | st.binary(min_size=16, max_size=16), draw=draws)
+def test_salts_and_draws_equal_the_reference(secret, context, salt, draw):
+    fields = {name: getattr(context, name) for name in reference.CONTEXT}
+    derived = SellerSecret.from_bytes(secret).derive(context, salt=salt, draw=draw)
+    assert derived.reveal() == reference.derive(secret, fields, salt, draw)
 
 
 @given(secret=secret_bytes, context=contexts)
@@ -337,7 +374,7 @@ class TestHidden:
 
     def test_equality_takes_constant_time(self, cls, monkeypatch):
         called = []
-        monkeypatch.setattr("hmac.compare_digest", lambda a, b: called.append((a, b)) or True)
+        monkeypatch.setattr("hmac.compare_digest", lambda a, b: called.append((bytes(a), bytes(b))) or True)
         assert cls.from_bytes(bytes(32)) == cls.from_bytes(b"\1" * 32)
         assert called == [(bytes(32), b"\1" * 32)]
 
@@ -361,6 +398,103 @@ class TestHidden:
     def test_the_class_is_not_called(self, cls):
         with pytest.raises(SecretError, match="from_bytes"):
             cls()
+
+
+@pytest.mark.parametrize("cls", [SellerSecret, CopyKey])
+class TestWiping:
+    def test_the_bytes_are_overwritten(self, cls):
+        value = cls.from_bytes(b"\xab" * 32)
+        view = memoryview(value._secret)  # the memory itself, as somebody who uses it meanwhile would see it
+        assert not value.is_wiped
+        value.wipe()
+        assert view == bytes(32)
+        assert value.is_wiped
+
+    def test_the_end_of_its_life_overwrites_them_too(self, cls):
+        value = cls.from_bytes(b"\xab" * 32)
+        kept = value._secret
+        del value
+        assert kept == bytes(32)
+
+    def test_nothing_works_afterwards(self, cls):
+        value, other = cls.from_bytes(bytes(32)), cls.from_bytes(bytes(32))
+        value.wipe()
+        value.wipe()
+        for use in (
+            value.reveal,
+            value.duplicate,
+            lambda: value == other,
+            lambda: other == value,
+            lambda: value.identifier,
+            lambda: hash(value),
+            lambda: value.derive(CONTEXT) if cls is SellerSecret else value.keystream(Purpose.MESSAGE, 0, 0, 1),
+            lambda: value.derive(CONTEXT) if cls is SellerSecret else value.subkey("a"),
+        ):
+            with pytest.raises(SecretError, match="was wiped from memory and cannot be used any more; fetch it again"):
+                use()
+        assert repr(value) == f"{cls.__name__}(<hidden>)"
+        assert other.reveal() == bytes(32)
+
+    def test_a_name_that_is_known_stays(self, cls):
+        value = cls.from_bytes(bytes(32))
+        name, number = value.identifier, hash(value)
+        value.wipe()
+        assert value.identifier == name
+        assert hash(value) == number
+
+    def test_a_duplicate_lives_on(self, cls):
+        value = cls.from_bytes(b"\1" * 32)
+        other = value.duplicate()
+        assert type(other) is cls
+        assert other is not value
+        assert other == value
+        value.wipe()
+        assert other.reveal() == b"\1" * 32
+
+    def test_the_caller_s_bytes_are_not_shared(self, cls):
+        given_bytes = bytearray(b"\1" * 32)
+        value = cls.from_bytes(given_bytes)
+        given_bytes[:] = bytes(32)
+        assert value.reveal() == b"\1" * 32
+
+
+def test_a_wiped_secret_derives_nothing_from_what_it_remembered():
+    secret = SellerSecret.from_bytes(bytes(32))
+    before = secret.derive(CONTEXT)
+    assert secret.derive(CONTEXT) == before
+    secret.wipe()
+    with pytest.raises(SecretError, match="the seller's secret was wiped"):
+        secret.derive(CONTEXT)
+    assert before.reveal() != bytes(32)
+
+
+def test_salts_and_draws_give_unrelated_keys():
+    secret = SellerSecret.from_bytes(bytes(32))
+    salts = (None, bytes(16), b"\1" * 16)
+    drawn = {secret.derive(CONTEXT, salt=salt, draw=draw) for salt in salts for draw in (0, 1, 2)}
+    assert len(drawn) == 9
+    assert secret.derive(CONTEXT, salt=None, draw=0) == secret.derive(CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"salt": b""}, "a copy's salt must be 16 bytes; got 0 bytes"),
+        ({"salt": bytes(17)}, "a copy's salt must be 16 bytes; got 17 bytes"),
+        ({"salt": "0" * 16}, "a copy's salt must be 16 bytes; got a str"),
+        ({"draw": -1}, r"a draw must be an integer in 0\.\.2147483647; got -1"),
+        ({"draw": 2**31}, r"a draw must be an integer in 0\.\.2147483647; got 2147483648"),
+        ({"draw": "1"}, r"a draw must be an integer in 0\.\.2147483647; got a str"),
+    ],
+)
+def test_bad_salts_and_draws(options, message):
+    with pytest.raises(InputError, match=message):
+        SellerSecret.from_bytes(bytes(32)).derive(CONTEXT, **options)
+
+
+def test_a_long_key_of_the_hash_is_refused():
+    with pytest.raises(InputError, match="at most 64 bytes; got 65"):
+        KeyedHash(bytes(65))
 
 
 def test_a_secret_and_a_key_of_the_same_bytes_are_different_things():

@@ -7,7 +7,14 @@ import pytest
 from variegate.errors import InputError, NotFoundError, SecretError
 from variegate.keys import SellerSecret
 from variegate.sealing import SealingCost, seal
-from variegate.secret_sources import prompt_terminal, read_passphrase, read_secret
+from variegate.secret_sources import (
+    prompt_terminal,
+    read_passphrase,
+    read_pin,
+    read_secret,
+    secret_in_environment,
+    variable_for,
+)
 
 HEX = "0123456789abcdef" * 4
 SECRET = SellerSecret.from_bytes(bytes.fromhex(HEX))
@@ -173,6 +180,54 @@ def test_answers_that_differ_are_refused():
 def test_passphrases_of_bad_length(text, size):
     with pytest.raises(SecretError, match=f"must have 1 to 4096 bytes; got {size}"):
         read_passphrase({}, prompt=lambda question: text)
+
+
+# Other variables
+
+
+def test_a_new_passphrase_has_a_variable_of_its_own():
+    env = {"VARIEGATE_PASSPHRASE": "old", "VARIEGATE_NEW_PASSPHRASE": "new"}
+    assert read_passphrase(env, variable="VARIEGATE_NEW_PASSPHRASE") == b"new"
+    with pytest.raises(SecretError, match="set VARIEGATE_NEW_PASSPHRASE_FILE or VARIEGATE_NEW_PASSPHRASE, or run in"):
+        read_passphrase({"VARIEGATE_PASSPHRASE": "old"}, variable="VARIEGATE_NEW_PASSPHRASE")
+
+
+def test_the_variable_of_one_secret():
+    own = "VARIEGATE_PASSPHRASE_0123456789ABCDEF"
+    for env, name in (({}, "VARIEGATE_PASSPHRASE"), ({own: "x"}, own), ({f"{own}_FILE": "x"}, own)):
+        assert variable_for(env, "VARIEGATE_PASSPHRASE", "0123456789abcdef") == name
+
+
+def test_the_environment_alone(tmp_path):
+    assert secret_in_environment({}) is None
+    assert secret_in_environment({"VARIEGATE_SELLER_SECRET": HEX}) == SECRET
+    own = f"VARIEGATE_SELLER_SECRET_{OTHER.identifier.upper()}"
+    both = {"VARIEGATE_SELLER_SECRET": HEX, own: "00" * 32}
+    assert secret_in_environment(both) == SECRET
+    assert secret_in_environment(both, identifier=OTHER.identifier) == OTHER
+    assert secret_in_environment(both, identifier=SECRET.identifier) == SECRET
+
+
+# The PIN
+
+
+def test_a_pin(tmp_path):
+    (tmp_path / "pin").write_text("12 34\n")
+    assert read_pin({"VARIEGATE_PKCS11_PIN": "1234"}, prompt=never) == "1234"
+    assert read_pin({"VARIEGATE_PKCS11_PIN_FILE": str(tmp_path / "pin")}, prompt=never) == "12 34"
+    assert read_pin({}, prompt=lambda question: "1234") == "1234"
+
+
+def test_no_pin(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    for prompt in (None, prompt_terminal):
+        with pytest.raises(SecretError, match="there is no PIN: set VARIEGATE_PKCS11_PIN_FILE or VARIEGATE_PKCS11_PIN"):
+            read_pin({}, prompt=prompt)
+    for bad in ("", "1" * 4097):
+        with pytest.raises(SecretError, match="a PIN must have 1 to 4096 bytes"):
+            read_pin({}, prompt=lambda question, bad=bad: bad)
+    with pytest.raises(SecretError, match="a PIN must be text in UTF-8"):
+        read_pin({"VARIEGATE_PKCS11_PIN": os.fsdecode(b"\xff12")})
 
 
 # The prompt

@@ -5,12 +5,16 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from variegate.errors import InputError, NotFoundError, VariegateError
+from variegate.errors import ConflictError, InputError, NotFoundError, VariegateError
 
-__all__ = ["file_error", "make_folder", "read_bounded", "sha256_file", "write_atomic"]
+__all__ = ["file_error", "folder_that_appears_whole", "make_folder", "read_bounded", "sha256_file", "write_atomic"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -108,6 +112,33 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise file_error(error, folder, "make") from error
+
+
+@contextmanager
+def folder_that_appears_whole(place: Path) -> Iterator[Path]:
+    """Give an empty private folder to fill; when the block ends well, it is renamed to `place`, else removed.
+
+    Raises:
+        ConflictError: if `place` holds files by then.
+        InputError: if the folder may not be written.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    except FileExistsError as error:  # a parent is a file
+        raise file_error(NotADirectoryError(), place, "write") from error
+    except OSError as error:
+        raise file_error(error, place, "write") from error
+    try:
+        yield folder
+        try:
+            folder.rename(place)
+        except OSError as error:
+            if place.exists():
+                raise ConflictError(f"{place} exists already and is not an empty folder") from error
+            raise file_error(error, place, "write") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def file_error(error: OSError, path: str | Path, doing: str) -> VariegateError:

@@ -2,6 +2,7 @@
 
     SellerSecret (32 random bytes)
       -> HKDF-SHA256 (RFC 5869, no salt), info = `KeyContext.info()`
+      -> where asked for: HKDF-SHA256 with the copy's own salt; a sub-key for the n-th new draw
       -> CopyKey (32 bytes)
       -> ChaCha20 keystream (RFC 8439, block counter from 0), one nonce per (purpose, class index, index)
       -> signs, 24-bit uniform floats, unbiased integers, permutations, derangements
@@ -14,10 +15,12 @@ Every stream has the prefix property: asking for more gives the same values firs
 says how it uses the index, two calls with different (purpose, class index, index) use unrelated bytes.
 """
 
+import contextlib
 import secrets
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, final
 
 import numpy as np
@@ -25,12 +28,22 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from variegate._key_material import SECRET_BYTES, Hidden, check_integer, check_text, hkdf, length_prefixed
+from variegate._key_material import (
+    SECRET_BYTES,
+    Hidden,
+    KeyedHash,
+    check_integer,
+    check_text,
+    extract,
+    hkdf,
+    length_prefixed,
+)
 from variegate.errors import InputError, SecretError
 
 __all__ = [
     "DERANGEMENT_ATTEMPTS",
     "KEY_FORMAT",
+    "SALT_BYTES",
     "SECRET_BYTES",
     "CopyKey",
     "KeyContext",
@@ -45,9 +58,12 @@ __all__ = [
 ]
 
 KEY_FORMAT: Final = "variegate-key-v1"
+SALT_BYTES: Final = 16
 DERANGEMENT_ATTEMPTS: Final = 1024
 
 _SUBKEY_FORMAT: Final = "variegate-subkey-v1"
+_SALTED_FORMAT: Final = "variegate-salted-key-v1"
+_MAX_DRAW: Final = 2**31 - 1
 _WORD: Final = 1 << 32
 _MAX_STREAM: Final = 1 << 30
 _WINDOW: Final = 4096
@@ -88,7 +104,9 @@ class KeyContext:
 
     def __post_init__(self) -> None:
         for name in ("model_digest", "rewriter", "spec_digest", "buyer"):
-            check_text(getattr(self, name), f"the key context's {name}")
+            text = getattr(self, name)
+            if not (isinstance(text, str) and text.isascii() and 1 <= len(text) <= 4096):  # the quick case
+                check_text(text, f"the key context's {name}")
         if isinstance(self.epoch, bool) or not isinstance(self.epoch, int) or not 0 <= self.epoch < 1 << 63:
             raise InputError(f"the key context's epoch must be an integer in 0..2**63-1; got {self.epoch!r}")
 
@@ -97,9 +115,20 @@ class KeyContext:
 
         Each is UTF-8 behind its length as an unsigned 32-bit big-endian integer, so that no two contexts collide.
         """
-        return length_prefixed(
-            KEY_FORMAT, self.model_digest, self.rewriter, self.spec_digest, self.buyer, str(self.epoch)
+        buyer, epoch = self.buyer.encode(), b"%d" % self.epoch
+        return b"%b%b%b%b%b" % (
+            _info_of_spec(self.model_digest, self.rewriter, self.spec_digest),
+            len(buyer).to_bytes(4, "big"),
+            buyer,
+            len(epoch).to_bytes(4, "big"),
+            epoch,
         )
+
+
+@lru_cache(maxsize=64)
+def _info_of_spec(model_digest: str, rewriter: str, spec_digest: str) -> bytes:
+    """The part of `KeyContext.info` that all copies of one model and spec share."""
+    return length_prefixed(KEY_FORMAT, model_digest, rewriter, spec_digest)
 
 
 @final
@@ -124,7 +153,7 @@ class CopyKey(Hidden):
         index = check_integer(index, "a stream's index", 0, _WORD - 1)
         count = check_integer(count, "a stream's byte count", 0, _MAX_STREAM)
         nonce = struct.pack("<IIII", 0, purpose_value, class_index, index)
-        return Cipher(ChaCha20(self._secret, nonce), mode=None).encryptor().update(bytes(count))
+        return Cipher(ChaCha20(self._alive(), nonce), mode=None).encryptor().update(bytes(count))
 
     def subkey(self, label: str) -> "CopyKey":
         """An unrelated key for one part of a composed rewriter: HKDF-SHA256 with info ("variegate-subkey-v1", label).
@@ -133,14 +162,15 @@ class CopyKey(Hidden):
             InputError: if the label is empty or too long.
         """
         check_text(label, "a subkey's label")
-        return CopyKey.from_bytes(hkdf(self._secret, length_prefixed(_SUBKEY_FORMAT, label), SECRET_BYTES))
+        return CopyKey.from_bytes(hkdf(self._alive(), length_prefixed(_SUBKEY_FORMAT, label), SECRET_BYTES))
 
 
 @final
 class SellerSecret(Hidden):
-    """The seller's one secret. Whoever holds it can rebuild every copy ever issued; losing it loses them all."""
+    """A seller's secret. Whoever holds it can rebuild every copy issued under it; losing it loses them all."""
 
-    __slots__ = ()
+    __slots__ = ("_expand",)
+    _expand: KeyedHash  # HKDF's second step under this secret; made by the first derivation
     _role = "seller"
     _what = "the seller's secret"
 
@@ -149,9 +179,46 @@ class SellerSecret(Hidden):
         """A fresh secret from the operating system's random source."""
         return cls.from_bytes(secrets.token_bytes(SECRET_BYTES))
 
-    def derive(self, context: KeyContext) -> CopyKey:
-        """The copy's key for this context: HKDF-SHA256 (RFC 5869) without salt, info = `context.info()`."""
-        return CopyKey.from_bytes(hkdf(self._secret, context.info(), SECRET_BYTES))
+    def derive(self, context: KeyContext, *, salt: bytes | None = None, draw: int = 0) -> CopyKey:
+        """The copy's key for this context.
+
+        1. HKDF-SHA256 (RFC 5869) of the secret without salt, info = `context.info()`.
+        2. With a salt: HKDF-SHA256 of step 1's key with this salt, info = the length-prefixed
+           "variegate-salted-key-v1". Whoever has the secret but not the salt learns nothing about the key.
+        3. With a draw above 0: the sub-key "draw-<draw>" of the key so far.
+
+        Args:
+            context: what the key is bound to.
+            salt: 16 random bytes of this copy alone; without them the key cannot be derived again.
+            draw: how often the key is drawn anew, because an earlier one came too close to another copy's.
+
+        Raises:
+            InputError: if the salt has not 16 bytes, or the draw is not in 0..2**31-1.
+            SecretError: if the secret was wiped.
+        """
+        try:
+            expand = self._expand
+        except AttributeError:
+            expand = KeyedHash(extract(self._alive()))
+            object.__setattr__(self, "_expand", expand)
+        key = CopyKey.from_bytes(expand.digest(context.info() + b"\x01"))
+        if salt is not None:
+            if not isinstance(salt, bytes) or len(salt) != SALT_BYTES:
+                size = f"{len(salt)} bytes" if isinstance(salt, bytes) else f"a {type(salt).__name__}"
+                raise InputError(f"a copy's salt must be {SALT_BYTES} bytes; got {size}")
+            key = CopyKey.from_bytes(hkdf(key._alive(), _SALTED_INFO, SECRET_BYTES, salt=salt))  # noqa: SLF001
+        if draw != 0:
+            key = key.subkey(f"draw-{check_integer(draw, 'a draw', 0, _MAX_DRAW)}")
+        return key
+
+    def wipe(self) -> None:
+        """Overwrite the secret with zeros; from then on every use raises `SecretError`. Again changes nothing."""
+        super().wipe()
+        with contextlib.suppress(AttributeError):
+            object.__delattr__(self, "_expand")
+
+
+_SALTED_INFO: Final = length_prefixed(_SALTED_FORMAT)
 
 
 def signs(key: CopyKey, purpose: Purpose, class_index: int, index: int, count: int) -> npt.NDArray[np.int8]:

@@ -53,7 +53,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
     train = load_dataset("digits", split="train")
     test = load_dataset("digits", split="test")
     networks = [_train(train.images, train.labels, len(train.class_names), seed, progress) for seed in (0, 1)]
-    with Authority.create(out / "home", SellerSecret.generate(), passphrase=None) as desk:
+    with Authority.create(out / "home", SellerSecret.generate()) as desk:
         desk.import_model(_imported(out, networks[0], train.class_names))
         original = desk.original(_MODEL)
         specs: list[AbstractSpec] = []

@@ -17,7 +17,7 @@ NOW = 1_790_000_000
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Authority]:
-    with Authority.create(tmp_path / "home", SECRET, passphrase=None) as desk:
+    with Authority.create(tmp_path / "home", SECRET) as desk:
         desk._clock = lambda: NOW + 0.5
         yield desk
 

@@ -7,28 +7,36 @@ import pytest
 
 from tests.authority.conftest import SECRET
 from variegate.authority import Authority
-from variegate.authority import home as home_module
-from variegate.authority.home import Home, folder_that_appears_whole
+from variegate.authority.home import Home
+from variegate.authority.keyring import KeyRing
 from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, SecretError, VariegateError
+from variegate.files import folder_that_appears_whole
+from variegate.key_providers import sealed_file
+from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
-from variegate.secret_sources import read_secret
+
+
+def access(passphrase: str) -> Access:
+    return Access(env={"VARIEGATE_PASSPHRASE": passphrase})
 
 
 def test_create_and_open_with_a_passphrase(tmp_path):
     root = tmp_path / "deep" / "home"
-    Authority.create(root, SECRET, passphrase=b"correct horse").close()
+    Authority.create(root, SECRET, provider="sealed_file", access=access("correct horse")).close()
     home = Home(root)
-    assert stat.S_IMODE(home.sealed_secret.stat().st_mode) == 0o600
+    (sealed,) = (root / "secrets").iterdir()
+    assert sealed.name == f"{SECRET.identifier}.sealed_file"
+    assert stat.S_IMODE(sealed.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.registry.stat().st_mode) == 0o600
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
-    assert sorted(path.name for path in root.iterdir()) == ["models", "registry.db", "secret.sealed", "specs"]
+    assert sorted(path.name for path in root.iterdir()) == ["models", "registry.db", "secrets", "specs"]
     assert [path.name for path in root.parent.iterdir()] == ["home"]
-    source = lambda: read_secret({"VARIEGATE_PASSPHRASE": "correct horse"}, sealed=home.sealed_secret)  # noqa: E731
-    with Authority.open(root, source) as desk:
+    with Authority.open(root, access=access("correct horse")) as desk:
         assert desk.secret() == SECRET
 
 
 def test_without_a_passphrase_no_secret_is_kept(empty):
-    assert not empty.home.sealed_secret.exists()
+    assert not (empty.home.root / "secrets").exists()
     for path in empty.home.root.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -64,27 +72,27 @@ def test_repr_shows_no_secret(desk):
 
 def test_second_home_is_refused(empty, tmp_path):
     with pytest.raises(ConflictError, match="is a variegate home already"):
-        Authority.create(empty.home.root, SECRET, passphrase=None)
+        Authority.create(empty.home.root, SECRET)
     with pytest.raises(ConflictError, match="holds other files"):
-        Authority.create(tmp_path, SECRET, passphrase=None)
+        Authority.create(tmp_path, SECRET)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConflictError, match="is a file"):
-        Authority.create(tmp_path / "file", SECRET, passphrase=None)
+        Authority.create(tmp_path / "file", SECRET)
 
 
 def test_an_empty_folder_becomes_a_home(tmp_path):
     (tmp_path / "home").mkdir()
-    Authority.create(tmp_path / "home", SECRET, passphrase=None).close()
+    Authority.create(tmp_path / "home", SECRET).close()
     assert Home(tmp_path / "home").registry.is_file()
 
 
 def test_a_home_that_fails_halfway_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*_arguments):
+    def fail(*_arguments, **_options):
         raise SecretError("no memory for Argon2id")
 
-    monkeypatch.setattr(home_module, "seal", fail)
+    monkeypatch.setattr(sealed_file, "seal", fail)
     with pytest.raises(SecretError, match="no memory"):
-        Authority.create(tmp_path / "home", SECRET, passphrase=b"x")
+        Authority.create(tmp_path / "home", SECRET, provider="sealed_file", access=access("x"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,7 +107,7 @@ def test_not_a_home(tmp_path):
 def test_folder_under_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="a part of the path is a file"):
-        Authority.create(tmp_path / "file" / "home", SECRET, passphrase=None)
+        Authority.create(tmp_path / "file" / "home", SECRET)
 
 
 def test_two_folders_for_one_place(tmp_path):
@@ -117,15 +125,15 @@ def test_two_folders_for_one_place(tmp_path):
 
 def test_the_current_folder_becomes_a_home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Authority.create(Path(), SECRET, passphrase=b"x").close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "registry.db", "secret.sealed", "specs"]
+    Authority.create(Path(), SECRET, provider="sealed_file", access=access("x")).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "registry.db", "secrets", "specs"]
     Authority.open(Path(), lambda: SECRET).close()
 
 
 def test_a_link_to_an_empty_folder_becomes_a_home(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    Authority.create(tmp_path / "link", SECRET, passphrase=None).close()
+    Authority.create(tmp_path / "link", SECRET).close()
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "registry.db").is_file()
     assert stat.S_IMODE((tmp_path / "real" / "registry.db").stat().st_mode) == 0o600
@@ -135,7 +143,7 @@ def test_an_existing_folder_is_filled_and_never_replaced(tmp_path):
     """A mount point cannot be renamed over."""
     (tmp_path / "home").mkdir()
     before = (tmp_path / "home").stat().st_ino
-    Authority.create(tmp_path / "home", SECRET, passphrase=None).close()
+    Authority.create(tmp_path / "home", SECRET).close()
     assert (tmp_path / "home").stat().st_ino == before
 
 
@@ -150,7 +158,7 @@ def test_an_existing_folder_is_left_empty_by_a_failure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", fail_at_the_registry)
     with pytest.raises(VariegateError, match="no space left"):
-        Authority.create(tmp_path / "home", SECRET, passphrase=None)
+        Authority.create(tmp_path / "home", SECRET)
     assert list((tmp_path / "home").iterdir()) == []
 
 
@@ -163,26 +171,26 @@ def test_the_registry_comes_last(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", remember)
-    Authority.create(tmp_path / "home", SECRET, passphrase=None).close()
+    Authority.create(tmp_path / "home", SECRET).close()
     assert order[-1] == "registry.db"
 
 
 def test_files_that_appear_meanwhile_are_left_alone(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
-    fill = home_module._fill
+    begin = KeyRing.begin
 
-    def fill_slowly(*arguments):
-        fill(*arguments)
+    def begin_slowly(*arguments, **options):
         (tmp_path / "home" / "models").mkdir()
+        return begin(*arguments, **options)
 
-    monkeypatch.setattr(home_module, "_fill", fill_slowly)
+    monkeypatch.setattr(KeyRing, "begin", begin_slowly)
     with pytest.raises(ConflictError, match="holds other files by now"):
-        Authority.create(tmp_path / "home", SECRET, passphrase=None)
+        Authority.create(tmp_path / "home", SECRET)
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["models"]
 
 
 def test_a_link_to_a_folder_that_is_not_there_yet_becomes_a_home(tmp_path):
     (tmp_path / "link").symlink_to("real")
-    Authority.create(tmp_path / "link", SECRET, passphrase=None).close()
+    Authority.create(tmp_path / "link", SECRET).close()
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "registry.db").is_file()

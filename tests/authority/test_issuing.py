@@ -11,10 +11,10 @@ import torch
 from tests.authority.conftest import NOW, SECRET
 from tests.authority.linear_seller import imported
 from variegate.authority import Authority
-from variegate.authority.issuing import copy_id
 from variegate.data import load_dataset
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import KeyContext
+from variegate.manifest.identity import copy_id
 from variegate.rewriters.base import rewrite
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
@@ -143,7 +143,7 @@ def test_unknown_copy(desk):
     "change",
     [
         "UPDATE copies SET epoch = 7",
-        "UPDATE buyers SET name = 'mallory'",
+        "UPDATE copies SET buyer = 'mallory'",
         "UPDATE specs SET body = replace(body, '4', '5')",
     ],
 )

@@ -7,9 +7,9 @@ import torch
 
 from tests.authority.linear_seller import imported
 from variegate.authority import Authority, model_files
-from variegate.authority.home import folder_that_appears_whole
 from variegate.data import load_dataset
 from variegate.errors import ConflictError, InputError, NotFoundError, VerificationError
+from variegate.files import folder_that_appears_whole
 from variegate.models.loading import ImportedModel
 
 

@@ -35,7 +35,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the originals net and other and the specs net-qim and permutation; not to be written to."""
     folder = tmp_path_factory.mktemp("prepared")
-    with Authority.create(folder / "home", SellerSecret.from_bytes(SECRET), passphrase=None) as desk:
+    with Authority.create(folder / "home", SellerSecret.from_bytes(SECRET)) as desk:
         desk.import_model(imported(folder / "seller"))
         desk.import_model(imported(folder / "other", "other", ridge=5.0))
         record = {"format": 1, "kind": "calibration", "candidates": []}

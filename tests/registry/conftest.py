@@ -1,17 +1,23 @@
-"""A registry with one model and one spec, and a maker of rows."""
+"""Registries on both databases, with one model and one spec, and a maker of rows."""
 
+import os
+import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
 
-from variegate.authority.issuing import copy_id
 from variegate.manifest import ModelManifest, digest
+from variegate.manifest.identity import copy_id
+from variegate.registry.engine import locate, open_engine, writing
 from variegate.registry.protocol import CopyRow
-from variegate.registry.sqlite import SqliteStore
+from variegate.registry.store import SqlStore
 from variegate.types import Bounds
 
 SPEC = {"rewriter": "qim", "messages_per_class": 16, "strength": 2.0}
+NOW = 1_790_000_000
 
 
 def model_manifest(name: str = "net", **changes) -> ModelManifest:
@@ -28,9 +34,84 @@ def model_manifest(name: str = "net", **changes) -> ModelManifest:
     return ModelManifest(**(values | changes))
 
 
+_DIGESTS = {name: model_manifest(name).digest for name in ("net", "second", "nope")}
+
+
+def make_row(buyer: str, *, spec: dict = SPEC, model: str = "net", **changes) -> CopyRow:
+    values = {
+        "model": model,
+        "model_digest": _DIGESTS[model],
+        "spec_digest": digest(spec),
+        "buyer": buyer,
+        "epoch": 1,
+        "issued_at": NOW,
+    } | changes
+    name = copy_id(**{key: values[key] for key in ("model_digest", "spec_digest", "buyer", "epoch")})
+    return CopyRow(**({"copy_id": name} | values))
+
+
+@contextmanager
+def postgres_schema() -> Iterator[str]:
+    """The URL of a new, empty schema on the server of the tests."""
+    server = os.environ["VARIEGATE_TEST_POSTGRES_URL"]
+    name = f"vg_{secrets.token_hex(6)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE SCHEMA {name}"))
+        yield f"{server}{'&' if '?' in server else '?'}options=-csearch_path%3D{name}"
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+        engine.dispose()
+
+
+@contextmanager
+def closing_engine(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def tampering(url: str | Path) -> Iterator[Connection]:
+    """Write to a registry behind its back: the log's triggers are off, and foreign keys are not checked."""
+    engine = open_engine(locate(url))
+    sqlite = engine.dialect.name == "sqlite"
+    if sqlite:
+        with engine.connect() as connection:  # the pool gives this connection back below
+            connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+    with closing_engine(engine), writing(engine) as connection:
+        if sqlite:
+            for step in ("update", "delete"):
+                connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS events_no_{step}")
+        else:
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        yield connection
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path: Path) -> Iterator[str | Path]:
+    """Where a registry can be made, on each database; nothing is there yet."""
+    if request.param == "sqlite":
+        yield tmp_path / "registry.db"
+        return
+    with postgres_schema() as schema:
+        yield schema
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore(tmp_path / "registry.db", create=True) as store:
+def store(url: str | Path) -> Iterator[SqlStore]:
+    with SqlStore(url, create=True, clock=lambda: NOW) as store:
+        store.add_model(model_manifest())
+        store.add_spec("first", SPEC)
+        yield store
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[SqlStore]:
+    with SqlStore(tmp_path / "registry.db", create=True, clock=lambda: NOW) as store:
         store.add_model(model_manifest())
         store.add_spec("first", SPEC)
         yield store
@@ -38,16 +119,4 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def row() -> Callable[..., CopyRow]:
-    def make(buyer: str, *, spec: dict = SPEC, model: str = "net", **changes) -> CopyRow:
-        values = {
-            "model": model,
-            "model_digest": model_manifest(model).digest,
-            "spec_digest": digest(spec),
-            "buyer": buyer,
-            "epoch": 1,
-            "issued_at": 1_790_000_000,
-        } | changes
-        name = copy_id(**{key: values[key] for key in ("model_digest", "spec_digest", "buyer", "epoch")})
-        return CopyRow(**({"copy_id": name} | values))
-
-    return make
+    return make_row

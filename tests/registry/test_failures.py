@@ -1,114 +1,187 @@
-"""A registry that cannot be used says so in one sentence, and records nothing."""
+"""A registry that cannot be used says so in one sentence, without a password, and records nothing."""
 
-import sqlite3
+import os
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, inspect, make_url, text
 
-from tests.registry.conftest import model_manifest
-from variegate.errors import ConflictError, FormatError, InputError, NotFoundError
+from tests.registry.conftest import model_manifest, postgres_schema, tampering
+from variegate.errors import ConfigurationError, ConflictError, FormatError, InputError, NotFoundError, VariegateError
 from variegate.registry import engine
-from variegate.registry.sqlite import SqliteStore
+from variegate.registry.store import SqlStore
 
 
 def test_missing_registry(tmp_path):
     with pytest.raises(NotFoundError, match="no registry at .*variegate init"):
-        SqliteStore(tmp_path / "registry.db")
+        SqlStore(tmp_path / "registry.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_folder(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
-        SqliteStore(tmp_path)
+        SqlStore(tmp_path)
 
 
 def test_missing_folder(tmp_path):
     with pytest.raises(InputError, match="cannot open the registry"):
-        SqliteStore(tmp_path / "nowhere" / "registry.db", create=True)
+        SqlStore(tmp_path / "nowhere" / "registry.db", create=True)
+
+
+def test_a_url_of_sqlite_is_a_path(tmp_path):
+    with SqlStore(f"sqlite:///{tmp_path / 'registry.db'}", create=True) as store:
+        assert store.location == str(tmp_path / "registry.db")
+
+
+@pytest.mark.parametrize("url", ["", "registry.db", "mysql://root:hunter2@host/x", "sqlite://", "sqlite:///:memory:"])
+def test_other_urls(url):
+    with pytest.raises(ConfigurationError, match="registry") as caught:
+        SqlStore(url)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a database, but long enough to be one" * 100, b"SQLite format 3\0" + b"\xff" * 4000, b"PK\3\4"]
+    "content",
+    [b"not a database, but long enough to be one" * 100, b"SQLite format 3\0" + b"\xff" * 4000, b"PK\3\4", b""],
 )
 def test_corrupt_file(tmp_path, content):
     path = tmp_path / "registry.db"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=r"not a readable SQLite registry|not those of a variegate registry"):
-        SqliteStore(path)
+        SqlStore(path)
 
 
-def test_damage_in_the_middle(store, row):
-    store.add_copies(row(f"b{i}") for i in range(3000))
-    store.close()
-    damaged = bytearray(store.path.read_bytes())
+def test_damage_in_the_middle(sqlite_store, tmp_path, row):
+    sqlite_store.add_copies(row(f"b{i}") for i in range(3000))
+    sqlite_store.close()
+    path = tmp_path / "registry.db"
+    damaged = bytearray(path.read_bytes())
     damaged[4096 * 4 : -4096] = b"\x5a" * (len(damaged) - 4096 * 5)
-    store.path.write_bytes(damaged)
-    with pytest.raises(FormatError, match="corrupt"), SqliteStore(store.path) as again:
+    path.write_bytes(damaged)
+    with pytest.raises(FormatError, match="corrupt"), SqlStore(path) as again:
         again.list_copies()
 
 
-@pytest.mark.parametrize("statement", [None, "CREATE TABLE meta (key TEXT, value TEXT)"])
-def test_other_database(tmp_path, statement):
-    path = tmp_path / "registry.db"
-    connection = sqlite3.connect(path)
-    connection.execute(statement or "CREATE TABLE recipes (name TEXT)")
-    connection.close()
+@pytest.mark.parametrize("statement", ["CREATE TABLE recipes (name TEXT)", "CREATE TABLE meta (key TEXT, value TEXT)"])
+@pytest.mark.parametrize("create", [False, True])
+def test_other_database_is_not_taken_over(url, statement, create):
+    made = engine.open_engine(engine.locate(url), create=True)
+    with engine.writing(made) as connection:
+        connection.execute(text(statement))
     with pytest.raises(FormatError, match="variegate registry"):
-        SqliteStore(path)
+        SqlStore(url, create=create)
+    with made.connect() as connection:
+        assert len(inspect(connection).get_table_names()) == 1
+    made.dispose()
 
 
-def test_other_database_is_not_taken_over(tmp_path):
-    path = tmp_path / "registry.db"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE recipes (name TEXT)")
-    connection.close()
-    with pytest.raises(FormatError):
-        SqliteStore(path, create=True)
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
-    connection.close()
+@pytest.mark.postgres
+def test_empty_schema():
+    with (
+        postgres_schema() as url,
+        pytest.raises(FormatError, match="tables are not those of a variegate registry.*variegate init"),
+    ):
+        SqlStore(url)
 
 
-def test_newer_format(store):
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        ("3", "has format 3, newer than the 2 that this variegate reads; upgrade"),
+        ("1", "has format 1; upgrade it with: variegate db upgrade"),
+        ("x", "does not state its format"),
+    ],
+)
+def test_other_formats(store, url, stated, sentence):
     store.close()
-    connection = sqlite3.connect(store.path)
-    with connection:
-        connection.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
-    connection.close()
-    with pytest.raises(FormatError, match="has format 2, newer than the 1 that this variegate reads; upgrade"):
-        SqliteStore(store.path)
+    with tampering(url) as connection:
+        connection.execute(text("UPDATE meta SET value = :value WHERE key = 'format'"), {"value": stated})
+    for create in (False, True):
+        with pytest.raises(FormatError, match=sentence):
+            SqlStore(url, create=create)
 
 
-def test_read_only(store, row):
-    with SqliteStore(store.path, read_only=True) as again:
+def test_read_only(store, url, row):
+    with SqlStore(url, read_only=True) as again:
         assert again.list_models() == [model_manifest()]
         with pytest.raises(InputError, match="is read-only; nothing was recorded"):
             again.add_copies([row("acme")])
-
-
-def test_full_disk(store, row):
-    with store._engine.connect() as connection:  # the pool gives this connection back for the next call
-        connection.execute(text("PRAGMA max_page_count = 40"))
-    with pytest.raises(InputError, match="is full; nothing was recorded"):
-        store.add_copies(row(f"b{i}") for i in range(20_000))
     assert store.count_copies() == 0
 
 
-def test_busy(store, row, monkeypatch):
+def test_full_file(sqlite_store, row):
+    with sqlite_store._engine.connect() as connection:  # the pool gives this connection back for the next call
+        connection.execute(text("PRAGMA max_page_count = 60"))
+    with pytest.raises(InputError, match="is full; nothing was recorded"):
+        sqlite_store.add_copies(row(f"b{i}") for i in range(20_000))
+    assert sqlite_store.count_copies() == 0
+
+
+def test_busy(store, url, row, monkeypatch):
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 10)
-    with SqliteStore(store.path) as impatient:
-        other = sqlite3.connect(store.path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ConflictError, match="is busy: another process is writing"):
-            impatient.add_copies([row("acme")])
-        assert impatient.list_copies() == []
-        other.execute("ROLLBACK")
-        other.close()
+    with SqlStore(url) as impatient:
+        with store.writing():
+            with pytest.raises(ConflictError, match="is busy: another process is writing"):
+                impatient.add_copies([row("acme")])
+            assert impatient.list_copies() == []
         assert impatient.add_copies([row("acme")]) == 1
 
 
-def test_values_stay_out_of_messages(store, row):
-    with pytest.raises(Exception, match="refused the step") as caught:
-        store.add_copies([row("acme", epoch=0)])
+@pytest.mark.parametrize("changes", [{"epoch": 0}, {"epoch": 2**80}, {"buyer": "lone \ud800 surrogate"}], ids=str)
+def test_values_stay_out_of_messages(store, row, changes):
+    good = row("acme")
+    bad = type(good)(**{name: getattr(good, name) for name in good.__slots__} | changes)
+    with pytest.raises(VariegateError, match="refused the step|cannot hold") as caught:
+        store.add_copies([bad])
     assert "sha256" not in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert store.count_copies() == 0
+
+
+@pytest.mark.postgres
+class TestServer:
+    """What goes wrong between here and the server."""
+
+    def url(self, **changes) -> str:
+        return make_url(os.environ["VARIEGATE_TEST_POSTGRES_URL"]).set(**changes).render_as_string(hide_password=False)
+
+    def test_no_server(self):
+        url = self.url(port=1, password="hunter2")
+        with pytest.raises(InputError, match="no PostgreSQL server answers") as caught:
+            SqlStore(url)
+        assert "hunter2" not in str(caught.value)
+
+    def test_no_database(self):
+        with pytest.raises(InputError, match="the server has no such database"):
+            SqlStore(self.url(database="nowhere"))
+
+    def test_wrong_user(self):
+        with pytest.raises(InputError, match="the server refused the user"):
+            SqlStore(self.url(username="nobody_at_all", password="hunter2"))
+
+    def test_location_and_repr_hide_the_password(self):
+        database = engine.locate(self.url(password="hunter2", query={"password": "hunter3", "sslmode": "prefer"}))
+        assert "hunter" not in database.location + repr(database)
+
+    def test_lost_connection(self, row):
+        admin = create_engine(os.environ["VARIEGATE_TEST_POSTGRES_URL"], isolation_level="AUTOCOMMIT")
+        with postgres_schema() as url, SqlStore(url, create=True) as store:
+            with (
+                pytest.raises(VariegateError, match="the connection to the registry .* was lost"),
+                store.writing() as connection,
+            ):
+                pid = connection.scalar(text("SELECT pg_backend_pid()"))
+                with admin.connect() as other:
+                    other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+                connection.execute(text("SELECT 1"))
+            assert store.count_copies() == 0
+        admin.dispose()
+
+    def test_without_the_right_to_write(self):
+        with (
+            postgres_schema() as url,
+            SqlStore(url, create=True) as store,
+            pytest.raises(InputError, match="is read-only"),
+            store.writing() as connection,
+        ):
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            connection.execute(text("INSERT INTO meta VALUES ('a', 'b')"))

@@ -2,7 +2,7 @@
 
 The authority is the only place that joins the registry (who received what) and the rewriters (what a copy does).
 
-    with Authority.open(home, secret_source) as authority:
+    with Authority.open(home, access=Access(env=os.environ)) as authority:
         manifest, = authority.issue("sign-net", "sign-net-qim", ["acme"])
         copy = authority.load_copy(manifest.copy_id)
 
@@ -13,6 +13,7 @@ The authority is the only place that joins the registry (who received what) and 
 Importing this package and issuing copies does not import torch; loading an original or a copy does.
 """
 
-from variegate.authority.authority import Authority, SecretSource
+from variegate.authority.authority import Authority
+from variegate.authority.keyring import SecretSource
 
 __all__ = ["Authority", "SecretSource"]

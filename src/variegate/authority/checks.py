@@ -134,32 +134,39 @@ def _optional(module: str, extra: str) -> Check:
 
 def _home(root: Path) -> list[Check]:
     from variegate.authority.authority import Authority
-    from variegate.authority.home import Home
-    from variegate.secret_sources import PASSPHRASE, SELLER_SECRET, read_secret
+    from variegate.authority.home import DATABASE_URL, Home
+    from variegate.authority.secret_files import ENVIRONMENT
+    from variegate.key_providers.base import Access
+    from variegate.secret_sources import PASSPHRASE, PIN, SELLER_SECRET
 
     home = Home(root)
-    if not home.registry.exists():
+    if not (home.registry.exists() or home.registry_elsewhere.exists()):
         return [Check("home", "absent", f"{root} is not a home", "make one with: variegate init")]
 
+    def open_home() -> Authority:
+        url = os.environ.get(DATABASE_URL)
+        return Authority.open(root, access=Access(env=os.environ), database_url=url, read_only=True)
+
     def fine() -> str:
-        with Authority.open(root, lambda: read_secret(os.environ), read_only=True) as desk:
+        with open_home() as desk:
             models, copies = len(desk.store.list_models()), desk.store.count_copies()
         return f"{root}: {models:,} models, {copies:,} copies"
 
     def secret() -> str:
-        with Authority.open(root, lambda: read_secret(os.environ, sealed=home.sealed_secret), read_only=True) as desk:
+        with open_home() as desk:
             return f"opens, identifier {desk.secret().identifier}"
 
     checks = [_attempt("home", fine, "restore it from a backup, or name another with --home")]
     if checks[0].state != "fine":
         return checks
-    if not os.access(home.registry, os.W_OK) or not os.access(root, os.W_OK):
+    if not os.access(root, os.W_OK) or (home.registry.exists() and not os.access(home.registry, os.W_OK)):
         checks.append(Check("home rights", "warning", f"{root} is read-only", "nothing can be issued from it"))
-    named = (SELLER_SECRET, f"{SELLER_SECRET}_FILE", PASSPHRASE, f"{PASSPHRASE}_FILE")
-    if any(name in os.environ for name in named):
+    if any(name in os.environ for known in (SELLER_SECRET, PASSPHRASE, PIN) for name in (known, f"{known}_FILE")):
         return [*checks, _attempt("secret", secret, "check the variable and the file that it names")]
-    if home.sealed_secret.is_file():
-        return [*checks, Check("secret", "fine", "sealed; the passphrase will be asked for")]
+    with open_home() as desk:
+        keeper = desk.keyring.rows()[-1].provider
+    if keeper != ENVIRONMENT:
+        return [*checks, Check("secret", "fine", f"kept by {keeper}; the passphrase or PIN will be asked for")]
     advice = f"set {SELLER_SECRET}_FILE: the home keeps no sealed secret"
     return [*checks, Check("secret", "broken", "there is none", advice)]
 

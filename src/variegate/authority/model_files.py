@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from variegate.authority.home import folder_that_appears_whole
 from variegate.errors import ConflictError, NotFoundError, VerificationError
-from variegate.files import file_error, sha256_file, write_atomic
+from variegate.files import file_error, folder_that_appears_whole, sha256_file, write_atomic
 from variegate.manifest import ModelManifest, canonical_json
 from variegate.registry.protocol import Store
 

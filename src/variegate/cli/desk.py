@@ -1,13 +1,15 @@
 """Opens the seller's home for a command, with the secret from the environment, a file or a prompt."""
 
 import os
+import sys
 from pathlib import Path
 
 from variegate.authority.authority import Authority
-from variegate.authority.home import Home
-from variegate.secret_sources import prompt_terminal, read_secret
+from variegate.authority.home import DATABASE_URL
+from variegate.key_providers.base import Access
+from variegate.secret_sources import prompt_terminal
 
-__all__ = ["open_desk"]
+__all__ = ["open_desk", "terminal_access"]
 
 
 def open_desk(home: Path, *, read_only: bool = False) -> Authority:
@@ -17,7 +19,10 @@ def open_desk(home: Path, *, read_only: bool = False) -> Authority:
         NotFoundError: if the folder is not a home.
     """
     return Authority.open(
-        home,
-        lambda: read_secret(os.environ, sealed=Home(home).sealed_secret, prompt=prompt_terminal),
-        read_only=read_only,
+        home, access=terminal_access(), database_url=os.environ.get(DATABASE_URL), read_only=read_only
     )
+
+
+def terminal_access() -> Access:
+    """Return the access of a command to secrets: the environment, and the terminal or one line of standard input."""
+    return Access(env=os.environ, prompt=prompt_terminal, confirm=sys.stdin is not None and sys.stdin.isatty())

@@ -1,7 +1,7 @@
 """`variegate init`: a new home, with a new secret or with the environment's."""
 
 import os
-import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
             "variegate init --home /srv/seller",
             "VARIEGATE_PASSPHRASE_FILE=/run/secrets/passphrase variegate init",
             "VARIEGATE_SELLER_SECRET_FILE=/run/secrets/seller variegate init --secret-from-env",
+            "VARIEGATE_DATABASE_URL=postgresql+psycopg://seller@db/registry variegate init",
         ),
     )(init)
 
@@ -36,38 +37,63 @@ def init(
             "and keep no sealed secret in the home.",
         ),
     ] = False,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Who keeps the secret: sealed_file (the default), pkcs11, ...")
+    ] = None,
+    sealed: Annotated[
+        Path | None, typer.Option("--sealed", help="Take the secret from this file of variegate key create or export.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a home: registry, secret, models and specs.
 
     A new secret is sealed under a passphrase, which comes from VARIEGATE_PASSPHRASE, from the file that
     VARIEGATE_PASSPHRASE_FILE names, or from a prompt (one line of standard input where that is no terminal).
+    The registry is a file of the home, or the database that VARIEGATE_DATABASE_URL names.
     """
     from variegate.authority.authority import Authority
-    from variegate.authority.home import require_free
+    from variegate.authority.home import DATABASE_URL, require_free
+    from variegate.authority.secret_files import ENVIRONMENT, SEALED_FILE
+    from variegate.cli.desk import terminal_access
     from variegate.errors import ConfigurationError
-    from variegate.keys import SellerSecret
-    from variegate.secret_sources import SELLER_SECRET, prompt_terminal, read_passphrase, read_secret
+    from variegate.key_providers.catalog import find_provider
+    from variegate.key_providers.sealed_file import open_sealed
+    from variegate.secret_sources import SELLER_SECRET, read_secret
 
     require_free(home)
-    if secret_from_env:
-        secret, passphrase = read_secret(os.environ), None
+    access = terminal_access()
+    if secret_from_env and provider is not None:
+        raise ConfigurationError("--secret-from-env keeps no secret in the home; leave --provider out, or it")
+    if sealed is not None and secret_from_env:
+        raise ConfigurationError("expected one secret: --sealed or --secret-from-env; got both")
+    if sealed is not None:
+        secret = open_sealed(sealed, access)
+    elif secret_from_env:
+        secret = read_secret(os.environ)
     elif SELLER_SECRET in os.environ or f"{SELLER_SECRET}_FILE" in os.environ:
         raise ConfigurationError(
             f"{SELLER_SECRET} is set, and every command would use it: give --secret-from-env to make the home for it, "
             "or unset it to make a new secret"
         )
     else:
-        secret = SellerSecret.generate()
-        passphrase = read_passphrase(os.environ, prompt=prompt_terminal, confirm=sys.stdin.isatty())
-    Authority.create(home, secret, passphrase=passphrase).close()
+        secret = find_provider(provider or SEALED_FILE).create(access)
+    keeper = ENVIRONMENT if secret_from_env else provider or SEALED_FILE
+    database_url = os.environ.get(DATABASE_URL)
+    Authority.create(home, secret, provider=keeper, access=access, database_url=database_url).close()
+    kept = keeper != ENVIRONMENT
     if as_json:
-        print_json({"home": str(home), "secret_identifier": secret.identifier, "sealed": passphrase is not None})
+        print_json(
+            {
+                "home": str(home),
+                "secret_identifier": secret.identifier,
+                "provider": keeper,
+                "sealed": kept,
+                "registry": "database" if database_url else "file",
+            }
+        )
     else:
         typer.echo(f"made the home {home} for the secret with identifier {secret.identifier}")
-    if passphrase is None:
-        talk("The secret is not in the home: every command that makes copies needs it in the environment.")
+    if kept:
+        talk(f"Keep a backup of {home / 'secrets'} and of what opens it: without them no copy can be made again.")
     else:
-        talk(
-            f"Keep a backup of {home / 'secret.sealed'} and of the passphrase: without them no copy can be made again."
-        )
+        talk("The secret is not in the home: every command that makes copies needs it in the environment.")

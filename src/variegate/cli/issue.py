@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, ModelName, examples
-from variegate.cli.output import print_json, print_table, talk
+from variegate.cli.output import print_json, print_table, print_text, talk
+from variegate.cli.progress import show_progress
 from variegate.registry.protocol import MOST_EPOCH
 
 __all__ = ["add_to"]
 
 _SHOWN = 20
 _MOST_MANIFESTS = 100_000
-_BUYERS_LIMIT_BYTES = 256 * 2**20
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,8 +24,8 @@ def add_to(app: typer.Typer) -> None:
         "issue",
         epilog=examples(
             "variegate issue --model net --spec net-qim --buyer acme --buyer bolt",
-            "variegate issue --model net --spec net-qim --count 1000",
-            "variegate issue --model net --spec net-qim --buyers buyers.txt --json",
+            "variegate issue --model net --policy prod --buyers buyers.csv",
+            "variegate issue --model net --spec net-qim --count 1000 --dry-run",
         ),
     )(issue)
 
@@ -33,67 +33,69 @@ def add_to(app: typer.Typer) -> None:
 def issue(
     *,
     model: ModelName,
-    spec: Annotated[str, typer.Option("--spec", help="A calibrated spec, by its name in the home.")],
+    spec: Annotated[str | None, typer.Option("--spec", help="A calibrated spec, by its name in the home.")] = None,
+    policy: Annotated[str | None, typer.Option("--policy", help="A policy, which names the spec.")] = None,
     buyer: Annotated[list[str] | None, typer.Option("--buyer", help="Who receives a copy; repeat.")] = None,
     count: Annotated[
         int | None,
         typer.Option("--count", min=1, max=MOST, help="Issue to buyer-0001, buyer-0002, ... up to this number."),
     ] = None,
     buyers: Annotated[
-        Path | None, typer.Option("--buyers", help="A text file with one buyer a line; lines with # are passed over.")
+        Path | None,
+        typer.Option(
+            "--buyers", help='A .csv file with a column "buyer", or text with one buyer a line; # starts a comment.'
+        ),
     ] = None,
     epoch: Annotated[
         int, typer.Option("--epoch", min=1, max=MOST_EPOCH, help="1 for a buyer's first copy of a model.")
     ] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and issue nothing.")] = False,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Issue one copy to each buyer, to all of them or to none.
+    """Issue one copy to each buyer.
 
     A copy costs one row in the registry and is made again from the seller's secret whenever it is needed. Issuing again
-    to the same buyer gives the same copy.
+    to the same buyer gives the same copy. Few copies are issued all or none; many in batches of 20,000, each all or
+    none: after an interruption, the same command goes on.
     """
+    from variegate.authority.buyers_file import BuyersFile
     from variegate.cli.desk import open_desk
     from variegate.errors import ConfigurationError
 
     if sum(option is not None for option in (buyer, count, buyers)) != 1:
         raise ConfigurationError("expected exactly one of --buyer, --count and --buyers, to say who receives a copy")
-    names = buyer if buyer is not None else [] if count is not None else _read_buyers(buyers)
-    total = count if count is not None else len(names)
+    listed = None if buyers is None else BuyersFile(buyers)
+    if listed is not None and listed.other_columns:
+        talk(f"columns of {buyers} that are not used: {', '.join(listed.other_columns)}")
+    everyone: Iterable[str] = buyer or listed or (f"buyer-{i:04d}" for i in range(1, (count or 0) + 1))
+    total = count or (len(listed) if listed is not None else len(buyer or ()))
     if as_json and total > _MOST_MANIFESTS:
         raise ConfigurationError(
             f"--json prints at most {_MOST_MANIFESTS:,} manifests; got {total:,} buyers: leave it out and see "
             "the copies with: variegate copies ls --json"
         )
-    everyone = names if count is None else (f"buyer-{i:04d}" for i in range(1, count + 1))
-    with open_desk(home) as desk:
+    with open_desk(home, read_only=dry_run) as desk:
         started = time.monotonic()
+        if dry_run:
+            desk.check_issue(model, spec, policy=policy)
+            print_text(f"would issue {model} to {total:,} {'buyer' if total == 1 else 'buyers'}; nothing was issued")
+            return
         if as_json:
-            print_json([manifest.to_dict() for manifest in desk.issue(model, spec, list(everyone), epoch=epoch)])
+            manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch)
+            print_json([manifest.to_dict() for manifest in manifests])
         elif total <= _SHOWN:
-            manifests = desk.issue(model, spec, list(everyone), epoch=epoch)
+            manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch)
             print_table(("BUYER", "COPY", "EPOCH"), [(m.buyer, m.copy_id, m.epoch) for m in manifests])
         else:
-            new = desk.issue_many(model, spec, everyone, epoch=epoch)
-            typer.echo(f"{total:,} copies of {model}, {new:,} of them new; see them with: variegate copies ls")
+            with show_progress() as progress:
+                new = desk.issue_many(
+                    model,
+                    spec,
+                    everyone,
+                    policy=policy,
+                    epoch=epoch,
+                    progress=lambda through: progress("issuing", through, total),
+                )
+            print_text(f"{total:,} copies of {model}, {new:,} of them new; see them with: variegate copies ls")
         talk(f"issued in {time.monotonic() - started:.2f} s")
-
-
-def _read_buyers(path: Path | None) -> list[str]:
-    from variegate.errors import FormatError, InputError
-    from variegate.files import read_bounded
-
-    if path is None:
-        return []
-    try:
-        text = read_bounded(path, _BUYERS_LIMIT_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} must be text in UTF-8 with one buyer a line; it holds other bytes") from error
-    names = list(_names(text.splitlines()))
-    if not names:
-        raise InputError(f"{path} names no buyer; expected one a line")
-    return names
-
-
-def _names(lines: Iterable[str]) -> Iterable[str]:
-    return (name for line in lines if (name := line.strip()) and not name.startswith("#"))

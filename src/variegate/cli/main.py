@@ -10,15 +10,22 @@ from variegate.cli import (
     audit,
     calibrate,
     copies,
+    db,
     doctor,
+    export,
     init,
     issue,
+    key,
+    lifecycle,
+    log,
     model,
+    policy,
     quickstart,
     report,
     reproduce,
     spec,
     train,
+    verify,
 )
 from variegate.cli.guard import GuardedGroup
 from variegate.cli.options import examples
@@ -64,8 +71,15 @@ init.add_to(app)
 model.add_to(app)
 calibrate.add_to(app)
 spec.add_to(app)
+policy.add_to(app)
 issue.add_to(app)
 copies.add_to(app)
+lifecycle.add_to(app)
+export.add_to(app)
+verify.add_to(app)
+key.add_to(app)
+log.add_to(app)
+db.add_to(app)
 attack.add_to(app)
 audit.add_to(app)
 train.add_to(app)

@@ -1,51 +1,96 @@
-"""A SQLAlchemy engine on one SQLite file, with transactions that mean what they say.
+"""SQLAlchemy engines on one SQLite file or one PostgreSQL database, with transactions that mean what they say.
 
-Rules:
+Rules, the same on both:
 
-- the driver starts no transaction on its own; every one begins here, `BEGIN` to read, `BEGIN IMMEDIATE` to write, so
-  that two writers queue up instead of failing halfway;
-- write-ahead log, `synchronous=NORMAL`, foreign keys on, and five seconds of patience with another writer.
+- one writer at a time: a writing transaction takes the registry's write lock as its first step (SQLite: BEGIN
+  IMMEDIATE; PostgreSQL: an advisory lock of the schema) and waits for it five seconds at most;
+- a reading transaction sees one state of the registry, however long it lasts, and holds up no writer (SQLite: the
+  write-ahead log; PostgreSQL: REPEATABLE READ, READ ONLY);
+- SQLite: write-ahead log, `synchronous=NORMAL`, foreign keys on, erased bytes overwritten.
 """
 
+import importlib.util
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import final
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 
-__all__ = ["BUSY_TIMEOUT_MS", "open_engine", "reading", "writing"]
+from variegate.errors import ConfigurationError
+
+__all__ = ["BUSY_TIMEOUT_MS", "Database", "counting", "locate", "open_engine", "reading", "writing"]
 
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for another writer, in milliseconds."""
 
+_SQLITE_BEGIN = {"read": "BEGIN", "count": "BEGIN IMMEDIATE", "write": "BEGIN IMMEDIATE"}
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('variegate-registry:' || coalesce(current_schema(), ''), 0))"
 
-def open_engine(path: Path, *, create: bool = False, read_only: bool = False) -> Engine:
-    """Return an engine on `path`; the file is opened at the first use.
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where a registry lives.
+
+    Attributes:
+        location: text for people: the path, or the URL without password and options.
+        path: the SQLite file, or None.
+        url: the PostgreSQL URL, which may hold a password, or None.
+    """
+
+    location: str
+    path: Path | None = None
+    url: URL | None = field(default=None, repr=False)
+
+
+def locate(place: str | Path) -> Database:
+    """Read where a registry lives: a path or "sqlite:///PATH", or "postgresql+psycopg://USER@HOST/DATABASE".
+
+    Raises:
+        ConfigurationError: if it is neither, or the driver for PostgreSQL is not installed.
+    """
+    if isinstance(place, Path):
+        return Database(location=str(place), path=place)
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "a registry's URL must be written sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE; "
+            "got another text"
+        ) from error
+    if url.drivername in ("sqlite", "sqlite+pysqlite") and url.database not in (None, "", ":memory:"):
+        return locate(Path(str(url.database)))
+    if url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ConfigurationError(
+            "a registry is a SQLite file (sqlite:///PATH) or a PostgreSQL database (postgresql+psycopg://USER@HOST/DATABASE)"
+            f"; got a URL that starts with {url.drivername!r}"
+        )
+    if importlib.util.find_spec("psycopg") is None:
+        raise ConfigurationError("PostgreSQL needs the package psycopg; pip install 'variegate[postgres]'")
+    shown = url.set(drivername="postgresql+psycopg", password=None, query={})
+    return Database(location=str(shown), url=url.set(drivername="postgresql+psycopg"))
+
+
+def open_engine(database: Database, *, create: bool = False, read_only: bool = False) -> Engine:
+    """Return an engine; the database is opened at the first use.
 
     Args:
-        path: the SQLite file.
-        create: create the file if it is missing, and give it a write-ahead log, which it keeps.
-        read_only: open the file without the right to write to it.
+        database: where it is.
+        create: create the SQLite file if it is missing, and give it a write-ahead log, which it keeps.
+        read_only: open it without the right to write to it.
     """
-    mode = "ro" if read_only else "rwc" if create else "rw"
-    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        try:
-            for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "synchronous=NORMAL"):
-                connection.execute(f"PRAGMA {pragma}")
-            if create:
-                connection.execute("PRAGMA journal_mode=WAL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
+    if database.path is None:
+        engine = create_engine(database.url or "", pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_read_only_postgres if read_only else _begin_postgres)
+        return engine
+    connect = _connector(database.path, create=create, read_only=read_only)
     engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -59,9 +104,57 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that holds the write lock from its start; an exception undoes all of it."""
-    with engine.connect().execution_options(variegate_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+    with engine.connect().execution_options(variegate_step="write") as connection, connection.begin():
         yield connection
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("variegate_begin", "BEGIN"))
+@contextmanager
+def counting(engine: Engine) -> Iterator[Connection]:
+    """One transaction for one statement that is atomic by itself: on PostgreSQL it does not wait for other writers."""
+    with engine.connect().execution_options(variegate_step="count") as connection, connection.begin():
+        yield connection
+
+
+def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:
+    uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc' if create else 'rw'}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        try:
+            for pragma in (
+                f"busy_timeout={BUSY_TIMEOUT_MS}",
+                "foreign_keys=ON",
+                "synchronous=NORMAL",
+                "secure_delete=ON",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+            if create:
+                connection.execute("PRAGMA journal_mode=WAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return connect
+
+
+def _step(connection: Connection) -> str:
+    return str(connection.get_execution_options().get("variegate_step", "read"))
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(_SQLITE_BEGIN[_step(connection)])
+
+
+def _begin_postgres(connection: Connection) -> None:
+    step = _step(connection)
+    if step == "read":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}")
+    if step == "write":
+        connection.exec_driver_sql(_LOCK)
+
+
+def _begin_read_only_postgres(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

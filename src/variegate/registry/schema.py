@@ -1,27 +1,53 @@
 """The registry's tables in SQLAlchemy Core, written so that SQLite and PostgreSQL both take them.
 
-A copy costs about 150 bytes with its indexes: models, specs and buyers are stored once and referred to by number. The
-names of all constraints are fixed here, so that later migrations can address them.
+This is how the tables stand now; `variegate.registry.migrations` has the steps that lead here, and a test compares the
+two. Models, specs, policies and secrets are stored once and referred to by number. The names of all constraints are
+fixed here, so that migrations can address them.
+
+- Numbers (`id`) are given by the program, one above the highest: writers take turns, so that none is given twice, and a
+  restored registry has the numbers that its log speaks of.
+- A copy stands in one row of about 120 bytes, widest columns first, with its buyer's name: PostgreSQL pays about 30
+  bytes for every row and every entry of an index, so a second table of buyers would cost more than repeating names.
+- `events` refuses UPDATE and DELETE by triggers, which SQLAlchemy does not describe: see the migrations.
 """
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 
 from variegate.types import CopyStatus
 
-__all__ = ["FORMAT", "buyers", "copies", "meta", "metadata", "models", "specs"]
+__all__ = [
+    "FORMAT",
+    "api_keys",
+    "copies",
+    "copy_salts",
+    "events",
+    "meta",
+    "metadata",
+    "models",
+    "policies",
+    "quotas",
+    "seller_secrets",
+    "specs",
+]
 
-FORMAT = 1
-"""The layout of these tables; a registry that states a higher one is refused."""
+FORMAT = 2
+"""The layout of these tables: the number of the last migration. A registry that states a higher one is refused."""
 
 metadata = MetaData(
     naming_convention={
@@ -33,6 +59,11 @@ metadata = MetaData(
     }
 )
 
+
+def _id() -> Column[int]:
+    return Column("id", Integer, primary_key=True, autoincrement=False)
+
+
 meta = Table(
     "meta",
     metadata,
@@ -43,43 +74,99 @@ meta = Table(
 models = Table(
     "models",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("name", String(128), nullable=False, unique=True),
     Column("digest", String(80), nullable=False, unique=True),
     Column("manifest", Text, nullable=False),
-    Column("added_at", Integer, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
 )
 
 specs = Table(
     "specs",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("digest", String(80), nullable=False, unique=True),
     Column("name", String(128), nullable=False),
     Column("rewriter", String(128), nullable=False),
     Column("body", Text, nullable=False),
-    Column("added_at", Integer, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
 )
 
-buyers = Table(
-    "buyers",
+policies = Table(
+    "policies",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("name", String(128), nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+)
+
+seller_secrets = Table(
+    "seller_secrets",
+    metadata,
+    _id(),
+    Column("identifier", String(16), nullable=False, unique=True),
+    Column("provider", String(128), nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
 )
 
 copies = Table(
     "copies",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("copy_id", String(64), nullable=False, unique=True),
-    Column("buyer_id", ForeignKey("buyers.id"), nullable=False),
+    Column("key_identifier", BigInteger, unique=True),  # 64 bits, signed; NULL before format 2
+    Column("expires_at", BigInteger),
+    Column("issued_at", BigInteger, nullable=False),
+    _id(),
     Column("model_id", ForeignKey("models.id"), nullable=False),
     Column("spec_id", ForeignKey("specs.id"), nullable=False),
+    Column("policy_id", ForeignKey("policies.id")),
+    Column("secret_id", ForeignKey("seller_secrets.id")),
     Column("epoch", Integer, nullable=False),
+    Column("draw", SmallInteger, nullable=False, server_default=text("0")),
+    Column("salted", Boolean(create_constraint=False), nullable=False, server_default=false()),
     Column("status", String(16), nullable=False),
-    Column("issued_at", Integer, nullable=False),
-    UniqueConstraint("buyer_id", "model_id", "epoch"),
+    Column("copy_id", String(64), nullable=False, unique=True),
+    Column("buyer", String(128), nullable=False),
+    UniqueConstraint("buyer", "model_id", "epoch"),
     CheckConstraint("epoch >= 1", name="epoch"),
     CheckConstraint("status IN ({})".format(", ".join(f"'{status}'" for status in CopyStatus)), name="status"),
+)
+
+copy_salts = Table(
+    "copy_salts",
+    metadata,
+    Column("copy_id", ForeignKey("copies.id"), primary_key=True, autoincrement=False),
+    Column("salt", LargeBinary, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    Column("identifier", String(32), nullable=False, unique=True),
+    Column("buyer", String(128), nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
+    Column("added_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("copy_id", ForeignKey("copies.id"), primary_key=True, autoincrement=False),
+    Column("used", BigInteger, nullable=False),
+    CheckConstraint("used >= 0", name="used"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3, ... without gaps
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("previous", String(80), nullable=False),
+    Column("hash", String(80), nullable=False, unique=True),
 )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final, runtime_checkable
 
 import torch
 from safetensors.torch import save
@@ -27,7 +27,7 @@ from variegate.training.networks import Network
 from variegate.training.recipe import RateSchedule, TrainingRecipe
 from variegate.training.records import import_command, model_card, versions
 
-__all__ = ["Job", "Progress", "Rate"]
+__all__ = ["Job", "Prepared", "Progress", "Rate"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
@@ -36,7 +36,17 @@ Rate: TypeAlias = Callable[[int, int], Mapping[str, Any]]
 """(correct, n) -> what the record says of it."""
 
 _RECORD_LIMIT: Final = 64 * 2**20
+_PREPARING: Final = 5000  # images
 _ON_DEVICE: Final = 2**31  # bytes of images that are kept in a GPU's memory
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A network that is set from training images before its first step."""
+
+    def prepare(self, images: Tensor) -> None:
+        """Take images as the network will be given them, float32 (N, C, H, W)."""
+        ...
 
 
 @final
@@ -126,6 +136,8 @@ class Job:
         """Train, write and measure one network."""
         module = self.network.build(seed).requires_grad_(True).train()
         check_fit(module, self.images[:2], self.labels)
+        if isinstance(module, Prepared):
+            module.prepare(self._first_images())
         if self.recipe.channels_last:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         module.to(self.device)
@@ -133,6 +145,14 @@ class Job:
         with reproducible, seeded_torch(seed, self.device):
             progressed = self._learn(module, seed, progress)
         return self._write(module, seed, progressed)
+
+    def _first_images(self) -> Tensor:
+        """Return some images as the network is given them."""
+        images = self.images[:_PREPARING]
+        if self.recipe.mean is None or self.recipe.std is None:
+            return images
+        normalise = _normalisation(self.recipe.mean, self.recipe.std, images.device)
+        return normalise(images, torch.Generator())
 
     def _learn(self, module: nn.Module, seed: int, progress: Progress) -> Progressed:
         loop, schedule = self._loop(module, seed)

@@ -27,7 +27,7 @@ from variegate.evaluation.reproduction.study import REWRITERS, CopyOf, StudySour
 from variegate.manifest import ModelManifest
 from variegate.models.classifier import Classifier
 from variegate.registry.protocol import CopyRow
-from variegate.registry.sqlite import SqliteStore
+from variegate.registry.store import SqlStore
 from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.cache import head_bytes
 
@@ -165,12 +165,12 @@ def _registry_bytes(model: ModelManifest) -> float:
     """Return how many bytes a registry grows by for one more copy, indexes included."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "registry.db"
-        with SqliteStore(path, create=True) as store:
+        with SqlStore(path, create=True) as store:
             store.add_model(model)
             spec = store.add_spec("spec", {"rewriter": "qim"})
 
         def grown(first: int) -> int:
-            with SqliteStore(path) as store:
+            with SqlStore(path) as store:
                 store.add_copies(_rows(model, spec, range(first, first + _ROWS)))
             return sum(file.stat().st_size for file in Path(folder).iterdir())
 

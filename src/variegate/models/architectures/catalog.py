@@ -12,6 +12,7 @@ from variegate.models.architectures.digits_cnn import digits_cnn
 from variegate.models.architectures.resnet import resnet18, resnet20
 from variegate.models.architectures.resnet11 import resnet11
 from variegate.models.architectures.vgg import vgg11, vgg13, vgg16, vgg19
+from variegate.models.architectures.whitened_cnn import whitened_cnn
 
 __all__ = [
     "ARCHITECTURES",
@@ -38,6 +39,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "vgg13": vgg13,
     "vgg16": vgg16,
     "vgg19": vgg19,
+    "whitened_cnn": whitened_cnn,
 }
 """Name -> factory of the networks that variegate has itself; a plugin of the same name does not replace them."""
 

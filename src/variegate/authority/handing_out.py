@@ -1,0 +1,158 @@
+"""What leaves the desk, artifacts and lists of revoked copies, and what the registry says of an artifact."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from variegate.artifacts.exporting import write_artifact
+from variegate.artifacts.manifest import MANIFEST_FILE, MOST_MANIFEST_BYTES, ArtifactManifest
+from variegate.artifacts.recipients import Recipient
+from variegate.artifacts.revocations import sign_revocations
+from variegate.artifacts.verify import Check, Step
+from variegate.authority.issue_copies import derive_key
+from variegate.authority.issuing import copy_manifest, issue_time
+from variegate.errors import ConflictError, NotFoundError, VariegateError, VerificationError
+from variegate.files import read_bounded
+from variegate.manifest import load_json
+from variegate.registry.protocol import Store
+from variegate.registry.store import SqlStore
+from variegate.registry.verify_log import verify_log
+from variegate.signing import key_digest, read_public_key, signing_key
+from variegate.types import CopyStatus
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from variegate.authority.authority import Authority
+
+__all__ = ["export_copy", "registry_checks", "revocation_list", "signing_pem"]
+
+ArtifactFormat = Literal["onnx", "safetensors", "pt2", "vgc"]
+
+
+def export_copy(
+    desk: "Authority",
+    copy: str,
+    folder: Path,
+    *,
+    artifact: str,
+    now: float,
+    scores: bool = False,
+    sample: "Tensor | None" = None,
+    recipient: Recipient | None = None,
+    overlay: bool = False,
+) -> ArtifactManifest:
+    """Write an issued copy as a signed artifact and return its manifest (`write_artifact` says more).
+
+    Args:
+        desk: the authority.
+        copy: the copy's name.
+        folder: the place; must not exist or be an empty folder.
+        artifact: "onnx", "safetensors", "pt2" or "vgc".
+        now: Unix time in seconds.
+        scores: give scores beside the label (onnx, pt2).
+        sample: inputs on which the payload is compared with the copy.
+        recipient: who can open a vgc.
+        overlay: whether a vgc holds the copy's tensors instead of its key.
+
+    Raises:
+        ConflictError: if the copy is not active, or the folder holds files.
+        ConfigurationError: if options contradict each other.
+        NotFoundError: if there is no such copy.
+        SecretError: if the secret is missing, or the copy's key was forgotten.
+        VerificationError: if a row or file was changed, or the copy expired.
+    """
+    row = desk.store.get_copy(copy)
+    if row.status is not CopyStatus.ACTIVE:
+        raise ConflictError(f"copy {copy} is {row.status}; only active copies are exported: issue a later epoch")
+    if row.expires_at is not None and row.expires_at <= now:
+        raise VerificationError(f"copy {copy} expired on {issue_time(row.expires_at)}; rotate it")
+    spec = desk.store.get_spec(row.spec_digest)
+    by_key = artifact == "vgc" and not overlay
+    return write_artifact(
+        folder,
+        copy_manifest=copy_manifest(row, spec),
+        model_manifest=desk.store.get_model(row.model),
+        copy=desk.load_copy(copy),
+        key=derive_key(desk.store, desk.keyring, row, str(spec["rewriter"])) if by_key else None,
+        signing=signing_key(desk.keyring.current()),
+        artifact=cast("ArtifactFormat", artifact),
+        log=desk.store.log_head(),
+        created_at=now,
+        expires_at=row.expires_at,
+        scores=scores,
+        sample=sample,
+        recipient=recipient,
+        content="overlay" if overlay else "key",
+    )
+
+
+def revocation_list(desk: "Authority", *, now: int, next_update: int, secret: str | None = None) -> bytes:
+    """Return the signed list of all revoked copies.
+
+    Args:
+        desk: the authority.
+        now: Unix time in whole seconds.
+        next_update: when the next list will be there at the latest.
+        secret: the identifier of the seller's secret whose signing key signs; None for the current one.
+    """
+    head = desk.store.log_head()
+    revoked = (row.copy_id for row in desk.store.iterate_copies(status=CopyStatus.REVOKED))
+    key = signing_key(desk.keyring.current() if secret is None else desk.keyring.get(secret))
+    return sign_revocations(revoked, key, issued_at=now, next_update=next_update, log=head)
+
+
+def signing_pem(store: Store, folder: Path) -> bytes:
+    """Return the seller's own public key that an artifact claims to be signed with; the current one if it names none.
+
+    Raises:
+        NotFoundError: if the registry knows no signing key yet.
+    """
+    known = [row.public_key.encode() for row in store.list_secrets()]
+    if not known:
+        raise NotFoundError("this home knows no signing key yet: issue a copy first, or give --public-key")
+    try:
+        claimed = load_json(read_bounded(folder / MANIFEST_FILE, MOST_MANIFEST_BYTES), MANIFEST_FILE).get("signing_key")
+    except VariegateError:
+        claimed = None
+    return next((pem for pem in known if key_digest(read_public_key(pem)) == claimed), known[-1])
+
+
+def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
+    """Return the steps of a verification that ask the seller's own registry: the copy's row, its state, the log.
+
+    Args:
+        store: the registry.
+        chain: whether to check the whole log; it is read once from end to end.
+    """
+
+    def registry(manifest: ArtifactManifest) -> Step:
+        row = store.get_copy(manifest.copy_id)
+        facts = {
+            "model": row.model,
+            "model_digest": row.model_digest,
+            "spec_digest": row.spec_digest,
+            "buyer": row.buyer,
+            "epoch": row.epoch,
+            "issued_at": issue_time(row.issued_at),
+            "expires_at": None if row.expires_at is None else issue_time(row.expires_at),
+        }
+        for name, value in facts.items():
+            if getattr(manifest, name) != value:
+                raise VerificationError(f"the registry has another {name} for copy {manifest.copy_id}")
+        return Step(number=0, name="registry", outcome="passed", detail=f"recorded for buyer {row.buyer}")
+
+    def state(manifest: ArtifactManifest) -> Step:
+        status = store.get_copy(manifest.copy_id).status
+        if status is CopyStatus.REVOKED:
+            raise VerificationError(f"the copy {manifest.copy_id} is revoked")
+        return Step(number=0, name="state", outcome="passed", detail=f"the copy is {status}")
+
+    def log_chain(manifest: ArtifactManifest) -> Step:
+        report = verify_log(store, expect=manifest.log)
+        if not report.ok:
+            raise VerificationError(f"the log does not hold: {report.problem}")
+        detail = f"{report.entries:,} entries hold, number {manifest.log.seq} as the manifest says"
+        return Step(number=0, name="log", outcome="passed", detail=detail)
+
+    return [registry, state, log_chain] if chain else [registry, state]

@@ -1,0 +1,182 @@
+"""Issuing: what is checked before, how rows are made, and how many go into one transaction. No torch."""
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from variegate.authority.home import Home
+from variegate.authority.issuing import copy_rows, far_enough, plain_rows
+from variegate.authority.keyring import KeyRing
+from variegate.authority.partners import Partners, draw_partners
+from variegate.authority.policies import Policy
+from variegate.authority.spec_files import SavedSpec, read_spec
+from variegate.authority.terms import Terms, key_context
+from variegate.errors import ConfigurationError, NotFoundError, SecretError, VerificationError
+from variegate.keys import CopyKey
+from variegate.registry.protocol import CopyRow, Store
+from variegate.types import check_identifier
+
+__all__ = ["BATCH_ROWS", "Progress", "add_batches", "add_copies", "derive_key", "make_terms", "next_epochs"]
+
+BATCH_ROWS: Final = 20_000
+"""Copies of one transaction when many are issued: a batch is recorded whole or not at all."""
+
+Progress = Callable[[int], None]
+"""Called with how many copies are through."""
+
+
+def make_terms(
+    home: Home, store: Store, keyring: KeyRing, *, model: str, spec_name: str | None, policy_name: str | None, now: int
+) -> Terms:
+    """Check what an issue needs: the original, the spec, the policy, the secret.
+
+    Raises:
+        ConfigurationError: if neither a spec nor a policy is given, they contradict each other, or the spec was
+            calibrated for another original.
+        NotFoundError: if there is no such original, spec or policy.
+        SecretError: if the secret is missing or is not this home's.
+    """
+    manifest = store.get_model(model)
+    policy = None if policy_name is None else Policy.from_dict(store.get_policy(policy_name).body)
+    if policy is None and spec_name is None:
+        raise ConfigurationError("expected a spec or a policy to issue copies with; got neither")
+    if policy is not None and spec_name not in (None, policy.spec):
+        raise ConfigurationError(f"the policy {policy_name!r} is for the spec {policy.spec!r}; got {spec_name!r}")
+    saved = _saved_spec(home, spec_name if policy is None else policy.spec)
+    if policy is not None and saved.spec_digest != policy.spec_digest:
+        raise VerificationError(
+            f"the spec {saved.name!r} is no longer the one that the policy {policy_name!r} was made for; "
+            "make a new policy"
+        )
+    if saved.model_digest is not None and saved.model_digest != manifest.digest:
+        raise ConfigurationError(
+            f"the spec {saved.name!r} was calibrated for model {saved.model!r}; got {model!r}: calibrate for it"
+        )
+    keyring.current()  # asks for it before anything else is done
+    return Terms(
+        model=manifest,
+        spec_name=saved.name,
+        spec=saved.spec,
+        spec_digest=saved.spec_digest,
+        secret=keyring.rows()[-1].identifier,
+        issued_at=now,
+        policy_name=policy_name,
+        policy=policy,
+    )
+
+
+def add_copies(
+    store: Store, keyring: KeyRing, terms: Terms, buyers: Iterable[tuple[str, int]], *, supersede: bool = False
+) -> int:
+    """Record a copy for each (buyer, epoch) in one transaction and return how many are new.
+
+    Raises:
+        ConflictError: see `Store.add_copies`; also if no copy is left that is far enough from the others.
+        ConfigurationError: if a buyer's name is malformed.
+    """
+    salts: dict[str, bytes] = {}
+    rows = copy_rows(plain_rows(buyers, terms), terms, keyring.get(terms.secret), salts)
+    if terms.most_equal_partners is not None:
+        rows = _far_enough(store, keyring, terms, rows, salts)
+    return store.add_copies(rows, keep_existing=True, supersede=supersede, salts=salts)
+
+
+def add_batches(
+    store: Store,
+    keyring: KeyRing,
+    terms: Terms,
+    buyers: Iterable[tuple[str, int]],
+    *,
+    supersede: bool = False,
+    batch_rows: int = BATCH_ROWS,
+    progress: Progress | None = None,
+) -> int:
+    """Record copies in batches of one transaction each and return how many are new.
+
+    What was recorded before a kill or an error stays, and doing it again goes on from there.
+
+    Raises:
+        ConflictError: as `add_copies`; nothing of the batch is recorded, earlier batches are.
+    """
+    iterator, added, through = iter(buyers), 0, 0
+    while batch := list(islice(iterator, batch_rows)):
+        added += add_copies(store, keyring, terms, batch, supersede=supersede)
+        through += len(batch)
+        if progress is not None:
+            progress(through)
+    return added
+
+
+def next_epochs(store: Store, model: str, buyers: Sequence[str], epoch: int | None) -> Iterator[tuple[str, int]]:
+    """Yield (buyer, epoch of the next copy); read it while the registry is held, so that no epoch is given twice.
+
+    Args:
+        store: the registry.
+        model: the original's name.
+        buyers: whose copies.
+        epoch: the epoch to reach; buyers who have reached it are left out. None for each one's last + 1.
+
+    Raises:
+        NotFoundError: if a buyer has no copy of this original.
+    """
+    last = store.last_epochs(model, buyers)
+    for buyer in dict.fromkeys(buyers):
+        if buyer not in last:
+            raise NotFoundError(f"buyer {buyer!r} has no copy of {model!r} to rotate; issue one first")
+        if epoch is None:
+            yield buyer, last[buyer] + 1
+        elif last[buyer] < epoch:
+            yield buyer, epoch
+
+
+def derive_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
+    """Return the key of a recorded copy.
+
+    Raises:
+        SecretError: if the seller's secret is missing or another, or the copy's key was forgotten.
+        VerificationError: if the key is not the one that was recorded.
+    """
+    salt = None
+    if row.salted:
+        salt = store.get_salt(row.copy_id)
+        if salt is None:
+            raise SecretError(f"the key of copy {row.copy_id} was forgotten: the copy cannot be made again")
+    key = keyring.get(row.secret).derive(key_context(row, rewriter), salt=salt, draw=row.draw)
+    if row.key_identifier is not None and key.identifier != row.key_identifier:
+        raise VerificationError(
+            f"the key of copy {row.copy_id} is not the one that it was issued with; its row changed"
+        )
+    return key
+
+
+def _saved_spec(home: Home, name: str | None) -> SavedSpec:
+    return read_spec(home.spec(check_identifier(name or "", "a spec's name")))
+
+
+def _far_enough(
+    store: Store, keyring: KeyRing, terms: Terms, rows: Iterable[CopyRow], salts: MutableMapping[str, bytes]
+) -> Iterator[CopyRow]:
+    secret = keyring.get(terms.secret)
+
+    def derive(row: CopyRow) -> CopyKey:
+        context = key_context(row, terms.rewriter)
+        return secret.derive(context, salt=salts.get(row.copy_id), draw=row.draw)
+
+    def earlier() -> Iterator[tuple[CopyRow, Partners]]:
+        specs: dict[str, dict[str, Any]] = {}
+        classes = len(terms.model.labels)
+        for row in store.iterate_copies(model=terms.model.name):
+            if row.spec_digest not in specs:
+                specs[row.spec_digest] = store.get_spec(row.spec_digest)
+            spec = specs[row.spec_digest]
+            if spec.get("rewriter") == terms.rewriter:
+                yield row, draw_partners(_earlier_key(store, keyring, row, terms.rewriter), spec, classes=classes)
+
+    return far_enough(rows, terms, derive, earlier)
+
+
+def _earlier_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
+    try:
+        return derive_key(store, keyring, row, rewriter)
+    except SecretError as error:
+        raise SecretError(f"cannot keep copies apart: {error}; issue under a policy without a distance") from error

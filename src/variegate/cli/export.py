@@ -1,0 +1,212 @@
+"""`variegate export`, `revocations` and `certificate`: what leaves the desk."""
+
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from variegate.cli.guard import SellerCodeCommand
+from variegate.cli.options import HOME, AsJson, HomeFolder, examples
+from variegate.cli.output import print_json, print_text, talk
+from variegate.errors import ConfigurationError, ConflictError
+
+if TYPE_CHECKING:
+    from variegate.artifacts.recipients import Recipient
+    from variegate.authority import Authority
+
+__all__ = ["add_to"]
+
+_PEM_LIMIT = 64 * 1024
+_PASSPHRASE = "VARIEGATE_RECIPIENT_PASSPHRASE"  # noqa: S105 (the name of a variable)
+
+
+class ArtifactFormat(StrEnum):
+    """What an artifact's payload is."""
+
+    ONNX = "onnx"
+    SAFETENSORS = "safetensors"
+    PT2 = "pt2"
+    VGC = "vgc"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(
+        "export",
+        cls=SellerCodeCommand,
+        epilog=examples(
+            "variegate export vg1-0123456789abcdef0123 --format onnx --out acme-net/",
+            "variegate export --buyer acme --model net --format vgc --recipient device.pub --out acme-net/",
+            "VARIEGATE_RECIPIENT_PASSPHRASE_FILE=pass variegate export vg1-... --format vgc --out acme-net/",
+        ),
+    )(export)
+    app.command(
+        "revocations",
+        epilog=examples("variegate revocations --out revocations.json", "variegate revocations --days 1 --out r.json"),
+    )(revocations)
+    app.command(
+        "certificate",
+        epilog=examples("variegate certificate vg1-0123456789abcdef0123 --seller 'Example Ltd' --out acme.html"),
+    )(certificate)
+
+
+def export(
+    copy: Annotated[str | None, typer.Argument(help="A copy, by its name vg1-...")] = None,
+    *,
+    format: Annotated[ArtifactFormat, typer.Option("--format", help="What the buyer gets.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder for the artifact.")],
+    buyer: Annotated[str | None, typer.Option("--buyer", help="The active copy of this buyer, instead.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="With --buyer: of this original.")] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Give scores beside the label: attacks become far cheaper.")
+    ] = False,
+    recipient: Annotated[
+        Path | None,
+        typer.Option("--recipient", help="For vgc: the X25519 public key (PEM) of the one who can open it."),
+    ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="For vgc: hold the copy's tensors instead of its key.")
+    ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Then discard the copy's key for good; it can no longer be traced.")
+    ] = False,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Write an issued copy as a signed artifact: a folder with the payload, a manifest and a signature.
+
+    Outside a trusted execution environment an artifact does not protect the rewriter: whoever holds an ONNX, PT2 or
+    safetensors file, or an opened vgc, can read the rewriter and strip it. See docs/formats/artifact.md.
+    A vgc is sealed to --recipient, or under the passphrase in VARIEGATE_RECIPIENT_PASSPHRASE[_FILE].
+    """
+    from variegate.authority.handing_out import export_copy
+    from variegate.cli.desk import open_desk
+
+    if (copy is None) == (buyer is None):
+        raise ConfigurationError(
+            "expected a copy by its name, or --buyer; got " + ("neither" if copy is None else "both")
+        )
+    receiver = _recipient(recipient) if format is ArtifactFormat.VGC else None
+    if recipient is not None and receiver is None:
+        raise ConfigurationError(f"only a vgc is sealed to a recipient; {format} is readable by whoever holds it")
+    with open_desk(home) as desk:
+        name = copy if copy is not None else _active_copy(desk, buyer or "", model)
+        if forget and not desk.store.get_copy(name).salted:
+            desk.forget(name)  # says why it cannot be forgotten, before anything is written
+        manifest = export_copy(
+            desk,
+            name,
+            out,
+            artifact=format.value,
+            now=time.time(),
+            scores=scores,
+            recipient=receiver,
+            overlay=overlay,
+        )
+        if forget:
+            desk.forget(name)
+    if scores:
+        talk("Warning: with scores, attacks on this copy take far fewer queries; give labels alone where you can.")
+    if format is not ArtifactFormat.VGC:
+        talk("Outside a trusted execution environment whoever holds this file can read the rewriter and strip it.")
+    if forget:
+        talk("The copy's key is discarded: it cannot be made, served or traced again.")
+    if as_json:
+        print_json(manifest.to_dict())
+    else:
+        print_text(f"wrote {out}: copy {manifest.copy_id} for {manifest.buyer} as {manifest.artifact}")
+        talk(f"verify with: variegate verify {out} --public-key FILE (variegate key export --public FILE)")
+
+
+def revocations(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The file to write; an earlier list is replaced.")],
+    days: Annotated[
+        float, typer.Option("--days", min=0.01, max=3660, help="For how long devices accept the list.")
+    ] = 7.0,
+    secret: Annotated[
+        str | None, typer.Option("--secret", help="Sign with the key of an earlier secret (variegate key ls).")
+    ] = None,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Write the signed list of revoked copies, for devices that verify without a connection to the seller."""
+    from variegate.authority.handing_out import revocation_list
+    from variegate.cli.desk import open_desk
+    from variegate.files import write_atomic
+    from variegate.types import CopyStatus
+
+    with open_desk(home) as desk:
+        now = int(time.time())
+        data = revocation_list(desk, now=now, next_update=now + round(days * 86_400), secret=secret)
+        count = desk.store.count_copies(status=CopyStatus.REVOKED)
+    write_atomic(out, data)
+    if as_json:
+        print_json({"file": str(out), "revoked": count})
+    else:
+        print_text(f"wrote {out}: {count:,} revoked {'copy' if count == 1 else 'copies'}")
+
+
+def certificate(
+    copy: Annotated[str, typer.Argument(help="A copy, by its name vg1-...")],
+    *,
+    seller: Annotated[str, typer.Option("--seller", help="Your name, as it should stand on the page.")],
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write; it must not exist.")],
+    home: HomeFolder = HOME,
+) -> None:
+    """Write the certificate of issue: one page that tells a buyer which copy he holds, and that it can be traced."""
+    from variegate.authority.issuing import issue_time
+    from variegate.cli.desk import open_desk
+    from variegate.files import write_atomic
+    from variegate.report.certificate import Certificate, render_certificate
+    from variegate.signing import key_digest, read_public_key
+
+    if out.exists():
+        raise ConflictError(f"{out} exists already; choose another name")
+    with open_desk(home, read_only=True) as desk:
+        row = desk.store.get_copy(copy)
+        head = desk.store.log_head()
+        secrets = desk.store.list_secrets()
+        if not secrets:
+            raise ConflictError("this home has issued nothing since its upgrade; issue a copy, then try again")
+        page = render_certificate(
+            Certificate(
+                seller=seller,
+                copy=desk.copy_manifest(copy).to_dict(),
+                status=row.status.value,
+                expires=None if row.expires_at is None else issue_time(row.expires_at),
+                traceable=not row.salted or desk.store.get_salt(copy) is not None,
+                signing_key=key_digest(read_public_key(secrets[-1].public_key.encode())),
+                log_entries=head.seq,
+                log_hash=head.hash,
+                made_at=issue_time(int(time.time())),
+            )
+        )
+    write_atomic(out, page.encode())
+    print_text(f"wrote {out}")
+
+
+def _active_copy(desk: "Authority", buyer: str, model: str | None) -> str:
+    from variegate.errors import NotFoundError
+    from variegate.types import CopyStatus
+
+    rows = desk.store.list_copies(buyer=buyer, model=model, status=CopyStatus.ACTIVE, limit=2)
+    if not rows:
+        what = "" if model is None else f" of {model!r}"
+        raise NotFoundError(f"buyer {buyer!r} has no active copy{what}; see: variegate copies ls --buyer {buyer}")
+    if len(rows) > 1:
+        raise ConfigurationError(f"buyer {buyer!r} has several active copies; name one, or add --model")
+    return rows[0].copy_id
+
+
+def _recipient(public_key: Path | None) -> "Recipient":
+    from variegate.artifacts.recipients import KeyRecipient, PassphraseRecipient, read_recipient_public_key
+    from variegate.files import read_bounded
+    from variegate.secret_sources import read_passphrase
+
+    if public_key is not None:
+        return KeyRecipient(read_recipient_public_key(read_bounded(public_key, _PEM_LIMIT)))
+    return PassphraseRecipient(read_passphrase(os.environ, variable=_PASSPHRASE))

@@ -1,0 +1,208 @@
+"""`variegate key`: the seller's secrets, which all copies of a home come from."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from variegate.cli.options import HOME, AsJson, HomeFolder, examples
+from variegate.cli.output import print_json, print_table, talk
+from variegate.errors import ConfigurationError, ConflictError
+
+__all__ = ["add_to"]
+
+SecretName = Annotated[
+    str | None, typer.Option("--secret", help="A secret, by its identifier; the current one if left out.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(no_args_is_help=True, help="See the seller's secrets, make new ones, take backups of them.")
+    group.command("ls", epilog=examples("variegate key ls", "variegate key ls --json"))(list_)
+    group.command(
+        "create",
+        epilog=examples(
+            "variegate key create --out seller.sealed",
+            "VARIEGATE_PASSPHRASE_FILE=/run/secrets/passphrase variegate key create --out seller.sealed",
+        ),
+    )(create)
+    group.command(
+        "rotate",
+        epilog=examples(
+            "variegate key rotate",
+            "VARIEGATE_SELLER_SECRET_FILE=/run/secrets/seller-2027 variegate key rotate --provider environment",
+            "variegate key rotate --provider pkcs11",
+        ),
+    )(rotate)
+    group.command(
+        "export",
+        epilog=examples(
+            "variegate key export --sealed backup.sealed",
+            "variegate key export --sealed old.sealed --secret d6377c371b0c3ac2",
+            "variegate key export --public seller.pem",
+        ),
+    )(export)
+    app.add_typer(group, name="key")
+
+
+def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+    """List the home's secrets: what they are called, who keeps them, since when, and which one is current."""
+    from variegate.authority.issuing import issue_time
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home, read_only=True) as desk:
+        rows = desk.keyring.rows()
+        stray = desk.keyring.stray()
+    described = [
+        {
+            "identifier": row.identifier,
+            "provider": row.provider,
+            "added_at": issue_time(row.added_at) if row.added_at else None,
+            "current": row is rows[-1],
+        }
+        for row in rows
+    ]
+    if as_json:
+        print_json(described)
+    else:
+        print_table(
+            ("IDENTIFIER", "PROVIDER", "ADDED", "CURRENT"),
+            [
+                (one["identifier"], one["provider"], one["added_at"] or "unknown", "yes" if one["current"] else "no")
+                for one in described
+            ],
+        )
+    for path in stray:
+        talk(f"{path} belongs to no secret of this home: a rotation was interrupted; the file can be removed.")
+
+
+def create(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The new file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a new secret, sealed under a passphrase, outside any home.
+
+    The passphrase comes from VARIEGATE_PASSPHRASE, from the file that VARIEGATE_PASSPHRASE_FILE names, or from a prompt
+    (one line of standard input where that is no terminal).
+    """
+    from variegate.keys import SellerSecret
+    from variegate.sealing import seal
+    from variegate.secret_sources import prompt_terminal, read_passphrase
+
+    _require_new(out)
+    secret = SellerSecret.generate()
+    passphrase = read_passphrase(os.environ, prompt=prompt_terminal, confirm=sys.stdin.isatty())
+    _write_new(out, seal(secret, passphrase), private=True)
+    _say_written(out, secret.identifier, "the new secret", as_json=as_json)
+    talk("Keep the file and the passphrase in two places: whoever has both can make every copy of yours.")
+
+
+def rotate(
+    *,
+    provider: Annotated[
+        str,
+        typer.Option("--provider", help="Who keeps the new secret: sealed_file, environment, pkcs11 or a plugin."),
+    ] = "sealed_file",
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new secret, from which copies are issued from now on.
+
+    The secrets before it stay: copies issued under them are derived from them. To replace these copies too,
+    rotate or revoke them.
+
+    sealed_file asks for a passphrase; environment takes the secret that VARIEGATE_SELLER_SECRET_FILE names; pkcs11
+    encrypts under a key of the token that VARIEGATE_PKCS11_MODULE and VARIEGATE_PKCS11_TOKEN name.
+    """
+    from variegate.cli.desk import open_desk
+    from variegate.key_providers.catalog import find_provider
+
+    find_provider(provider)
+    with open_desk(home) as desk:
+        row = desk.keyring.rotate(provider)
+    if as_json:
+        print_json({"identifier": row.identifier, "provider": row.provider})
+    else:
+        typer.echo(f"copies are issued under the secret {row.identifier} ({row.provider}) from now on")
+    talk("Keep the secrets before it, and backups of all: copies issued under them are derived from them.")
+
+
+def export(
+    *,
+    sealed: Annotated[
+        Path | None, typer.Option("--sealed", help="The new file for the secret, sealed under a new passphrase.")
+    ] = None,
+    public: Annotated[
+        Path | None, typer.Option("--public", help="The new file for the public key (PEM) that verifies artifacts.")
+    ] = None,
+    secret: SecretName = None,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Write a secret's backup, or its public key, to a file.
+
+    The backup's passphrase comes from VARIEGATE_NEW_PASSPHRASE, from the file that VARIEGATE_NEW_PASSPHRASE_FILE
+    names, or from a prompt. A backup opens wherever a sealed file is expected. The public key is for everybody.
+    """
+    if sealed is not None and public is None:
+        _export_sealed(sealed, secret, home, as_json=as_json)
+    elif public is not None and sealed is None:
+        _export_public(public, secret, home, as_json=as_json)
+    else:
+        got = "neither" if sealed is None else "both"
+        raise ConfigurationError(f"expected --sealed FILE or --public FILE; got {got}")
+
+
+def _export_sealed(out: Path, identifier: str | None, home: Path, *, as_json: bool) -> None:
+    from variegate.cli.desk import open_desk
+    from variegate.sealing import seal
+    from variegate.secret_sources import NEW_PASSPHRASE, prompt_terminal, read_passphrase
+
+    _require_new(out)
+    with open_desk(home, read_only=True) as desk:
+        secret = desk.keyring.current() if identifier is None else desk.keyring.get(identifier)
+        name = secret.identifier
+        passphrase = read_passphrase(
+            os.environ,
+            prompt=prompt_terminal,
+            confirm=sys.stdin.isatty(),
+            variable=NEW_PASSPHRASE,
+            question="New passphrase for the backup: ",
+        )
+        blob = seal(secret, passphrase)
+    _write_new(out, blob, private=True)
+    _say_written(out, name, "the sealed secret", as_json=as_json)
+
+
+def _export_public(out: Path, identifier: str | None, home: Path, *, as_json: bool) -> None:
+    from variegate.cli.desk import open_desk
+
+    _require_new(out)
+    with open_desk(home, read_only=True) as desk:
+        name = identifier or desk.keyring.rows()[-1].identifier
+        pem = desk.keyring.public_key(name)
+    _write_new(out, pem.encode(), private=False)
+    _say_written(out, name, "the public key of the secret", as_json=as_json)
+
+
+def _require_new(path: Path) -> None:
+    if os.path.lexists(path):
+        raise ConflictError(f"{path} exists already; choose another name, secrets are never written over")
+
+
+def _write_new(path: Path, data: bytes, *, private: bool) -> None:
+    from variegate.files import write_atomic
+
+    _require_new(path)
+    write_atomic(path, data, private=private)
+
+
+def _say_written(path: Path, identifier: str, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"file": str(path), "identifier": identifier})
+    else:
+        typer.echo(f"wrote {what} {identifier} to {path}")

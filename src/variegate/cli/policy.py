@@ -1,0 +1,159 @@
+"""`variegate policy`: on what terms copies are issued."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from variegate.cli.options import HOME, AsJson, HomeFolder, examples, parse_rate
+from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
+from variegate.errors import ConfigurationError
+
+__all__ = ["add_to"]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TIME = re.compile(r"([0-9]{1,9})([smhd])")
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/([smhd])")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(no_args_is_help=True, help="Make policies and see which there are.")
+    group.command(
+        "create",
+        epilog=examples(
+            "variegate policy create prod --spec net-qim --max-change 2% --quota 1000000 --rate 100/s --valid 365d",
+            "variegate policy create apart --spec net-permutation --equal-partners 3",
+            "variegate policy create private --spec net-qim --forgettable",
+        ),
+    )(create)
+    group.command("ls", epilog=examples("variegate policy ls", "variegate policy ls --json"))(list_)
+    group.command("show", epilog=examples("variegate policy show prod", "variegate policy show prod --json"))(show)
+    app.add_typer(group, name="policy")
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="What to call the policy.")],
+    *,
+    spec: Annotated[str, typer.Option("--spec", help="The calibrated spec that copies are made with.")],
+    max_change: Annotated[
+        str | None,
+        typer.Option("--max-change", help="The largest share of labels a copy may change; checked on the calibration."),
+    ] = None,
+    quota: Annotated[int | None, typer.Option("--quota", help="Queries that a copy answers in its life.")] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", help="Queries that a copy answers, such as 100/s or 5000/h.")
+    ] = None,
+    valid: Annotated[str | None, typer.Option("--valid", help="How long a copy is valid: 12h, 365d.")] = None,
+    equal_partners: Annotated[
+        int | None,
+        typer.Option(
+            "--equal-partners",
+            help="For permutations: how many classes may have the same partner in two copies at most.",
+        ),
+    ] = None,
+    forgettable: Annotated[
+        bool,
+        typer.Option("--forgettable", help="Give each key a salt of its own, so that it can be discarded for good."),
+    ] = False,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Make a policy. It never changes afterwards; for other terms, make another one.
+
+    Quota and rate are kept by the service that serves the copies; an artifact in the buyer's hands cannot keep them.
+    """
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home) as desk:
+        policy = desk.create_policy(
+            name,
+            spec=spec,
+            max_label_change=None if max_change is None else parse_rate(max_change, "--max-change"),
+            quota=quota,
+            rate=None if rate is None else _parse_rate(rate),
+            valid_seconds=None if valid is None else _parse_time(valid),
+            most_equal_partners=equal_partners,
+            forgettable=forgettable,
+        )
+    if as_json:
+        print_json({"name": name, **policy.to_dict()})
+    else:
+        print_text(f"made the policy {name}")
+        talk(f"issue with: variegate issue --model MODEL --policy {name} --buyer NAME")
+
+
+def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+    """List the policies, oldest first."""
+    from variegate.authority.issuing import issue_time
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home, read_only=True) as desk:
+        rows = desk.store.list_policies()
+    if as_json:
+        print_json([{"name": row.name, "added_at": issue_time(row.added_at), **row.body} for row in rows])
+        return
+    if not rows:
+        talk("There is no policy yet; make one with: variegate policy create")
+        return
+    print_table(
+        ("NAME", "SPEC", "QUOTA", "RATE/S", "VALID", "EQUAL PARTNERS", "FORGETTABLE"),
+        [
+            (
+                row.name,
+                row.body["spec"],
+                _shown(row.body["quota"]),
+                _shown(row.body["rate"]),
+                _shown_time(row.body["valid_seconds"]),
+                _shown(row.body["most_equal_partners"]),
+                "yes" if row.body["forgettable"] else "no",
+            )
+            for row in rows
+        ],
+    )
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A policy, by its name.")],
+    *,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Show one policy."""
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home, read_only=True) as desk:
+        described = {"name": name, **desk.policy(name).to_dict()}
+    if as_json:
+        print_json(described)
+    else:
+        print_pairs(described)
+
+
+def _parse_time(text: str) -> int:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"--valid must be a number and s, m, h or d, such as 365d; got {text!r}")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _parse_rate(text: str) -> float:
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"--rate must be queries a time, such as 100/s, 60/m or 5000/h; got {text!r}")
+    return float(found[1]) / _SECONDS[found[2]]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "any"
+    return f"{value:,g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _shown_time(seconds: int | None) -> str:
+    if seconds is None:
+        return "ever"
+    for unit in ("d", "h", "m"):
+        if seconds % _SECONDS[unit] == 0:
+            return f"{seconds // _SECONDS[unit]}{unit}"
+    return f"{seconds}s"

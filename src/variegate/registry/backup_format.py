@@ -1,0 +1,200 @@
+"""The file that `write_backup` writes and `restore_backup` reads: gzip over lines of JSON in UTF-8.
+
+    {"at":1790000000,"columns":{"meta":["key","value"],...},"counts":{"meta":2,...},"format":"variegate-registry-backup",
+     "log":{"hash":"sha256:...","seq":7},"registry_format":2,"version":1}
+    ["meta","format","2"]        one line for each row: its table, then its values in the order of the header
+    ...                          tables in the order of `TABLES`, rows by their number
+    {"sha256":"..."}             over all bytes before this line
+
+Bytes are written in hexadecimal. Nothing follows the last line. The digest finds damage; who forges a backup can
+compute it, too, but cannot make its log agree with a head that is kept elsewhere.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any, Self, final
+
+from sqlalchemy import Boolean, Column, Integer, LargeBinary, SmallInteger, Table
+
+from variegate.errors import FormatError, VerificationError
+from variegate.manifest import canonical_json, load_json
+from variegate.registry.protocol import LogHead
+from variegate.registry.schema import FORMAT, metadata
+
+__all__ = ["MOST_LINE", "PAGE", "PAGES", "TABLES", "Header", "read_rows", "row_line"]
+
+_NAME, _VERSION = "variegate-registry-backup", 1
+_ORDER = (
+    "meta",
+    "models",
+    "specs",
+    "policies",
+    "seller_secrets",
+    "copies",
+    "copy_salts",
+    "api_keys",
+    "quotas",
+    "events",
+)
+
+MOST_LINE = 64 * 1024 * 1024
+"""The longest line, in bytes, that is read."""
+PAGE, PAGES = 1000, {"events": 20, "models": 20}
+"""Rows at once; fewer of those that can be long."""
+TABLES: tuple[Table, ...] = tuple(metadata.tables[name] for name in _ORDER)
+"""In the order in which they are written and restored: a row refers to earlier ones only."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The first line of a backup.
+
+    Attributes:
+        at: Unix time in whole seconds at which it was written.
+        counts: table -> its number of rows.
+        head: the end of the log.
+    """
+
+    at: int
+    counts: Mapping[str, int]
+    head: LogHead
+
+    def to_line(self) -> bytes:
+        """The line, without its line feed; `from_line` reads it back."""
+        return canonical_json(
+            {
+                "at": self.at,
+                "columns": {table.name: table.columns.keys() for table in TABLES},
+                "counts": self.counts,
+                "format": _NAME,
+                "log": {"hash": self.head.hash, "seq": self.head.seq},
+                "registry_format": FORMAT,
+                "version": _VERSION,
+            }
+        )
+
+    @classmethod
+    def from_line(cls, line: bytes, what: str) -> Self:
+        """Read the line.
+
+        Raises:
+            FormatError: if it is none, or of a version or a registry format that this variegate does not read.
+        """
+        try:
+            content = load_json(line, what)
+        except FormatError as error:
+            raise FormatError(f"{what} is not a backup of a variegate registry: its first line is no header") from error
+        if content.get("format") != _NAME:
+            raise FormatError(f"{what} is not a backup of a variegate registry: its header does not say so")
+        for key, known in (("version", _VERSION), ("registry_format", FORMAT)):
+            if content.get(key) != known:
+                raise FormatError(
+                    f"{what} has {key} {content.get(key)!r}, and this variegate restores {known}: "
+                    "use the version that wrote it"
+                )
+        columns = {table.name: table.columns.keys() for table in TABLES}
+        counts, log = content.get("counts"), content.get("log")
+        if (
+            content.get("columns") != columns
+            or not isinstance(counts, dict)
+            or counts.keys() != columns.keys()
+            or not all(_is_count(count) for count in (*counts.values(), content.get("at")))
+            or not isinstance(log, dict)
+            or not _is_count(log.get("seq"))
+            or not isinstance(log.get("hash"), str)
+        ):
+            raise FormatError(f"{what} is not a whole backup of a variegate registry: its header lacks fields")
+        return cls(at=content["at"], counts=counts, head=LogHead(seq=log["seq"], hash=log["hash"]))
+
+
+def row_line(table: Table, values: tuple[Any, ...]) -> bytes:
+    """The line of one row, without its line feed."""
+    return _encode([table.name, *(value.hex() if isinstance(value, bytes) else value for value in values)]).encode()
+
+
+def read_rows(
+    file: IO[bytes], header: Header, first: bytes, what: str
+) -> Iterator[tuple[Table, list[tuple[Any, ...]]]]:
+    """Yield the rows behind the header in pieces of one table each, then check the digest and that nothing follows.
+
+    Args:
+        file: stands behind the header.
+        header: of this file.
+        first: the header's line with its line feed.
+        what: the file, for errors.
+
+    Raises:
+        FormatError: if the file is cut off or a line is not a row of the next table.
+        VerificationError: if the digest does not match.
+    """
+    summed = hashlib.sha256(first)
+    for table in TABLES:
+        piece: list[tuple[Any, ...]] = []
+        columns = list(table.columns)
+        for _ in range(header.counts[table.name]):
+            line = _line(file, what)
+            summed.update(line)
+            piece.append(_values(line, table, columns, what))
+            if len(piece) == PAGES.get(table.name, PAGE):
+                yield table, piece
+                piece = []
+        if piece:
+            yield table, piece
+    last = _line(file, what)
+    if last != canonical_json({"sha256": summed.hexdigest()}) + b"\n":
+        raise VerificationError(f"{what} was changed or damaged: its digest is not that of its content")
+    if file.read(1):
+        raise VerificationError(f"{what} was changed or damaged: something follows its last line")
+
+
+def _line(file: IO[bytes], what: str) -> bytes:
+    line = file.readline(MOST_LINE + 1)
+    if not line.endswith(b"\n"):
+        raise FormatError(f"{what} is cut off or damaged: a line has no end; use another backup")
+    return line
+
+
+def _values(line: bytes, table: Table, columns: list[Column[Any]], what: str) -> tuple[Any, ...]:
+    bad = FormatError(f"{what} was changed or damaged: a line is not a row of the table {table.name}")
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise bad from error
+    if not isinstance(content, list) or len(content) != len(columns) + 1 or content[0] != table.name:
+        raise bad
+    try:
+        return tuple(_value(value, column) for value, column in zip(content[1:], columns, strict=True))
+    except ValueError as error:
+        raise bad from error
+
+
+def _value(value: object, column: Column[Any]) -> object:
+    """The value as a database takes it; refuses what the column cannot hold."""
+    kind = column.type
+    if value is None:
+        fits = bool(column.nullable)
+    elif isinstance(kind, LargeBinary):
+        if isinstance(value, str):
+            return bytes.fromhex(value)
+        fits = False
+    elif isinstance(kind, Boolean):
+        fits = isinstance(value, bool)
+    elif isinstance(kind, Integer):
+        bits = 15 if isinstance(kind, SmallInteger) else 31 if type(kind) is Integer else 63
+        fits = isinstance(value, int) and not isinstance(value, bool) and -(1 << bits) <= value < 1 << bits
+    else:
+        fits = isinstance(value, str) and "\0" not in value
+        if isinstance(value, str):
+            value.encode()
+    if not fits:
+        raise ValueError
+    return value
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

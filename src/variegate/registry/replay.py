@@ -1,0 +1,222 @@
+"""Plays the log again, entry by entry, beside the rows of the registry; see `variegate.registry.verify_log`."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, final
+
+from sqlalchemy import Connection, Table, func, select
+
+from variegate.errors import VariegateError
+from variegate.registry.chain import copy_line
+from variegate.registry.events import event_page, row_digest
+from variegate.registry.protocol import EventRow
+from variegate.registry.records import LOGGED
+from variegate.registry.rows import SELECT_COPIES, copy_row
+from variegate.registry.schema import api_keys, copies, copy_salts
+from variegate.registry.state import NEXT
+from variegate.registry.statuses import pieces
+from variegate.types import CopyStatus
+
+__all__ = ["BadEntryError", "Replay"]
+
+_PAGE = 1000
+_STATES = tuple(CopyStatus)
+_FORGOTTEN = 0x80
+_MARKS = {"migrated", "restored"}  # entries that speak of no row
+_API_KEY = (api_keys, "identifier")
+
+
+class BadEntryError(Exception):
+    """The first thing that is wrong: the number of the entry, or None, and a sentence."""
+
+    def __init__(self, entry: int | None, problem: str) -> None:
+        super().__init__(problem)
+        self.entry = entry
+
+
+@final
+class Replay:
+    """What the log says so far, compared with the rows.
+
+    Args:
+        connection: one consistent view.
+        progress: called with (rows so far, all rows).
+    """
+
+    def __init__(self, connection: Connection, progress: Callable[[int, int], None] | None) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._total = 2 * int(connection.scalar(select(func.count()).select_from(copies)) or 0)
+        self._done = 0
+        self._states = bytearray(1)  # by the number of the copy; number 0 is nobody's
+        self._named: dict[str, set[str]] = {table.name: set() for table, _ in (*LOGGED.values(), _API_KEY)}
+        self._revoked: dict[str, int] = {}
+
+    @property
+    def issued(self) -> int:
+        """How many copies the entries so far speak of."""
+        return len(self._states) - 1
+
+    def apply(self, entry: EventRow) -> None:
+        """Compare one entry with the rows.
+
+        Raises:
+            BadEntryError: if they do not agree.
+        """
+        try:
+            if entry.kind == "issued":
+                self._issued(entry)
+            elif entry.kind == "status_changed":
+                self._status_changed(entry)
+            elif entry.kind == "salt_forgotten":
+                self._salt_forgotten(entry)
+            elif entry.kind == "api_key_revoked":
+                self._revoked[entry.body["identifier"]] = entry.body["revoked_at"]
+            elif entry.kind == "api_key_added":
+                self._added(entry, *_API_KEY, skip=("id", "revoked_at"))
+            elif entry.kind in LOGGED:
+                self._added(entry, *LOGGED[entry.kind], skip=("id",))
+            elif entry.kind not in _MARKS:
+                raise _bad(entry, "is of no kind that this version knows")
+        except (AttributeError, KeyError, TypeError, ValueError, VariegateError) as error:
+            raise _bad(entry, "and what it speaks of do not fit together") from error
+
+    def finish(self) -> None:
+        """Compare the end of the log with all rows.
+
+        Raises:
+            BadEntryError: if they do not agree.
+        """
+        salts = 0
+        for number, copy_id, status, salted, has_salt in self._copies():
+            self._step(1)
+            if not 0 < number < len(self._states):
+                raise BadEntryError(None, f"copy {copy_id} is recorded, but no entry of the log speaks of it")
+            state = self._states[number]
+            said = _STATES[state & ~_FORGOTTEN]
+            if status != said:
+                raise self._about(copy_id, number, f"copy {copy_id} is recorded as {status}, and the log says {said}")
+            if has_salt != (salted and not state & _FORGOTTEN):
+                what = "was forgotten or never there, but is recorded" if has_salt else "is missing"
+                raise self._about(copy_id, number, f"the salt of copy {copy_id} {what}")
+            salts += has_salt
+        if salts != self._connection.scalar(select(func.count()).select_from(copy_salts)):
+            raise BadEntryError(None, "a salt is recorded that belongs to no copy")
+        for kind, (table, name) in (*LOGGED.items(), ("api_key_added", _API_KEY)):
+            for found in self._connection.scalars(select(table.c[name]).order_by(table.c.id)):
+                if found not in self._named[table.name]:
+                    raise BadEntryError(
+                        None, f"{found} stands in the table {table.name}, but no entry {kind!r} of the log speaks of it"
+                    )
+        self._check_api_keys()
+
+    def _issued(self, entry: EventRow) -> None:
+        first, last, count = (int(entry.body[key]) for key in ("first", "last", "count"))
+        if first != len(self._states) or last - first + 1 != count or count < 1:
+            raise _bad(entry, f"speaks of copies {first} to {last}, which do not follow those before it")
+        summed, found, after = hashlib.sha256(), 0, first - 1
+        query = SELECT_COPIES.where(copies.c.id <= last).order_by(copies.c.id).limit(_PAGE)
+        while page := self._connection.execute(query.where(copies.c.id > after)).mappings().all():
+            for row in page:
+                summed.update(copy_line(copy_row(row)) + b"\n")
+            found, after = found + len(page), page[-1]["id"]
+            self._step(len(page))
+        if found != count:
+            raise _bad(entry, f"speaks of {count} copies, and {found} of them are recorded")
+        if "sha256:" + summed.hexdigest() != entry.body["rows"]:
+            raise _bad(entry, f"speaks of copies that were changed: those numbered {first} to {last}")
+        self._states.extend(bytes(count))  # active is the first state
+
+    def _status_changed(self, entry: EventRow) -> None:
+        after = CopyStatus(entry.body["to"])
+        for piece in pieces(entry.body["copies"]):
+            numbers = self._numbers(piece)
+            for copy_id in piece:
+                number = self._known(entry, copy_id, numbers.get(copy_id))
+                state = self._states[number]
+                before = _STATES[state & ~_FORGOTTEN]
+                if after not in NEXT[before]:
+                    raise _bad(entry, f"moves copy {copy_id} from {before} to {after}, which cannot be")
+                self._states[number] = _STATES.index(after) | state & _FORGOTTEN
+
+    def _salt_forgotten(self, entry: EventRow) -> None:
+        copy_id = entry.body["copy"]
+        number = self._known(entry, copy_id, self._numbers([copy_id]).get(copy_id))
+        if self._states[number] & _FORGOTTEN:
+            raise _bad(entry, f"forgets the salt of copy {copy_id} a second time")
+        self._states[number] |= _FORGOTTEN
+
+    def _added(self, entry: EventRow, table: Table, name: str, *, skip: tuple[str, ...]) -> None:
+        value = entry.body[name]
+        found = self._connection.execute(select(table).where(table.c[name] == value)).mappings().first()
+        if found is None or value in self._named[table.name]:
+            raise _bad(entry, f"speaks of {value} in the table {table.name}, which is not there, or was there before")
+        if row_digest({key: field for key, field in found.items() if key not in skip}) != entry.body["row"]:
+            raise _bad(entry, f"speaks of {value} in the table {table.name}, which was changed")
+        self._named[table.name].add(value)
+
+    def _check_api_keys(self) -> None:
+        for row in self._connection.execute(select(api_keys).order_by(api_keys.c.id)).mappings():
+            said = self._revoked.get(row["identifier"])
+            if row["revoked_at"] != said:
+                name = row["identifier"]
+                entry = self._last_entry(partial(_names_key, name))
+                raise BadEntryError(
+                    entry,
+                    f"the API key {name} is recorded as revoked at {row['revoked_at']}, and the log says {said} "
+                    f"in entry {entry}",
+                )
+
+    def _numbers(self, copy_ids: Sequence[str]) -> dict[str, int]:
+        query = select(copies.c.copy_id, copies.c.id).where(copies.c.copy_id.in_(copy_ids))
+        return {row.copy_id: row.id for row in self._connection.execute(query)}
+
+    def _known(self, entry: EventRow, copy_id: str, number: int | None) -> int:
+        if number is None or not 0 < number < len(self._states):
+            raise _bad(entry, f"speaks of copy {copy_id}, which is not recorded or was not issued before it")
+        return number
+
+    def _copies(self) -> Iterator[tuple[int, str, str, bool, bool]]:
+        query = (
+            select(copies.c.id, copies.c.copy_id, copies.c.status, copies.c.salted, copy_salts.c.copy_id.is_not(None))
+            .select_from(copies)
+            .outerjoin(copy_salts)
+            .order_by(copies.c.id)
+            .limit(_PAGE)
+        )
+        page = self._connection.execute(query).all()
+        while page:
+            for row in page:
+                yield row[0], row[1], row[2], bool(row[3]), bool(row[4])
+            page = self._connection.execute(query.where(copies.c.id > page[-1][0])).all()
+
+    def _about(self, copy_id: str, number: int, problem: str) -> BadEntryError:
+        """Name the last entry that speaks of a copy."""
+
+        def speaks(body: Mapping[str, Any]) -> bool:
+            named = body.get("copy") == copy_id or copy_id in body.get("copies", ())
+            return named or ("rows" in body and body["first"] <= number <= body["last"])
+
+        entry = self._last_entry(speaks)
+        return BadEntryError(entry, f"{problem} in entry {entry}")
+
+    def _last_entry(self, speaks: Callable[[Mapping[str, Any]], bool]) -> int | None:
+        last, after = None, 0
+        while page := event_page(self._connection, after=after, limit=_PAGE // 50):
+            last = next((entry.seq for entry in reversed(page) if speaks(entry.body)), last)
+            after = page[-1].seq
+        return last
+
+    def _step(self, rows: int) -> None:
+        self._done += rows
+        if self._progress is not None and (self._done % _PAGE == 0 or self._done == self._total):
+            self._progress(self._done, self._total)
+
+
+def _names_key(name: str, body: Mapping[str, Any]) -> bool:
+    return body.get("identifier") == name
+
+
+def _bad(entry: EventRow, problem: str) -> BadEntryError:
+    return BadEntryError(entry.seq, f"entry {entry.seq} of the log ({entry.kind}) {problem}")

@@ -1,0 +1,455 @@
+"""The secrets of a home: kept, fetched, rotated, wiped."""
+
+import stat
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from variegate.authority import keyring as module
+from variegate.authority import secret_files
+from variegate.authority.keyring import KeyRing
+from variegate.authority.secret_files import SecretFiles
+from variegate.errors import (
+    ConfigurationError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    SecretError,
+    VariegateError,
+    VerificationError,
+)
+from variegate.key_providers import catalog
+from variegate.key_providers.base import MOST_BLOB_BYTES, Access
+from variegate.key_providers.sealed_file import SealedFile
+from variegate.keys import SellerSecret
+from variegate.registry.protocol import SecretRow
+from variegate.sealing import SealingCost, seal
+from variegate.signing import public_pem, signing_key
+
+CHEAP = SealingCost(memory_kib=8192, iterations=1, lanes=1)
+FIRST = SellerSecret.from_bytes(bytes(range(32)))
+OTHER = SellerSecret.from_bytes(b"\7" * 32)
+ENV = {"VARIEGATE_PASSPHRASE": "open"}
+FROM_ENV = {"VARIEGATE_SELLER_SECRET": bytes(range(32)).hex()}
+
+
+@dataclass
+class MemoryStore:
+    """What of a registry the ring uses."""
+
+    meta: dict[str, str] = field(default_factory=dict)
+    secrets: list[SecretRow] = field(default_factory=list)
+    read_only: bool = False
+
+    def get_meta(self, key):
+        return self.meta.get(key)
+
+    def put_meta(self, key, value):
+        if self.meta.setdefault(key, value) != value:
+            raise ConflictError(key)
+
+    def add_secret(self, identifier, *, provider, public_key):
+        if self.read_only:
+            raise VariegateError("the registry is read-only")
+        if any(row.identifier == identifier for row in self.secrets):
+            raise ConflictError("is recorded already")
+        row = SecretRow(identifier=identifier, provider=provider, public_key=public_key, added_at=len(self.secrets) + 1)
+        self.secrets.append(row)
+
+    def list_secrets(self):
+        return list(self.secrets)
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch):
+    monkeypatch.setattr(catalog, "KEY_PROVIDERS", {**catalog.KEY_PROVIDERS, "sealed_file": SealedFile(cost=CHEAP)})
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def open_ring(tmp_path, store):
+    def make(env=ENV, **options):
+        return KeyRing(tmp_path, store, access=Access(env=env), **options)
+
+    return make
+
+
+@pytest.fixture
+def old_home(tmp_path, store):
+    """A home of format 1 with a sealed secret, just migrated."""
+    (tmp_path / "secret.sealed").write_bytes(seal(FIRST, b"open", cost=CHEAP))
+    store.put_meta("secret_identifier", FIRST.identifier)
+
+
+def begin(ring, provider="sealed_file", secret=FIRST):
+    return ring.begin(secret, provider=provider)
+
+
+def files(tmp_path):
+    return sorted(path.name for path in (tmp_path / "secrets").glob("*"))
+
+
+# A new home
+
+
+def test_the_first_secret(open_ring, store, tmp_path):
+    row = begin(open_ring())
+    assert row == SecretRow(
+        identifier=FIRST.identifier, provider="sealed_file", public_key=public_pem(signing_key(FIRST)), added_at=1
+    )
+    assert store.meta == {"secret_identifier": FIRST.identifier}
+    path = tmp_path / "secrets" / f"{FIRST.identifier}.sealed_file"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert FIRST.reveal() not in path.read_bytes()
+    ring = open_ring()
+    assert ring.current() == ring.get(FIRST.identifier) == ring.get() == FIRST
+    assert ring.adopt() == row
+    assert ring.stray() == []
+
+
+def test_a_home_begins_once(open_ring, old_home, store):
+    with pytest.raises(ConflictError, match="has a seller's secret already; rotate it instead"):
+        begin(open_ring())
+    store.meta.clear()
+    begin(open_ring())
+    with pytest.raises(ConflictError, match="has a seller's secret already"):
+        begin(open_ring(), secret=OTHER)
+
+
+def test_a_secret_that_lives_elsewhere(open_ring, tmp_path):
+    begin(open_ring({}), "environment")
+    assert files(tmp_path) == []
+    assert open_ring(FROM_ENV).current() == FIRST
+    assert open_ring({}, source=lambda: FIRST).current() == FIRST
+    with pytest.raises(SecretError, match=f"no seller's secret: expected the secret {FIRST.identifier} in"):
+        open_ring({}).current()
+
+
+# A home of format 1
+
+
+def test_a_migrated_home_is_read_without_being_written(open_ring, old_home, store, tmp_path):
+    store.read_only = True
+    ring = open_ring()
+    (row,) = ring.rows()
+    assert (row.identifier, row.provider, row.public_key, row.added_at) == (FIRST.identifier, "sealed_file", "", 0)
+    assert ring.current() == ring.get(None) == ring.get(FIRST.identifier) == FIRST
+    assert ring.public_key() == public_pem(signing_key(FIRST))
+    assert store.secrets == []
+    assert ring.stray() == []
+
+
+def test_a_migrated_home_adopts_its_secret_once(open_ring, old_home, store, tmp_path):
+    ring = open_ring()
+    row = ring.adopt()
+    assert store.secrets == [row]
+    assert row.provider == "sealed_file"
+    assert row.public_key == public_pem(signing_key(FIRST))
+    assert ring.adopt() == row
+    assert files(tmp_path) == []
+    assert open_ring().get() == FIRST
+
+
+@pytest.mark.parametrize("env", [FROM_ENV, {}])
+def test_a_migrated_home_without_a_file(open_ring, store, env):
+    store.put_meta("secret_identifier", FIRST.identifier)
+    ring = open_ring(env, source=None if env else lambda: FIRST)
+    assert ring.rows()[0].provider == "environment"
+    assert ring.adopt().provider == "environment"
+    assert ring.current() == FIRST
+
+
+def test_the_new_place_is_found_before_it_is_recorded(open_ring, old_home, tmp_path):
+    # begin() died between its two records.
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secret.sealed").rename(tmp_path / "secrets" / f"{FIRST.identifier}.sealed_file")
+    assert open_ring().adopt().provider == "sealed_file"
+
+
+def test_two_adopt_at_once(open_ring, old_home, store, monkeypatch):
+    ring = open_ring()
+    ring.current()
+    calls = []
+
+    def once():
+        calls.append(1)
+        return [] if len(calls) <= 2 else list(store.secrets)
+
+    open_ring().adopt()
+    monkeypatch.setattr(store, "list_secrets", once)
+    assert ring.adopt() == store.secrets[0]
+
+
+def test_a_registry_without_any_secret(open_ring):
+    with pytest.raises(SecretError, match="knows no seller's secret: expected one from the home's first day on"):
+        open_ring().rows()
+
+
+# Rotation
+
+
+def test_rotation_keeps_what_was_before(open_ring, old_home, store, tmp_path):
+    ring = open_ring()
+    row = ring.rotate("sealed_file")
+    assert [each.identifier for each in store.secrets] == [FIRST.identifier, row.identifier]
+    assert files(tmp_path) == [f"{row.identifier}.sealed_file"]
+    again = open_ring()
+    assert again.current().identifier == row.identifier != FIRST.identifier
+    assert again.get() == again.get(FIRST.identifier) == FIRST
+    third = again.rotate("sealed_file")
+    assert again.current().identifier == third.identifier
+    assert [each.identifier for each in again.rows()] == [FIRST.identifier, row.identifier, third.identifier]
+    assert again.stray() == []
+
+
+def test_rotation_to_the_environment(open_ring, old_home, tmp_path):
+    new = {"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex(), **ENV}
+    row = open_ring(new).rotate("environment")
+    assert (row.identifier, row.provider) == (OTHER.identifier, "environment")
+    assert not (tmp_path / "secrets").exists()
+    assert open_ring(new).current() == OTHER
+    assert open_ring(new).get() == FIRST  # by its sealed file
+    with pytest.raises(ConflictError, match=f"gave the secret {OTHER.identifier}, which the home has already"):
+        open_ring(new).rotate("environment")
+
+
+def test_environment_after_environment(open_ring):
+    begin(open_ring({}), "environment")
+    both = {
+        "VARIEGATE_SELLER_SECRET": OTHER.reveal().hex(),
+        f"VARIEGATE_SELLER_SECRET_{FIRST.identifier.upper()}": FIRST.reveal().hex(),
+    }
+    open_ring(both).rotate("environment")
+    ring = open_ring(both)
+    assert (ring.current(), ring.get()) == (OTHER, FIRST)
+    with pytest.raises(
+        SecretError, match=f"is not the secret of .*: expected the one with identifier {FIRST.identifier}"
+    ):
+        open_ring({"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex()}).get()
+
+
+def test_a_kill_between_storing_and_recording_loses_nothing(open_ring, old_home, store, tmp_path, monkeypatch):
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    ring = open_ring()
+    ring.adopt()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "add_secret", killed)
+        ring.rotate("sealed_file")
+    (left,) = files(tmp_path)
+    again = open_ring()
+    assert again.current() == FIRST
+    assert again.stray() == [tmp_path / "secrets" / left]
+    again.rotate("sealed_file")
+    assert again.stray() == [tmp_path / "secrets" / left]
+
+
+def test_nothing_is_recorded_that_was_not_stored(open_ring, old_home, store, monkeypatch):
+    ring = open_ring()
+    ring.adopt()
+
+    def full(*args, **kwargs):
+        raise VariegateError("disk full")
+
+    monkeypatch.setattr(secret_files, "write_atomic", full)
+    with pytest.raises(VariegateError, match="disk full"):
+        ring.rotate("sealed_file")
+    assert len(store.secrets) == 1
+
+
+def test_rotation_needs_a_provider_and_the_first_secret(open_ring, old_home, store, tmp_path):
+    with pytest.raises(ConfigurationError, match="there is no key provider 'kms'; choose from"):
+        open_ring().rotate("kms")
+    with pytest.raises(SecretError, match="the passphrase is wrong"):
+        open_ring({"VARIEGATE_PASSPHRASE": "shut"}).rotate("sealed_file")
+    assert store.secrets == []
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, old_home, monkeypatch, tmp_path):
+    class Careless:
+        name = "careless"
+        create = staticmethod(lambda access: OTHER)
+        store = staticmethod(lambda secret, access: b"x" + secret.reveal())
+
+    class Large(Careless):
+        store = staticmethod(lambda secret, access: bytes(MOST_BLOB_BYTES + 1))
+
+    for provider, message in ((Careless(), "would keep the plain secret"), (Large(), "gave 65537 bytes to keep")):
+        monkeypatch.setattr(catalog, "KEY_PROVIDERS", {**catalog.KEY_PROVIDERS, "careless": provider})
+        with pytest.raises(SecretError, match=message):
+            open_ring().rotate("careless")
+        assert files(tmp_path) == []
+
+
+# Fetching
+
+
+def test_a_passphrase_is_asked_once(tmp_path, store, old_home):
+    asked = []
+    access = Access(env={}, prompt=lambda question: asked.append(question) or "open")
+    ring = KeyRing(tmp_path, store, access=access)
+    assert ring.current() is ring.get() is ring.get(FIRST.identifier)
+    ring.adopt()
+    assert asked == [f"Passphrase of the secret {FIRST.identifier}: "]
+
+
+def test_known_secrets_cost_no_query(open_ring, store):
+    ring = open_ring()
+    begin(ring)
+    ring.get()
+    store.list_secrets = None
+    assert ring.get() == ring.get(FIRST.identifier) == FIRST
+
+
+def test_the_environment_spares_the_passphrase(open_ring, old_home):
+    assert open_ring(FROM_ENV).current() == FIRST
+
+
+def test_a_secret_of_another_home_in_the_environment_is_passed_over(open_ring, old_home):
+    other = {"VARIEGATE_SELLER_SECRET": "07" * 32}
+    assert open_ring(other | ENV).current() == FIRST
+    with pytest.raises(SecretError, match="there is no passphrase"):
+        open_ring(other).current()
+
+
+def test_another_secret_in_its_place(open_ring, old_home, tmp_path):
+    (tmp_path / "secret.sealed").write_bytes(seal(OTHER, b"open", cost=CHEAP))
+    with pytest.raises(
+        SecretError,
+        match=f"is not the secret of .*: expected the one with identifier {FIRST.identifier}, got {OTHER.identifier}",
+    ):
+        open_ring().current()
+
+
+def test_identifiers_are_compared_in_constant_time(open_ring, old_home, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module.hmac, "compare_digest", lambda a, b: seen.append(bytes(a)) or a == b)
+    open_ring().current()
+    assert seen.count(FIRST.identifier.encode()) >= 1
+
+
+@pytest.mark.parametrize("name", ["0" * 16, "", "../../etc", "\udcff"])
+def test_no_such_secret(open_ring, old_home, name):
+    with pytest.raises(NotFoundError, match="has no seller's secret .*; see those there are with: variegate key ls"):
+        open_ring().get(name)
+
+
+def test_a_file_is_missing(open_ring, old_home, tmp_path):
+    ring = open_ring()
+    row = ring.rotate("sealed_file")
+    (tmp_path / "secrets" / f"{row.identifier}.sealed_file").unlink()
+    (tmp_path / "secret.sealed").unlink()
+    for name in (row.identifier, FIRST.identifier):
+        with pytest.raises(
+            SecretError, match="there is no seller's secret: expected the sealed file .*restore it from a"
+        ):
+            open_ring().get(name)
+
+
+def test_a_backup_takes_the_place_of_another_provider(open_ring, old_home, tmp_path):
+    new = {"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex(), **ENV}
+    open_ring(new).rotate("environment")
+    with pytest.raises(SecretError):
+        open_ring().current()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / f"{OTHER.identifier}.sealed_file").write_bytes(seal(OTHER, b"open", cost=CHEAP))
+    assert open_ring().current() == OTHER
+    assert open_ring().get() == FIRST
+    assert open_ring().stray() == []
+
+
+def test_a_folder_in_its_place(open_ring, old_home, tmp_path):
+    (tmp_path / "secret.sealed").unlink()
+    (tmp_path / "secret.sealed").mkdir()
+    with pytest.raises(SecretError, match="cannot read the seller's secret: .*it is a folder"):
+        open_ring().current()
+
+
+def test_a_changed_row_does_not_lead_out_of_the_home(open_ring, store):
+    for identifier, provider in ((FIRST.identifier, "../../etc/passwd"), ("../../../etc", "sealed_file")):
+        store.secrets = [SecretRow(identifier=identifier, provider=provider, public_key="", added_at=1)]
+        with pytest.raises((SecretError, ConfigurationError)):
+            open_ring().current()
+        with pytest.raises(SecretError, match="the registry was changed, restore it from a backup"):
+            open_ring().stray()
+
+
+def test_a_changed_public_key_is_noticed(open_ring, store):
+    begin(open_ring())
+    (row,) = store.secrets
+    wrong = public_pem(signing_key(OTHER))
+    store.secrets = [SecretRow(identifier=row.identifier, provider=row.provider, public_key=wrong, added_at=1)]
+    with pytest.raises(VerificationError, match=f"public key of the secret {FIRST.identifier} is not the one"):
+        open_ring().current()
+
+
+def test_public_keys_need_no_secret(open_ring, old_home):
+    open_ring().adopt()
+    assert open_ring({}).public_key(FIRST.identifier) == public_pem(signing_key(FIRST))
+
+
+# Forgetting
+
+
+def test_forgetting_wipes_and_fetches_again(open_ring, old_home):
+    ring = open_ring()
+    held = ring.current()
+    kept = held.duplicate()
+    ring.forget_all()
+    assert held.is_wiped
+    assert kept == FIRST
+    assert ring.current() == FIRST
+    ring.forget_all()
+    ring.forget_all()
+
+
+def test_what_a_program_gave_is_not_wiped(open_ring, old_home):
+    ring = open_ring({}, source=lambda: FIRST)
+    held = ring.current()
+    ring.forget_all()
+    assert held.is_wiped
+    assert not FIRST.is_wiped
+
+
+def test_what_a_home_began_with_is_not_wiped(open_ring):
+    ring = open_ring()
+    begin(ring)
+    ring.forget_all()
+    assert not FIRST.is_wiped
+
+
+def test_threads_fetch_once(tmp_path, store, old_home):
+    asked = []
+    ring = KeyRing(tmp_path, store, access=Access(env={}, prompt=lambda question: asked.append(question) or "open"))
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(ring.current())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [FIRST] * 4
+    assert len(asked) == 1
+
+
+def test_a_ring_shows_nothing(open_ring, old_home):
+    ring = open_ring()
+    ring.current()
+    assert "open" not in repr(ring)
+    assert repr(ring).startswith("KeyRing('")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "secrets").write_text("")
+    row = SecretRow(identifier="0" * 16, provider="sealed_file", public_key="", added_at=1)
+    with pytest.raises(VariegateError, match="cannot (make|write)"):
+        SecretFiles(tmp_path).write(row, b"x")
+    with pytest.raises(InputError, match="a part of the path is a file"):
+        SecretFiles(tmp_path).stray([row])

@@ -1,0 +1,225 @@
+"""`variegate key`, on a ring over a folder and a registry in memory."""
+
+import contextlib
+import json
+import os
+import stat
+import sys
+import types
+from dataclasses import dataclass, field
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from variegate.authority.keyring import KeyRing
+from variegate.cli import key
+from variegate.cli.guard import GuardedGroup
+from variegate.key_providers import catalog
+from variegate.key_providers.base import Access
+from variegate.key_providers.sealed_file import SealedFile
+from variegate.keys import SellerSecret
+from variegate.registry.protocol import SecretRow
+from variegate.sealing import SealingCost, unseal
+from variegate.secret_sources import prompt_terminal
+from variegate.signing import public_pem, signing_key
+
+SECRET = SellerSecret.from_bytes(bytes(range(32)))
+NAME = SECRET.identifier
+
+
+@dataclass
+class MemoryStore:
+    meta: dict[str, str] = field(default_factory=dict)
+    secrets: list[SecretRow] = field(default_factory=list)
+
+    def get_meta(self, name):
+        return self.meta.get(name)
+
+    def put_meta(self, name, value):
+        self.meta[name] = value
+
+    def add_secret(self, identifier, *, provider, public_key):
+        row = SecretRow(identifier=identifier, provider=provider, public_key=public_key, added_at=1_800_000_000)
+        self.secrets.append(row)
+
+    def list_secrets(self):
+        return list(self.secrets)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def ring(tmp_path, store):
+    return lambda: KeyRing(tmp_path, store, access=Access(env=os.environ, prompt=prompt_terminal))
+
+
+@pytest.fixture(autouse=True)
+def _desk(monkeypatch, tmp_path, ring):
+    monkeypatch.setattr(
+        catalog,
+        "KEY_PROVIDERS",
+        {**catalog.KEY_PROVIDERS, "sealed_file": SealedFile(cost=SealingCost(memory_kib=8192, iterations=1, lanes=1))},
+    )
+    for name in [name for name in os.environ if name.startswith("VARIEGATE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VARIEGATE_PASSPHRASE", "mellon")
+    monkeypatch.chdir(tmp_path)
+    ring().begin(SECRET, provider="sealed_file")
+    desk = types.ModuleType("variegate.cli.desk")
+
+    @contextlib.contextmanager
+    def open_desk(home, *, read_only=False):
+        yield types.SimpleNamespace(keyring=ring())
+
+    desk.open_desk = open_desk
+    monkeypatch.setitem(sys.modules, "variegate.cli.desk", desk)
+
+
+def run(*arguments, stdin=None, code=0):
+    app = typer.Typer(cls=GuardedGroup, rich_markup_mode=None)
+    key.add_to(app)
+    result = CliRunner().invoke(app, ["key", *map(str, arguments)], input=stdin)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    for hidden in ("mellon", SECRET.reveal().hex()):
+        assert hidden not in result.output
+    return result
+
+
+def read(*arguments, **how):
+    return json.loads(run(*arguments, "--json", **how).stdout)
+
+
+def test_ls():
+    result = run("ls")
+    assert result.stdout.splitlines()[0].split() == ["IDENTIFIER", "PROVIDER", "ADDED", "CURRENT"]
+    assert result.stdout.splitlines()[1].split() == [NAME, "sealed_file", "2027-01-15T08:00:00Z", "yes"]
+    assert read("ls") == [
+        {"identifier": NAME, "provider": "sealed_file", "added_at": "2027-01-15T08:00:00Z", "current": True}
+    ]
+
+
+def test_ls_of_a_home_that_has_not_recorded_its_secret(store):
+    store.secrets.clear()
+    assert read("ls") == [{"identifier": NAME, "provider": "sealed_file", "added_at": None, "current": True}]
+    assert run("ls").stdout.splitlines()[1].split() == [NAME, "sealed_file", "unknown", "yes"]
+
+
+def test_ls_names_files_that_belong_to_nothing(tmp_path):
+    (tmp_path / "secrets" / "0123456789abcdef.sealed_file").write_bytes(b"")
+    result = run("ls")
+    assert "0123456789abcdef.sealed_file belongs to no secret of this home" in result.stderr
+    assert "0123456789abcdef" not in result.stdout
+
+
+def test_rotate(ring):
+    result = run("rotate")
+    new = ring().rows()[-1].identifier
+    assert new != NAME
+    assert f"copies are issued under the secret {new} (sealed_file) from now on" in result.stdout
+    assert "Keep the secrets before it" in result.stderr
+    assert [(one["identifier"], one["current"]) for one in read("ls")] == [(NAME, False), (new, True)]
+    assert read("rotate")["provider"] == "sealed_file"
+
+
+def test_rotate_to_the_environment(monkeypatch, tmp_path, ring):
+    (tmp_path / "new").write_text("07" * 32)
+    monkeypatch.setenv("VARIEGATE_SELLER_SECRET_FILE", str(tmp_path / "new"))
+    assert read("rotate", "--provider", "environment") == {
+        "identifier": SellerSecret.from_bytes(b"\7" * 32).identifier,
+        "provider": "environment",
+    }
+    assert "which the home has already" in run("rotate", "--provider", "environment", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["rotate", "--provider", "kms"], 2, "there is no key provider 'kms'; choose from environment, pkcs11, sealed"),
+        (["rotate", "--provider", "pkcs11"], 2, "needs VARIEGATE_PKCS11_MODULE and VARIEGATE_PKCS11_TOKEN"),
+        (["rotate", "--provider", "environment"], 1, "there is no seller's secret: put 64 random hexadecimal digits"),
+        (["export"], 2, "expected --sealed FILE or --public FILE; got neither"),
+        (["export", "--sealed", "a", "--public", "b"], 2, "expected --sealed FILE or --public FILE; got both"),
+        (["export", "--sealed", "a", "--secret", "00"], 4, "has no seller's secret '00'; see those there are with"),
+        (["export", "--public", "a", "--secret", "00"], 4, "has no seller's secret '00'; see those there are with"),
+        (["export", "--public", "none/a"], 4, "there is no folder none"),
+        (["create", "--out", "none/a"], 4, "there is no folder none"),
+        (["create", "--out", "taken"], 1, "taken exists already; choose another name"),
+        (["export", "--sealed", "taken"], 1, "taken exists already; choose another name"),
+        (["export", "--public", "taken"], 1, "taken exists already; choose another name"),
+        (["export", "--sealed", "link"], 1, "link exists already; choose another name"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes(tmp_path, arguments, code, message, store):
+    (tmp_path / "taken").write_text("before")
+    (tmp_path / "link").symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    assert message in run(*arguments, code=code, stdin="").stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "taken").read_text() == "before"
+    assert len(store.secrets) == 1
+
+
+def test_create(tmp_path):
+    shown = read("create", "--out", tmp_path / "new.sealed")
+    assert stat.S_IMODE((tmp_path / "new.sealed").stat().st_mode) == 0o600
+    assert unseal((tmp_path / "new.sealed").read_bytes(), b"mellon").identifier == shown["identifier"]
+    text = run("create", "--out", "other.sealed")
+    assert text.stdout.startswith("wrote the new secret ")
+    assert "Keep the file and the passphrase in two places" in text.stderr
+
+
+def test_create_with_a_passphrase_from_standard_input(tmp_path, monkeypatch):
+    monkeypatch.delenv("VARIEGATE_PASSPHRASE")
+    run("create", "--out", "new.sealed", stdin="sesame\n")
+    assert unseal((tmp_path / "new.sealed").read_bytes(), b"sesame")
+    assert "there is no passphrase" in run("create", "--out", "two.sealed", stdin="", code=1).stderr
+    assert not (tmp_path / "two.sealed").exists()
+
+
+def test_a_sealed_export_has_a_passphrase_of_its_own(tmp_path, monkeypatch):
+    run("export", "--sealed", "one", stdin="from stdin\n")
+    monkeypatch.setenv("VARIEGATE_NEW_PASSPHRASE", "from variable")
+    assert read("export", "--sealed", "two", "--secret", NAME) == {"file": "two", "identifier": NAME}
+    for name, passphrase in (("one", b"from stdin"), ("two", b"from variable")):
+        assert unseal((tmp_path / name).read_bytes(), passphrase) == SECRET
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_both_passphrases_from_standard_input(tmp_path, monkeypatch):
+    monkeypatch.delenv("VARIEGATE_PASSPHRASE")
+    run("export", "--sealed", "backup", stdin="mellon\nnew\n")
+    assert unseal((tmp_path / "backup").read_bytes(), b"new") == SECRET
+
+
+def test_exports_of_an_earlier_secret(tmp_path, monkeypatch):
+    run("rotate")
+    monkeypatch.setenv("VARIEGATE_NEW_PASSPHRASE", "backup")
+    run("export", "--sealed", "old", "--secret", NAME)
+    run("export", "--sealed", "current")
+    assert unseal((tmp_path / "old").read_bytes(), b"backup") == SECRET
+    assert unseal((tmp_path / "current").read_bytes(), b"backup") != SECRET
+
+
+def test_a_public_export_needs_no_secret(tmp_path, monkeypatch):
+    monkeypatch.delenv("VARIEGATE_PASSPHRASE")
+    result = run("export", "--public", "seller.pem")
+    assert f"wrote the public key of the secret {NAME} to seller.pem" in result.stdout
+    assert (tmp_path / "seller.pem").read_text() == public_pem(signing_key(SECRET))
+
+
+def test_a_wrong_passphrase(monkeypatch, tmp_path):
+    monkeypatch.setenv("VARIEGATE_PASSPHRASE", "shut")
+    assert "the passphrase is wrong" in run("export", "--sealed", "x", stdin="new\n", code=1).stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("command", [[], ["ls"], ["create"], ["rotate"], ["export"]], ids=" ".join)
+def test_help(command):
+    text = run(*command, "--help").stdout
+    assert "Examples:" in text or not command

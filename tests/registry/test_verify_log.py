@@ -1,0 +1,331 @@
+"""Whatever is changed behind variegate's back is found, and the first bad entry is named."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import final
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+
+from tests.registry.conftest import NOW, SPEC, make_row, model_manifest, postgres_schema, tampering
+from variegate.manifest import canonical_json
+from variegate.registry import replay, statuses
+from variegate.registry.chain import ZERO, event_hash
+from variegate.registry.protocol import LogHead
+from variegate.registry.store import SqlStore
+from variegate.registry.verify_log import LogReport, verify_connection, verify_log
+from variegate.types import CopyStatus
+
+# 1 model, 2 spec, 3 secret, 4 policy, 5 issued 1-4, 6 issued 5-8, 7 issued 9, 8 superseded, 9 revoked, 10 key added,
+# 11 key revoked, 12 salt forgotten
+ENTRIES, COPIES = 12, 9
+ISSUED = {5: range(1, 5), 6: range(5, 9), 7: range(9, 10)}
+COLUMNS = {
+    "copy_id": "vg1-00000000000000000000",
+    "buyer": "mallory",
+    "epoch": 77,
+    "issued_at": 5,
+    "key_identifier": 5,
+    "draw": 3,
+    "expires_at": 5,
+    "policy_id": 1,
+    "secret_id": None,
+}
+
+
+def fill(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statuses, "CHUNK_ROWS", 4)
+    store.add_model(model_manifest())
+    store.add_spec("first", SPEC)
+    store.add_secret("a" * 16, provider="file", public_key="PEM")
+    store.add_policy("gold", {"quota": 5})
+    rows = [make_row(f"b{i}", secret="a" * 16, key_identifier=f"{i + 9:016x}", salted=i < 2) for i in range(8)]
+    store.add_copies(rows, salts={row.copy_id: b"salt" + bytes([i]) for i, row in enumerate(rows[:2])})
+    store.add_copies([make_row("b7", epoch=2, policy="gold")], supersede=True)
+    store.change_status([rows[3].copy_id], CopyStatus.REVOKED, reason="leaked")
+    store.add_api_key("b0", identifier="k1", digest=bytes(32))
+    store.revoke_api_key("k1")
+    store.forget_salt(rows[1].copy_id)
+
+
+@final
+@dataclass(frozen=True)
+class Filled:
+    """A filled registry, and a connection that may write to it behind its back."""
+
+    store: SqlStore
+    connection: Connection
+
+    def check(self, *statements: str, expect: LogHead | None = None, **values) -> LogReport:
+        """Change the registry by SQL, verify, and undo the change."""
+        with self.undone():
+            for statement in statements:
+                self.connection.execute(text(statement), values)
+            return verify_connection(self.connection, expect=expect)
+
+    @contextmanager
+    def undone(self) -> Iterator[Connection]:
+        point = self.connection.begin_nested()
+        try:
+            yield self.connection
+        finally:
+            point.rollback()
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def filled(request, tmp_path_factory) -> Iterator[Filled]:
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = tmp_path_factory.mktemp("log") / "registry.db"
+        elif "VARIEGATE_TEST_POSTGRES_URL" in os.environ:
+            url = stack.enter_context(postgres_schema())
+        else:
+            pytest.skip("VARIEGATE_TEST_POSTGRES_URL is not set")
+        with SqlStore(url, create=True, clock=lambda: NOW) as store:
+            with pytest.MonkeyPatch.context() as patch:
+                fill(store, patch)
+            with tampering(url) as connection:
+                yield Filled(store, connection)
+
+
+@pytest.fixture(scope="module")
+def check(filled) -> Callable[..., LogReport]:
+    return filled.check
+
+
+def test_an_honest_log(filled):
+    filled, seen = filled.store, []
+    report = verify_log(filled, progress=lambda done, total: seen.append((done, total)))
+    assert report == LogReport(entries=ENTRIES, copies=COPIES, head=filled.log_head())
+    assert report.ok
+    assert seen[-1] == (2 * COPIES, 2 * COPIES)
+    for seq in range(1, ENTRIES + 1):
+        entry = next(filled.iterate_events(after=seq - 1))
+        assert verify_log(filled, expect=LogHead(seq=seq, hash=entry.hash)).ok
+
+
+def test_pages_do_not_matter(filled, monkeypatch):
+    monkeypatch.setattr(replay, "_PAGE", 3)
+    monkeypatch.setattr(statuses, "CHUNK_ROWS", 1)
+    assert verify_log(filled.store).ok
+
+
+@pytest.mark.parametrize("seq", range(1, ENTRIES + 1))
+@pytest.mark.parametrize(
+    "change", ["at = 5", "kind = 'restored'", "body = '{}'", "hash = 'sha256:0'", "previous = 'x'"]
+)
+def test_a_changed_entry_is_named(check, seq, change):
+    report = check(f"UPDATE events SET {change} WHERE seq = {seq}")
+    assert report.bad_entry == seq
+    assert report.entries == seq - 1
+    assert f"entry {seq} of the log was changed" in report.problem
+
+
+@pytest.mark.parametrize("seq", range(1, ENTRIES + 1))
+def test_a_removed_entry_is_named(check, seq):
+    report = check(f"DELETE FROM events WHERE seq = {seq}")
+    assert report.bad_entry == seq
+    assert f"entry {seq} of the log is missing" in report.problem
+
+
+@pytest.mark.parametrize("seq", range(1, ENTRIES))
+def test_exchanged_entries_are_named(check, seq):
+    report = check(
+        f"UPDATE events SET seq = 1000 WHERE seq = {seq}",
+        f"UPDATE events SET seq = {seq} WHERE seq = {seq + 1}",
+        f"UPDATE events SET seq = {seq + 1} WHERE seq = 1000",
+    )
+    assert report.bad_entry == seq
+
+
+def test_a_body_of_other_bytes_is_an_edit(check):
+    report = check("UPDATE events SET body = body || ' ' WHERE seq = 4")
+    assert (report.bad_entry, report.entries) == (4, 3)
+
+
+def test_a_forged_chain_does_not_fit_the_rows(filled):
+    """Mallory computes all hashes anew after changing an entry; the rows give it away."""
+    entries = list(filled.store.iterate_events())
+    previous = entries[4].previous
+    with filled.undone() as connection:
+        for entry in entries[4:]:
+            body = dict(entry.body)
+            if entry.seq == 5:
+                body["rows"] = "sha256:" + "1" * 64
+            fields = {"seq": entry.seq, "at": entry.at, "kind": entry.kind, "previous": previous}
+            hashed = event_hash(body=body, **fields)
+            connection.execute(
+                text("UPDATE events SET body = :body, previous = :previous, hash = :hash WHERE seq = :seq"),
+                {"body": canonical_json(body).decode(), "previous": previous, "hash": hashed, "seq": entry.seq},
+            )
+            previous = hashed
+        connection.execute(
+            text("UPDATE meta SET value = :value WHERE key = 'log_head'"), {"value": f"{ENTRIES} {previous}"}
+        )
+        report = verify_connection(connection)
+        kept = verify_connection(connection, expect=LogHead(seq=5, hash=entries[4].hash))
+    assert report.bad_entry == kept.bad_entry == 5
+    assert "speaks of copies that were changed: those numbered 1 to 4" in report.problem
+    assert "is not the one whose hash was kept elsewhere" in kept.problem
+
+
+def test_a_head_kept_elsewhere_finds_another_log(check):
+    report = check(expect=LogHead(seq=7, hash="sha256:" + "1" * 64))
+    assert report.bad_entry == 7
+    assert "entry 7 of the log is not the one whose hash was kept elsewhere" in report.problem
+
+
+@pytest.mark.parametrize("kept", [0, 4, 11])
+def test_a_registry_that_was_taken_back_is_found_by_a_head_kept_elsewhere(filled, check, kept):
+    head = filled.store.log_head()
+    ended = ZERO if kept == 0 else next(filled.store.iterate_events(after=kept - 1)).hash
+    report = check(
+        "DELETE FROM events WHERE seq > :kept",
+        "UPDATE meta SET value = :remembered WHERE key = 'log_head'",
+        expect=head,
+        kept=kept,
+        remembered=f"{kept} {ended}",
+    )
+    assert report.bad_entry == kept + 1
+    assert "the head kept elsewhere is entry 12" in report.problem
+
+
+@pytest.mark.parametrize("value", ["", "x y", "-1 sha256:0", "13 sha256:0", "12 sha256:0", "3 sha256:0"])
+def test_the_remembered_end_is_checked(check, value):
+    report = check("UPDATE meta SET value = :value WHERE key = 'log_head'", value=value)
+    assert not report.ok
+
+
+def test_an_entry_that_was_appended_by_something_else(filled, check):
+    fields = {"seq": 13, "at": NOW, "kind": "restored", "previous": filled.store.log_head().hash}
+    values = fields | {"hash": event_hash(body={}, **fields)}
+    report = check("INSERT INTO events VALUES (:seq, :at, :kind, '{}', :previous, :hash)", **values)
+    assert report.bad_entry == 13
+    assert "entry 13 of the log was not written by variegate" in report.problem
+
+
+@pytest.mark.parametrize("number", range(1, COPIES + 1))
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_changed_copy_is_found(check, number, column):
+    report = check(f"UPDATE copies SET {column} = :value WHERE id = {number}", value=COLUMNS[column])
+    unchanged = number == 9 and column in {"secret_id", "policy_id"}  # the last copy has these values
+    assert report.ok == unchanged
+    if not unchanged:
+        assert report.bad_entry == next(seq for seq, numbers in ISSUED.items() if number in numbers)
+
+
+@pytest.mark.parametrize("number", range(1, COPIES + 1))
+def test_a_removed_copy_is_found(check, number):
+    report = check(f"DELETE FROM copies WHERE id = {number}")
+    assert report.bad_entry == next(seq for seq, numbers in ISSUED.items() if number in numbers)
+    assert "are recorded" in report.problem
+
+
+@pytest.mark.parametrize("number", [10, 0, -5])
+def test_a_copy_that_nobody_issued_is_found(check, number):
+    report = check(
+        "INSERT INTO copies (id, copy_id, model_id, spec_id, epoch, status, issued_at, buyer, draw, salted) "
+        f"VALUES ({number}, 'vg1-new', 1, 1, 1, 'active', 0, 'mallory', 0, false)"
+    )
+    assert report.bad_entry is None
+    assert "copy vg1-new is recorded, but no entry of the log speaks of it" in report.problem
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "entry", "said"),
+    [
+        (1, "revoked", 5, "active"),
+        (4, "active", 9, "revoked"),
+        (4, "superseded", 9, "revoked"),
+        (8, "active", 8, "superseded"),
+    ],
+)
+def test_a_changed_status_is_found(check, number, status, entry, said):
+    report = check(f"UPDATE copies SET status = '{status}' WHERE id = {number}")
+    assert report.bad_entry == entry
+    assert f"is recorded as {status}, and the log says {said} in entry {entry}" in report.problem
+
+
+@pytest.mark.parametrize(
+    ("statement", "entry"),
+    [
+        ("UPDATE models SET manifest = '{}'", 1),
+        ("UPDATE models SET added_at = 1", 1),
+        ("UPDATE models SET name = 'other'", 1),
+        ("UPDATE specs SET body = '{}'", 2),
+        ("UPDATE specs SET name = 'other'", 2),
+        ("DELETE FROM specs", 2),
+        ("UPDATE seller_secrets SET public_key = 'PEM of another'", 3),
+        ("UPDATE policies SET body = '{}'", 4),
+        ("DELETE FROM policies", 4),
+        ("UPDATE api_keys SET buyer = 'b1'", 10),
+        ("UPDATE api_keys SET expires_at = 5", 10),
+        ("UPDATE api_keys SET revoked_at = NULL", 11),
+        ("UPDATE api_keys SET revoked_at = 1", 11),
+        ("DELETE FROM copy_salts", 5),
+        ("INSERT INTO copy_salts VALUES (2, 'x')", 12),
+        ("INSERT INTO copy_salts VALUES (4, 'x')", 9),
+        ("INSERT INTO copy_salts VALUES (400, 'x')", None),
+        ("INSERT INTO policies VALUES (9, 'free', '{}', 0)", None),
+        ("INSERT INTO seller_secrets VALUES (9, 'b', 'file', 'PEM', 0)", None),
+        ("INSERT INTO api_keys VALUES (9, 'k9', 'b0', 'x', 0, NULL, NULL)", None),
+    ],
+)
+def test_other_changed_rows_are_found(check, statement, entry):
+    report = check(statement)
+    assert not report.ok
+    assert report.bad_entry == entry
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_edit_of_the_log_is_found(filled, data):
+    """Any change, removal, repetition or new order of the entries themselves; the first bad one is named."""
+    honest = [tuple(row) for row in filled.connection.execute(text("SELECT * FROM events ORDER BY seq"))]
+    forged = list(honest)
+    how = data.draw(st.sampled_from(["change", "remove", "order", "insert", "cut"]))
+    where = data.draw(st.integers(0, ENTRIES - 1))
+    if how == "change":
+        column = data.draw(st.integers(1, 5))
+        old = forged[where][column]
+        if column == 1:
+            new = data.draw(st.integers(0, 2**40))
+        else:
+            place = data.draw(st.integers(0, len(old) - 1))
+            new = (
+                old[:place]
+                + data.draw(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+                + old[place + 1 :]
+            )
+        assume(new != old)
+        forged[where] = (*forged[where][:column], new, *forged[where][column + 1 :])
+    elif how == "remove":
+        del forged[where]
+    elif how == "order":
+        forged = data.draw(st.permutations(forged))
+        assume(forged != honest)
+    elif how == "insert":
+        forged.insert(data.draw(st.integers(0, ENTRIES)), (0, *honest[where][1:5], "sha256:" + "5" * 64))
+    else:
+        del forged[where:]
+    if data.draw(st.booleans()):  # give the entries whole numbers again
+        forged = [(seq, *row[1:]) for seq, row in enumerate(forged, 1)]
+    assume(len({row[0] for row in forged}) == len(forged))
+    assume(len({row[5] for row in forged}) == len(forged))
+    assume(sorted(forged) != honest)
+    first = next(
+        (seq for seq, (row, true) in enumerate(zip(sorted(forged), honest, strict=False), 1) if row != true),
+        min(len(forged), ENTRIES) + 1,
+    )
+    with filled.undone() as connection:
+        connection.execute(text("DELETE FROM events"))
+        insert = text("INSERT INTO events VALUES (:a, :b, :c, :d, :e, :f)")
+        for row in forged:
+            connection.execute(insert, dict(zip("abcdef", row, strict=True)))
+        report = verify_connection(connection)
+    assert not report.ok
+    assert report.bad_entry == first
