@@ -17,7 +17,16 @@ from variegate import __version__
 from variegate.errors import VariegateError
 from variegate.files import write_atomic
 
-NAMES = ("parity_replay", "parity_distance", "ordering", "attack_speed", "qim_overhead", "bank", "issue_rate")
+NAMES = (
+    "parity_replay",
+    "parity_distance",
+    "ordering",
+    "attack_speed",
+    "qim_overhead",
+    "bank",
+    "issue_rate",
+    "issuing_million",
+)
 
 
 class Benchmark(Protocol):
@@ -75,7 +84,11 @@ def _run(name: str, module: Benchmark, options: argparse.Namespace) -> None:
     results = module.run(options)
     if options.out is None:
         return
-    shown = {key: value for key, value in vars(options).items() if key not in ("name", "out", "shared", "work")}
+    shown = {
+        key: value
+        for key, value in vars(options).items()
+        if key not in ("name", "out", "shared", "work", "database_url")
+    }
     record = {
         "format": 1,
         "kind": "benchmark",

@@ -15,14 +15,16 @@ def test_passphrase_from_the_environment(invoke, tmp_path, monkeypatch):
     shown = json.loads(result.stdout)
     assert shown["sealed"] is True
     assert len(shown["secret_identifier"]) == 16
-    assert stat.S_IMODE((tmp_path / "h" / "secret.sealed").stat().st_mode) == 0o600
+    (sealed,) = (tmp_path / "h" / "secrets").iterdir()
+    assert stat.S_IMODE(sealed.stat().st_mode) == 0o600
     assert "backup" in result.stderr
     assert "pass phrase" not in result.output
 
 
 def test_passphrase_from_standard_input_and_from_a_file(invoke, tmp_path, monkeypatch, prepared):
     invoke("init", stdin="pass phrase\n")
-    assert (tmp_path / ".variegate" / "secret.sealed").is_file()
+    (sealed,) = (tmp_path / ".variegate" / "secrets").iterdir()
+    assert sealed.name.endswith(".sealed_file")
     (tmp_path / "passphrase").write_text("pass phrase\n")
     monkeypatch.setenv("VARIEGATE_PASSPHRASE_FILE", str(tmp_path / "passphrase"))
     checks = {check["name"]: check for check in json.loads(invoke("doctor", "--json").stdout)}
@@ -35,7 +37,7 @@ def test_secret_from_the_environment(invoke, tmp_path, monkeypatch):
     result = invoke("init", "--secret-from-env", "--home", tmp_path / "h")
     assert SellerSecret.from_bytes(SECRET).identifier in result.stdout
     assert SECRET.hex() not in result.output
-    assert not (tmp_path / "h" / "secret.sealed").exists()
+    assert not (tmp_path / "h" / "secrets").exists()
 
 
 def test_home_exists(fails, home, tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_another_spec_conflicts(invoke, fails, home):
     [
         ("00" * 32, "this is not the secret of"),
         ("zz", "must be 64 hexadecimal digits"),
-        (None, "there is no seller's secret: expected the sealed file"),
+        (None, "there is no seller's secret: expected the secret d6377c371b0c3ac2 in VARIEGATE_SELLER_SECRET"),
     ],
 )
 def test_wrong_secrets(invoke, fails, home, monkeypatch, secret, message):

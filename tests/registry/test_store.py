@@ -1,9 +1,12 @@
 """What goes in comes out, uniqueness is kept, filters filter."""
 
 import dataclasses
+import hashlib
 import threading
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.registry.conftest import SPEC, model_manifest
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
@@ -251,6 +254,24 @@ def test_threads_write_at_once(store, row):
         thread.join()
     assert failures == []
     assert store.count_copies() == 80
+
+
+def test_a_copy_costs_less_than_300_bytes(store, url, row):
+    store.add_secret("a" * 16, provider="file", public_key="PEM")
+    before, count = size(store, url), 10_000
+    keys = (hashlib.sha256(b"%d" % i).hexdigest()[:16] for i in range(count))
+    store.add_copies(row(f"customer-{i:06d}", secret="a" * 16, key_identifier=key) for i, key in enumerate(keys))
+    assert (size(store, url) - before) / count < 300
+
+
+def size(store: SqlStore, url: str | Path) -> int:
+    """Bytes of all tables and indexes."""
+    if isinstance(url, Path):
+        store.close()  # takes the write-ahead log in; the store opens the file again when it is used
+        return url.stat().st_size
+    query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+    with store.reading() as connection:
+        return int(connection.scalar(text(query + " AND relkind = 'r'")))
 
 
 @pytest.mark.parametrize("page", [{"limit": 10**20}, {"offset": 10**20}, {"limit": -1}, {"offset": -1}], ids=str)

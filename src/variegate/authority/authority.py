@@ -1,43 +1,34 @@
 """`Authority`: the seller's desk over one home folder."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
+from variegate.authority.copy_maker import CopyMaker
 from variegate.authority.home import Home, create_home
-from variegate.authority.issue_copies import (
-    BATCH_ROWS,
-    Progress,
-    add_batches,
-    add_copies,
-    derive_key,
-    make_terms,
-    next_epochs,
-)
-from variegate.authority.issuing import copy_manifest, plain_rows
+from variegate.authority.issue_copies import Progress
+from variegate.authority.issuer import Issuer
+from variegate.authority.issuing import copy_manifest
 from variegate.authority.keyring import KeyRing, SecretSource
 from variegate.authority.model_files import place_model
-from variegate.authority.policies import Policy, check_policy
+from variegate.authority.policies import Policy
 from variegate.authority.secret_files import ENVIRONMENT
-from variegate.authority.spec_files import SavedSpec, read_spec, write_spec
+from variegate.authority.spec_files import SavedSpec
+from variegate.authority.spec_shelf import SpecShelf
 from variegate.authority.terms import Terms
-from variegate.errors import ConfigurationError, ConflictError, NotFoundError, VerificationError
+from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.key_providers.base import Access
-from variegate.keys import KeyContext, SellerSecret
+from variegate.keys import SellerSecret
 from variegate.manifest import CopyManifest, ModelManifest
-from variegate.manifest.identity import copy_id
-from variegate.registry.protocol import CopyRow
 from variegate.registry.store import SqlStore
-from variegate.types import CopyStatus, check_identifier
+from variegate.types import CopyStatus
 
 if TYPE_CHECKING:
     from variegate.models.classifier import Classifier
     from variegate.models.loading import ImportedModel
     from variegate.rewriters.base import AbstractSpec, RewrittenCopy
-    from variegate.rewriters.cache import HeadCache
 
 __all__ = ["Authority", "SecretSource"]
 
@@ -77,11 +68,9 @@ class Authority:
         self.store = store
         self.keyring = keyring
         self._clock = clock
-        self._originals: dict[str, Classifier] = {}
-        if head_budget < 0:
-            raise ConfigurationError(f"the budget for heads must be 0 or more bytes; got {head_budget}")
-        self._head_budget = head_budget
-        self._heads: HeadCache | None = None  # made with the first copy: it needs torch
+        self._specs = SpecShelf(home, store)
+        self._issuer = Issuer(home, store, keyring, clock=self._now)
+        self._maker = CopyMaker(home, store, keyring, head_budget=head_budget)
 
     @classmethod
     def open(
@@ -154,8 +143,7 @@ class Authority:
     def close(self) -> None:
         """Let go of the registry and forget the secret."""
         self.keyring.forget_all()
-        self._originals.clear()
-        self._heads = None
+        self._maker.clear()
         self.store.close()
 
     def secret(self) -> SellerSecret:
@@ -183,7 +171,7 @@ class Authority:
             NotFoundError: if there is no such model.
             VerificationError: if a file of it was changed since the import.
         """
-        return self._load(self.store.get_model(model))
+        return self._maker.original(self.store.get_model(model))
 
     def save_spec(
         self,
@@ -208,21 +196,7 @@ class Authority:
             ConflictError: if the name belongs to another spec.
             NotFoundError: if there is no such original.
         """
-        check_identifier(name, "a spec's name")
-        values = spec.to_dict()
-        path = self.home.spec(name)
-        manifest = None if model is None else self.store.get_model(model)
-        model_digest = None if manifest is None else manifest.digest
-        if manifest is not None:
-            _check_fit(spec, manifest)
-        if path.exists() and not replace and read_spec(path).spec_digest != spec.digest:
-            raise ConflictError(f"a spec named {name!r} with other parameters exists already; choose another name")
-        saved = SavedSpec(
-            name=name, model=model, model_digest=model_digest, spec=values, spec_digest=spec.digest, record=record
-        )
-        self.store.add_spec(name, values)
-        write_spec(path, saved)
-        return saved
+        return self._specs.save(name, spec, model=model, record=record, replace=replace)
 
     def require_free_spec(self, name: str) -> None:
         """Check that no spec has this name, before a long calibration.
@@ -230,12 +204,11 @@ class Authority:
         Raises:
             ConflictError: if one has.
         """
-        if self.home.spec(check_identifier(name, "a spec's name")).exists():
-            raise ConflictError(f"a spec named {name!r} exists already; choose another name, or replace it (--replace)")
+        self._specs.require_free(name)
 
     def list_specs(self) -> list[SavedSpec]:
         """Return all saved specs, by name."""
-        return [read_spec(path) for path in sorted(self.home.specs.glob("*.json"))]
+        return self._specs.all()
 
     def saved_spec(self, name: str) -> SavedSpec:
         """Return the spec of this name.
@@ -243,8 +216,7 @@ class Authority:
         Raises:
             NotFoundError: if there is none.
         """
-        check_identifier(name, "a spec's name")
-        return read_spec(self.home.spec(name))
+        return self._specs.get(name)
 
     def create_policy(
         self,
@@ -265,11 +237,9 @@ class Authority:
             ConflictError: if another policy has this name.
             NotFoundError: if there is no such spec.
         """
-        check_identifier(name, "a policy's name")
-        saved = self.saved_spec(spec)
-        policy = Policy(
+        return self._specs.create_policy(
+            name,
             spec=spec,
-            spec_digest=saved.spec_digest,
             max_label_change=max_label_change,
             quota=quota,
             rate=rate,
@@ -277,9 +247,6 @@ class Authority:
             most_equal_partners=most_equal_partners,
             forgettable=forgettable,
         )
-        check_policy(policy, rewriter=str(saved.spec["rewriter"]), record=saved.record)
-        self.store.add_policy(name, policy.to_dict())
-        return policy
 
     def policy(self, name: str) -> Policy:
         """Return the policy of this name.
@@ -309,13 +276,7 @@ class Authority:
                 buyer.
             SecretError: if the secret is missing or is not this home's.
         """
-        if not buyers:
-            raise ConfigurationError("expected at least one buyer to issue a copy to; got none")
-        terms = self._recorded_terms(model, spec_name, policy)
-        add_copies(self.store, self.keyring, terms, ((buyer, epoch) for buyer in buyers))
-        names = [row.copy_id for row in plain_rows(((buyer, epoch) for buyer in buyers), terms)]
-        known = self.store.get_copies(names)
-        return [copy_manifest(known[name], terms.spec) for name in names]
+        return self._issuer.issue(model, spec_name, buyers, policy=policy, epoch=epoch)
 
     def issue_many(
         self,
@@ -335,21 +296,11 @@ class Authority:
         Raises:
             VariegateError: as `issue`; earlier batches are recorded then.
         """
-        terms = self._recorded_terms(model, spec_name, policy)
-        pairs = ((buyer, epoch) for buyer in buyers)
-        return add_batches(self.store, self.keyring, terms, pairs, progress=progress)
+        return self._issuer.issue_many(model, spec_name, buyers, policy=policy, epoch=epoch, progress=progress)
 
     def check_issue(self, model: str, spec_name: str | None, *, policy: str | None = None) -> Terms:
         """Check all that issuing needs but the buyers, without recording anything, and return the terms."""
-        return make_terms(
-            self.home,
-            self.store,
-            self.keyring,
-            model=model,
-            spec_name=spec_name,
-            policy_name=policy,
-            now=int(self._clock()),
-        )
+        return self._issuer.check(model, spec_name, policy=policy)
 
     def rotate(
         self,
@@ -376,18 +327,7 @@ class Authority:
             NotFoundError: if a buyer has no copy of this original.
             VariegateError: as `issue`; earlier batches are recorded then.
         """
-        if buyers is None and epoch is None:
-            raise ConfigurationError("expected an epoch to rotate all buyers to; got none")
-        terms = self._recorded_terms(model, spec_name, policy)
-        through, added = 0, 0
-        for batch in self._batches_of(model, buyers):
-            added += add_copies(
-                self.store, self.keyring, terms, next_epochs(self.store, model, batch, epoch), supersede=True
-            )
-            through += len(batch)
-            if progress is not None:
-                progress(through)
-        return added
+        return self._issuer.rotate(model, spec_name, buyers, policy=policy, epoch=epoch, progress=progress)
 
     def copies_of(self, buyers: Sequence[str], *, model: str | None = None) -> list[str]:
         """Return the names of all copies of these buyers that are not revoked.
@@ -434,7 +374,7 @@ class Authority:
                 "policy that was made with --forgettable"
             )
         self.store.forget_salt(copy)
-        self._heads = None
+        self._maker.forget_heads()
 
     def copy_manifest(self, copy: str) -> CopyManifest:
         """Return the manifest of an issued copy.
@@ -455,63 +395,7 @@ class Authority:
             VerificationError: if the registry's row or a file was changed.
             SecretError: if the secret is missing or is not this home's.
         """
-        from variegate.rewriters.base import RewrittenCopy, rewrite
-        from variegate.rewriters.cache import HeadCache
+        return self._maker.load(copy)
 
-        row, manifest, spec = self._described(copy)
-        original = self._load(manifest)
-        if self._heads is None:
-            self._heads = HeadCache(limit_bytes=self._head_budget)
-        head = self._heads.get(
-            row.copy_id,
-            lambda: rewrite(original, derive_key(self.store, self.keyring, row, spec.rewriter), spec).head,
-        )
-        return RewrittenCopy(original, head)
-
-    def _described(self, copy: str) -> "tuple[CopyRow, ModelManifest, AbstractSpec]":
-        """Return a copy's row, its original's manifest and its spec, checked against the copy's name."""
-        from variegate.rewriters.catalog import spec_from_dict
-
-        row = self.store.get_copy(copy)
-        manifest = self.store.get_model(row.model)
-        spec = spec_from_dict(self.store.get_spec(row.spec_digest))
-        expected = copy_id(model_digest=manifest.digest, spec_digest=spec.digest, buyer=row.buyer, epoch=row.epoch)
-        if expected != row.copy_id:
-            raise VerificationError(f"copy {row.copy_id} does not belong to the model, spec and buyer of its row")
-        return row, manifest, spec
-
-    def _recorded_terms(self, model: str, spec_name: str | None, policy: str | None) -> Terms:
-        """Check what an issue needs, and make sure that the spec is recorded."""
-        terms = self.check_issue(model, spec_name, policy=policy)
-        self.keyring.adopt()
-        self.store.add_spec(terms.spec_name, terms.spec)
-        return terms
-
-    def _batches_of(self, model: str, buyers: Iterable[str] | None) -> Iterator[list[str]]:
-        """Yield the buyers of a rotation, some at a time."""
-        if buyers is None:
-            active = self.store.iterate_copies(model=model, status=CopyStatus.ACTIVE)
-            buyers = (row.buyer for row in active)
-        iterator = iter(buyers)
-        while batch := list(islice(iterator, BATCH_ROWS)):
-            yield batch
-
-    def _load(self, manifest: ModelManifest) -> "Classifier":
-        from variegate.models.loading import load_classifier
-
-        if manifest.digest not in self._originals:
-            self._originals.clear()
-            self._heads = None  # heads share the original's device
-            self._originals[manifest.digest] = load_classifier(manifest, self.home.model(manifest.name))
-        return self._originals[manifest.digest]
-
-
-def _check_fit(spec: "AbstractSpec", manifest: ModelManifest) -> None:
-    """Build a head from a key that is thrown away, so that a spec that does not fit the original is refused early."""
-    from variegate.rewriters.base import OriginalShape
-
-    context = KeyContext(
-        model_digest=manifest.digest, rewriter=spec.rewriter, spec_digest=spec.digest, buyer="nobody", epoch=1
-    )
-    shape = OriginalShape(num_classes=len(manifest.labels), input_shape=manifest.input_shape, bounds=manifest.bounds)
-    spec.build(SellerSecret.generate().derive(context), shape)
+    def _now(self) -> float:
+        return self._clock()

@@ -67,6 +67,7 @@ def export_copy(
         raise ConflictError(f"copy {copy} is {row.status}; only active copies are exported: issue a later epoch")
     if row.expires_at is not None and row.expires_at <= now:
         raise VerificationError(f"copy {copy} expired on {issue_time(row.expires_at)}; rotate it")
+    desk.keyring.adopt()  # else nobody could tell the signing key of a home of format 1
     spec = desk.store.get_spec(row.spec_digest)
     by_key = artifact == "vgc" and not overlay
     return write_artifact(
@@ -96,6 +97,7 @@ def revocation_list(desk: "Authority", *, now: int, next_update: int, secret: st
         next_update: when the next list will be there at the latest.
         secret: the identifier of the seller's secret whose signing key signs; None for the current one.
     """
+    desk.keyring.adopt()
     head = desk.store.log_head()
     revoked = (row.copy_id for row in desk.store.iterate_copies(status=CopyStatus.REVOKED))
     key = signing_key(desk.keyring.current() if secret is None else desk.keyring.get(secret))

@@ -11,15 +11,26 @@ from variegate.authority.partners import Partners, draw_partners
 from variegate.authority.policies import Policy
 from variegate.authority.spec_files import SavedSpec, read_spec
 from variegate.authority.terms import Terms, key_context
-from variegate.errors import ConfigurationError, NotFoundError, SecretError, VerificationError
+from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import CopyKey
 from variegate.registry.protocol import CopyRow, Store
-from variegate.types import check_identifier
+from variegate.types import CopyStatus, check_identifier
 
-__all__ = ["BATCH_ROWS", "Progress", "add_batches", "add_copies", "derive_key", "make_terms", "next_epochs"]
+__all__ = [
+    "BATCH_ROWS",
+    "Progress",
+    "add_batches",
+    "add_copies",
+    "derive_key",
+    "make_terms",
+    "next_epochs",
+    "require_key",
+]
 
 BATCH_ROWS: Final = 20_000
 """Copies of one transaction when many are issued: a batch is recorded whole or not at all."""
+
+_PIECE_ROWS: Final = 5000
 
 Progress = Callable[[int], None]
 """Called with how many copies are through."""
@@ -71,11 +82,13 @@ def add_copies(
     """Record a copy for each (buyer, epoch) in one transaction and return how many are new.
 
     Raises:
-        ConflictError: see `Store.add_copies`; also if no copy is left that is far enough from the others.
+        ConflictError: see `Store.add_copies`; also if a buyer's copy exists already, but under another policy, or no
+            copy is left that is far enough from the others.
         ConfigurationError: if a buyer's name is malformed.
     """
     salts: dict[str, bytes] = {}
-    rows = copy_rows(plain_rows(buyers, terms), terms, keyring.get(terms.secret), salts)
+    plain = _on_these_terms(store, plain_rows(buyers, terms), terms)
+    rows = copy_rows(plain, terms, keyring.get(terms.secret), salts)
     if terms.most_equal_partners is not None:
         rows = _far_enough(store, keyring, terms, rows, salts)
     return store.add_copies(rows, keep_existing=True, supersede=supersede, salts=salts)
@@ -136,11 +149,7 @@ def derive_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> C
         SecretError: if the seller's secret is missing or another, or the copy's key was forgotten.
         VerificationError: if the key is not the one that was recorded.
     """
-    salt = None
-    if row.salted:
-        salt = store.get_salt(row.copy_id)
-        if salt is None:
-            raise SecretError(f"the key of copy {row.copy_id} was forgotten: the copy cannot be made again")
+    salt = require_key(store, row)
     key = keyring.get(row.secret).derive(key_context(row, rewriter), salt=salt, draw=row.draw)
     if row.key_identifier is not None and key.identifier != row.key_identifier:
         raise VerificationError(
@@ -149,8 +158,44 @@ def derive_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> C
     return key
 
 
+def require_key(store: Store, row: CopyRow) -> bytes | None:
+    """Return the salt of a copy's key, None if it has none.
+
+    Raises:
+        SecretError: if the key was forgotten.
+    """
+    if not row.salted:
+        return None
+    salt = store.get_salt(row.copy_id)
+    if salt is None:
+        raise SecretError(f"the key of copy {row.copy_id} was forgotten: the copy cannot be made again")
+    return salt
+
+
 def _saved_spec(home: Home, name: str | None) -> SavedSpec:
     return read_spec(home.spec(check_identifier(name or "", "a spec's name")))
+
+
+def _on_these_terms(store: Store, rows: Iterable[CopyRow], terms: Terms) -> Iterator[CopyRow]:
+    """Yield the rows; refuse a copy that exists already under another policy than the one that is asked for.
+
+    Read it while the registry is held.
+    """
+    if terms.policy_name is None:
+        yield from rows
+        return
+    iterator = iter(rows)
+    while piece := list(islice(iterator, _PIECE_ROWS)):
+        known = store.get_copies([row.copy_id for row in piece])
+        for row in piece:
+            recorded = known.get(row.copy_id, row)
+            if recorded.policy != row.policy and recorded.status is CopyStatus.ACTIVE:
+                under = "without a policy" if recorded.policy is None else f"under the policy {recorded.policy!r}"
+                raise ConflictError(
+                    f"buyer {row.buyer!r} holds copy {row.copy_id} already, which was issued {under}, not under "
+                    f"{row.policy!r}; nothing was recorded: issue a later epoch"
+                )
+            yield row
 
 
 def _far_enough(

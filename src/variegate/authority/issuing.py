@@ -47,11 +47,14 @@ def plain_rows(buyers: Iterable[tuple[str, int]], terms: Terms) -> Iterator[Copy
 def copy_rows(
     rows: Iterable[CopyRow], terms: Terms, secret: SellerSecret, salts: MutableMapping[str, bytes]
 ) -> Iterator[CopyRow]:
-    """Yield the rows with their keys' identifiers; the salt of a row that is salted goes into `salts`."""
+    """Yield the rows with their keys' identifiers; the salt of a row that is salted goes into `salts`.
+
+    A copy that comes twice keeps its first salt: its row with that key is the one that is recorded.
+    """
     for row in rows:
         salt = None
         if row.salted:
-            salt = salts[row.copy_id] = secrets.token_bytes(SALT_BYTES)
+            salt = salts.setdefault(row.copy_id, secrets.token_bytes(SALT_BYTES))
         key = secret.derive(key_context(row, terms.rewriter), salt=salt)
         yield replace(row, key_identifier=key.identifier)
 

@@ -113,5 +113,5 @@ class PartnerGuard:
             why = f"{MOST_DRAWS:,} draws all came too close to one of the {self._count:,} copies there are"
         return ConflictError(
             f"there is no copy left for buyer {buyer!r} with at most {self._equal} equal partners: {why}; "
-            "allow more equal partners, or add dummy classes to the spec"
+            "allow more equal partners"
         )

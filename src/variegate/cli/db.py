@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     group = typer.Typer(no_args_is_help=True, help="The registry's database: its format, and upgrades.")
     group.command("status", epilog=examples("variegate db status", "variegate db status --json"))(status)
-    group.command("upgrade", epilog=examples("variegate backup before.vgb && variegate db upgrade"))(upgrade)
+    group.command("upgrade", epilog=examples("variegate db upgrade", "variegate db upgrade --json"))(upgrade)
     app.add_typer(group, name="db")
     app.command(
         "backup", epilog=examples("variegate backup registry-2026-11-23.vgb", "variegate backup /mnt/safe/registry.vgb")

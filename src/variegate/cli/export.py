@@ -89,6 +89,8 @@ def export(
         raise ConfigurationError(
             "expected a copy by its name, or --buyer; got " + ("neither" if copy is None else "both")
         )
+    if overlay and format is not ArtifactFormat.VGC:
+        raise ConfigurationError(f"--overlay says what a vgc holds; a {format} holds the tensors anyway: leave it out")
     receiver = _recipient(recipient) if format is ArtifactFormat.VGC else None
     if recipient is not None and receiver is None:
         raise ConfigurationError(f"only a vgc is sealed to a recipient; {format} is readable by whoever holds it")
@@ -156,6 +158,7 @@ def certificate(
     seller: Annotated[str, typer.Option("--seller", help="Your name, as it should stand on the page.")],
     out: Annotated[Path, typer.Option("--out", help="The HTML file to write; it must not exist.")],
     home: HomeFolder = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Write the certificate of issue: one page that tells a buyer which copy he holds, and that it can be traced."""
     from variegate.authority.issuing import issue_time
@@ -186,7 +189,10 @@ def certificate(
             )
         )
     write_atomic(out, page.encode())
-    print_text(f"wrote {out}")
+    if as_json:
+        print_json({"file": str(out), "copy_id": row.copy_id, "buyer": row.buyer})
+    else:
+        print_text(f"wrote {out}")
 
 
 def _active_copy(desk: "Authority", buyer: str, model: str | None) -> str:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from variegate.cli.output import only_results_on_stdout
-from variegate.errors import VariegateError
+from variegate.errors import ConfigurationError, VariegateError
 
 __all__ = ["DEBUG", "GuardedGroup", "SellerCodeCommand", "typed_command"]
 
@@ -78,6 +78,9 @@ class GuardedGroup(TyperGroup):
             raise self._failed(error, f"error: {_one_line(error)}", error.exit_code) from error
         except KeyboardInterrupt as error:
             raise self._failed(error, "interrupted", _INTERRUPTED) from error
+        except UnicodeEncodeError as error:  # a name with bytes that are no text reached the registry
+            line = "error: an argument or option must be text in UTF-8; got other bytes in it"
+            raise self._failed(error, line, ConfigurationError.exit_code) from error
         except BrokenPipeError as error:  # whoever read our output has seen enough
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,7 +49,9 @@ def issue(
     epoch: Annotated[
         int, typer.Option("--epoch", min=1, max=MOST_EPOCH, help="1 for a buyer's first copy of a model.")
     ] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and issue nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check model, spec, policy, secret and names; issue nothing.")
+    ] = False,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
@@ -79,7 +81,12 @@ def issue(
         started = time.monotonic()
         if dry_run:
             desk.check_issue(model, spec, policy=policy)
-            print_text(f"would issue {model} to {total:,} {'buyer' if total == 1 else 'buyers'}; nothing was issued")
+            if as_json:
+                print_json({"model": model, "buyers": total, "issued": False})
+            else:
+                print_text(
+                    f"would issue {model} to {total:,} {'buyer' if total == 1 else 'buyers'}; nothing was issued"
+                )
             return
         if as_json:
             manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch)

@@ -80,6 +80,8 @@ def create(
         print_json({"name": name, **policy.to_dict()})
     else:
         print_text(f"made the policy {name}")
+        if forgettable and equal_partners is not None:
+            talk("Once a key is discarded nobody can say how far its copy is from others: then no more are issued.")
         talk(f"issue with: variegate issue --model MODEL --policy {name} --buyer NAME")
 
 

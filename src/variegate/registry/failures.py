@@ -70,7 +70,7 @@ def _explain_sqlite(location: str, error: sqlite3.Error) -> VariegateError:
             f"cannot open the registry {location}: expected a file in a folder that can be read and written"
         )
     if code == sqlite3.SQLITE_IOERR:
-        return InputError(f"the disk failed while the registry {location} was in use; nothing was recorded")
+        return InputError(f"the disk failed or is full under the registry {location}; nothing was recorded")
     if "no such table" in str(error) or "no such column" in str(error):
         return FormatError(f"{location} is a SQLite file, but its tables are not those of a variegate registry")
     return VariegateError(f"the registry {location} refused the step: {error}")

@@ -128,8 +128,8 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
             _copy_in(connection, f'COPY "{table.name}" ({names}) FROM STDIN', rows)
     except (OverflowError, UnicodeError) as error:
         raise InputError(
-            f"the registry cannot hold a value for the table {table.name}: a number is too large, or a text is not valid "
-            "Unicode; nothing was recorded"
+            f"the registry cannot hold a value for the table {table.name}: a number is too large, or a text is not "
+            "valid Unicode; nothing was recorded"
         ) from error
 
 

@@ -6,6 +6,7 @@
   first upgrade has only the latter and is stamped on the way.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from variegate.registry.formats import stated_format
 from variegate.registry.schema import FORMAT
 
 __all__ = ["current_format", "run", "upgrade"]
+
+_ONE_AT_A_TIME = threading.Lock()  # Alembic's `op` stands for one run in the whole process
 
 
 def current_format(url: str | Path) -> int:
@@ -72,13 +75,14 @@ def upgrade(url: str | Path, *, clock: Callable[[], float] = time.time) -> int:
     return before
 
 
-def run(connection: Connection, *, at: int, before: int = 0) -> None:
+def run(connection: Connection, *, at: int, before: int = 0, through: int = FORMAT) -> None:
     """Run the steps that are missing, inside a writing transaction.
 
     Args:
         connection: holds the write lock.
         at: Unix time in whole seconds, for the log.
         before: the format that the registry states; 0 for an empty database.
+        through: the format to reach.
     """
     script = ScriptDirectory(Path(__file__).parent)
 
@@ -86,9 +90,9 @@ def run(connection: Connection, *, at: int, before: int = 0) -> None:
         if before and not heads:
             context.stamp(script, f"{before:04d}")
             heads = (f"{before:04d}",)
-        return script._upgrade_revs("head", heads)  # noqa: SLF001
+        return script._upgrade_revs(f"{through:04d}", heads)  # noqa: SLF001
 
-    with EnvironmentContext(Config(), script, fn=steps) as environment:
+    with _ONE_AT_A_TIME, EnvironmentContext(Config(), script, fn=steps) as environment:
         environment.configure(connection=connection, at=at, before=before)
         environment.run_migrations()
 

@@ -1,0 +1,120 @@
+"""Issuing and rotating at the desk: from names to recorded copies. No torch."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import final
+
+from variegate.authority.home import Home
+from variegate.authority.issue_copies import (
+    BATCH_ROWS,
+    Progress,
+    add_batches,
+    add_copies,
+    make_terms,
+    next_epochs,
+)
+from variegate.authority.issuing import copy_manifest, plain_rows
+from variegate.authority.keyring import KeyRing
+from variegate.authority.terms import Terms
+from variegate.errors import ConfigurationError
+from variegate.manifest import CopyManifest
+from variegate.registry.protocol import Store
+from variegate.types import CopyStatus
+
+__all__ = ["Issuer"]
+
+
+@final
+class Issuer:
+    """Issues the copies of one home; `variegate.authority.Authority` says what its methods mean and raise.
+
+    Args:
+        home: where the specs lie.
+        store: the registry.
+        keyring: the seller's secrets.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, home: Home, store: Store, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
+        self._home = home
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+
+    def check(self, model: str, spec_name: str | None, *, policy: str | None) -> Terms:
+        """See `Authority.check_issue`."""
+        return make_terms(
+            self._home,
+            self._store,
+            self._keyring,
+            model=model,
+            spec_name=spec_name,
+            policy_name=policy,
+            now=int(self._clock()),
+        )
+
+    def issue(
+        self, model: str, spec_name: str | None, buyers: Sequence[str], *, policy: str | None, epoch: int
+    ) -> list[CopyManifest]:
+        """See `Authority.issue`."""
+        if not buyers:
+            raise ConfigurationError("expected at least one buyer to issue a copy to; got none")
+        terms = self._recorded_terms(model, spec_name, policy)
+        pairs = [(buyer, epoch) for buyer in buyers]
+        add_copies(self._store, self._keyring, terms, pairs)
+        names = [row.copy_id for row in plain_rows(pairs, terms)]
+        known = self._store.get_copies(names)
+        return [copy_manifest(known[name], terms.spec) for name in names]
+
+    def issue_many(
+        self,
+        model: str,
+        spec_name: str | None,
+        buyers: Iterable[str],
+        *,
+        policy: str | None,
+        epoch: int,
+        progress: Progress | None,
+    ) -> int:
+        """See `Authority.issue_many`."""
+        terms = self._recorded_terms(model, spec_name, policy)
+        pairs = ((buyer, epoch) for buyer in buyers)
+        return add_batches(self._store, self._keyring, terms, pairs, progress=progress)
+
+    def rotate(
+        self,
+        model: str,
+        spec_name: str | None,
+        buyers: Iterable[str] | None,
+        *,
+        policy: str | None,
+        epoch: int | None,
+        progress: Progress | None,
+    ) -> int:
+        """See `Authority.rotate`."""
+        if buyers is None and epoch is None:
+            raise ConfigurationError("expected an epoch to rotate all buyers to; got none")
+        terms = self._recorded_terms(model, spec_name, policy)
+        through, added = 0, 0
+        for batch in self._batches(model, buyers, once=epoch is None):
+            pairs = next_epochs(self._store, model, batch, epoch)
+            added += add_copies(self._store, self._keyring, terms, pairs, supersede=True)
+            through += len(batch)
+            if progress is not None:
+                progress(through)
+        return added
+
+    def _recorded_terms(self, model: str, spec_name: str | None, policy: str | None) -> Terms:
+        """Check what an issue needs, and make sure that secret and spec are recorded."""
+        terms = self.check(model, spec_name, policy=policy)
+        self._keyring.adopt()
+        self._store.add_spec(terms.spec_name, terms.spec)
+        return terms
+
+    def _batches(self, model: str, buyers: Iterable[str] | None, *, once: bool) -> Iterator[list[str]]:
+        """Yield the buyers of a rotation, some at a time; each name `once` where no epoch shows who had his turn."""
+        if buyers is None:
+            buyers = (row.buyer for row in self._store.iterate_copies(model=model, status=CopyStatus.ACTIVE))
+        iterator = iter(dict.fromkeys(buyers) if once else buyers)
+        while batch := list(islice(iterator, BATCH_ROWS)):
+            yield batch

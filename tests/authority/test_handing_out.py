@@ -1,0 +1,263 @@
+"""Artifacts and lists of revoked copies from the desk, and what the registry says of an artifact."""
+
+import shutil
+import sqlite3
+
+import pytest
+import torch
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tests.authority.conftest import NOW, SECRET
+from tests.registry.format_1 import TABLES
+from variegate.artifacts.recipients import KeyRecipient
+from variegate.artifacts.revocations import read_revocations
+from variegate.artifacts.verify import verify_artifact
+from variegate.authority import Authority
+from variegate.authority.handing_out import export_copy, registry_checks, revocation_list, signing_pem
+from variegate.authority.home import restore_home
+from variegate.errors import ConflictError, NotFoundError, VerificationError
+from variegate.key_providers.base import Access
+from variegate.keys import SellerSecret
+from variegate.manifest import canonical_json
+from variegate.registry.backup import write_backup
+from variegate.registry.migrations import upgrade
+from variegate.registry.store import SqlStore
+from variegate.registry.verify_log import verify_log
+from variegate.signing import public_pem, read_public_key, signing_key
+from variegate.types import CopyStatus
+
+PEM = public_pem(signing_key(SECRET)).encode()
+
+
+@pytest.fixture
+def sold(desk, tmp_path):
+    """A copy that was exported, and its folder."""
+    desk.create_policy("year", spec="qim", valid_seconds=86_400)
+    (manifest,) = desk.issue("net", None, ["acme"], policy="year")
+    export_copy(desk, manifest.copy_id, tmp_path / "artifact", artifact="safetensors", now=NOW)
+    return manifest.copy_id, tmp_path / "artifact"
+
+
+def force(desk, statement):
+    """Edit the registry as somebody would who takes its own protection away first."""
+    connection = sqlite3.connect(desk.home.registry)
+    with connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(statement)
+    connection.close()
+
+
+def failed(desk, folder, *, now=NOW, **options):
+    """The number and name of the step that fails, with its detail; None if all pass."""
+    result = verify_artifact(
+        folder, public_key_pem=signing_pem(desk.store, folder), now=now, checks=registry_checks(desk.store), **options
+    )
+    assert [step.number for step in result.steps] == list(range(1, 10))
+    return result.failure and (result.failure.name, result.failure.detail)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["safetensors", "vgc", pytest.param("onnx", marks=pytest.mark.slow), pytest.param("pt2", marks=pytest.mark.slow)],
+)
+def test_every_kind_of_artifact_verifies_against_the_registry(desk, tmp_path, kind):
+    (manifest,) = desk.issue("net", "qim", ["acme"])
+    recipient = KeyRecipient(X25519PrivateKey.generate().public_key()) if kind == "vgc" else None
+    written = export_copy(desk, manifest.copy_id, tmp_path / "a", artifact=kind, now=NOW, recipient=recipient)
+    assert (written.copy_id, written.buyer, written.artifact) == (manifest.copy_id, "acme", kind)
+    assert written.log == desk.store.log_head()
+    assert failed(desk, tmp_path / "a") is None
+    key = bytes(range(32))
+    assert not any(
+        key in path.read_bytes() or key.hex().encode() in path.read_bytes() for path in (tmp_path / "a").iterdir()
+    )
+
+
+def test_only_active_copies_leave_the_desk(desk, tmp_path):
+    old, gone = desk.issue("net", "qim", ["acme", "bolt"])
+    desk.rotate("net", "qim", ["acme"])
+    desk.change_status([gone.copy_id], CopyStatus.REVOKED)
+    for copy, status in ((old, "superseded"), (gone, "revoked")):
+        with pytest.raises(ConflictError, match=f"{copy.copy_id} is {status}; only active copies are exported"):
+            export_copy(desk, copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
+    with pytest.raises(NotFoundError, match="no copy named 'vg1-nope'"):
+        export_copy(desk, "vg1-nope", tmp_path / "a", artifact="safetensors", now=NOW)
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_expired_copy_is_not_exported(desk, sold, tmp_path):
+    with pytest.raises(VerificationError, match=r"expired on 2026-09-22T14:13:20Z; rotate it"):
+        export_copy(desk, sold[0], tmp_path / "late", artifact="safetensors", now=NOW + 86_400)
+    export_copy(desk, sold[0], tmp_path / "just", artifact="safetensors", now=NOW + 86_399)
+
+
+def test_an_expired_copy_does_not_verify(desk, sold):
+    assert failed(desk, sold[1], now=NOW + 86_400 - 1, skew_seconds=0) is None
+    assert failed(desk, sold[1], now=NOW + 86_400, skew_seconds=0)[0] == "times"
+
+
+def test_a_revoked_copy_does_not_verify(desk, sold):
+    desk.change_status([sold[0]], CopyStatus.REVOKED)
+    assert failed(desk, sold[1]) == ("state", f"the copy {sold[0]} is revoked")
+
+
+def test_a_superseded_copy_still_verifies_and_says_so(desk, sold):
+    desk.rotate("net", None, ["acme"], policy="year")
+    result = verify_artifact(sold[1], public_key_pem=PEM, now=NOW, checks=registry_checks(desk.store, chain=False))
+    assert result.failure is None
+    assert result.steps[-1].detail == "the copy is superseded"
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "detail"),
+    [
+        ("UPDATE copies SET buyer = 'mallory'", "registry", "another buyer"),
+        ("UPDATE copies SET epoch = 9", "registry", "another epoch"),
+        ("UPDATE copies SET issued_at = issued_at + 1", "registry", "another issued_at"),
+        ("UPDATE copies SET expires_at = NULL", "registry", "another expires_at"),
+        ("DELETE FROM copies", "registry", "there is no copy named"),
+        ("UPDATE copies SET status = 'superseded'", "log", "the log does not hold"),
+        ("UPDATE copies SET draw = 3", "log", "the log does not hold"),
+        ("UPDATE copies SET key_identifier = 5", "log", "the log does not hold"),
+        ("UPDATE events SET at = at + 1 WHERE seq = 3", "log", "entry 3 of the log was changed"),
+        ("DELETE FROM events WHERE seq = 2", "log", "entry 2 of the log is missing"),
+    ],
+    ids=lambda value: value if value.startswith(("UPDATE", "DELETE")) else None,
+)
+def test_a_registry_that_was_edited_is_noticed(desk, sold, change, step, detail):
+    assert failed(desk, sold[1]) is None
+    force(desk, change)
+    name, why = failed(desk, sold[1])
+    assert name.split()[0] == step
+    assert detail in why
+
+
+def test_a_restored_backup_answers_as_the_registry_did(desk, sold, tmp_path):
+    write_backup(desk.store, tmp_path / "b.vgb")
+    restore_home(tmp_path / "again", tmp_path / "b.vgb")
+    with SqlStore(tmp_path / "again" / "registry.db", read_only=True) as store:
+        result = verify_artifact(
+            sold[1], public_key_pem=signing_pem(store, sold[1]), now=NOW, checks=registry_checks(store)
+        )
+        assert result.failure is None, result.failure
+    for folder in ("models", "specs"):
+        shutil.copytree(desk.home.root / folder, tmp_path / "again" / folder, dirs_exist_ok=True)
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with Authority.open(tmp_path / "again", lambda: SECRET) as other:
+        assert torch.equal(other.load_copy(sold[0]).scores(x), desk.load_copy(sold[0]).scores(x))
+        assert other.issue("net", None, ["acme"], policy="year")[0].copy_id == sold[0]
+
+
+def test_an_artifact_made_after_the_backup_does_not_fit_the_restored_registry(desk, sold, tmp_path):
+    write_backup(desk.store, tmp_path / "b.vgb")
+    desk.issue("net", "qim", ["bolt"])
+    export_copy(desk, sold[0], tmp_path / "later", artifact="safetensors", now=NOW)
+    restore_home(tmp_path / "again", tmp_path / "b.vgb")
+    with SqlStore(tmp_path / "again" / "registry.db", read_only=True) as store:
+        result = verify_artifact(tmp_path / "later", public_key_pem=PEM, now=NOW, checks=registry_checks(store))
+    assert result.failure is not None
+    assert result.failure.name.startswith("log")
+
+
+def test_another_home_does_not_know_the_copy(desk, sold, tmp_path):
+    with Authority.create(tmp_path / "other", SECRET) as other:
+        name, detail = failed(other, sold[1])
+    assert name == "registry"
+    assert "there is no copy named" in detail
+
+
+def test_the_list_of_revoked_copies(desk):
+    copies = [manifest.copy_id for manifest in desk.issue("net", "qim", ["acme", "bolt", "cold"])]
+    assert (
+        read_revocations(revocation_list(desk, now=NOW, next_update=NOW + 60), read_public_key(PEM)).copies
+        == frozenset()
+    )
+    desk.change_status(copies[:2], CopyStatus.REVOKED)
+    listed = read_revocations(revocation_list(desk, now=NOW, next_update=NOW + 60), read_public_key(PEM))
+    assert listed.copies == frozenset(copies[:2])
+    assert listed.log == desk.store.log_head()
+    with pytest.raises(NotFoundError, match="no seller's secret 'nope'"):
+        revocation_list(desk, now=NOW, next_update=NOW + 60, secret="nope")
+
+
+def test_new_artifacts_are_signed_by_the_new_key_and_old_ones_still_verify(desk, sold, tmp_path):
+    second = SellerSecret.from_bytes(bytes(32))
+    pem = public_pem(signing_key(second))
+    desk.store.add_secret(second.identifier, provider="environment", public_key=pem)
+    env = {
+        "VARIEGATE_SELLER_SECRET": SECRET.reveal().hex(),
+        f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}": second.reveal().hex(),
+    }
+    with Authority.open(desk.home.root, access=Access(env=env)) as other:
+        export_copy(other, sold[0], tmp_path / "new", artifact="safetensors", now=NOW)
+        assert signing_pem(other.store, tmp_path / "new") == pem.encode()
+        assert signing_pem(other.store, sold[1]) == PEM
+        assert failed(other, tmp_path / "new") is None
+        assert failed(other, sold[1]) is None
+        for secret, expected in ((None, pem.encode()), (SECRET.identifier, PEM)):
+            data = revocation_list(other, now=NOW, next_update=NOW + 60, secret=secret)
+            assert read_revocations(data, read_public_key(expected)).copies == frozenset()
+    result = verify_artifact(tmp_path / "new", public_key_pem=PEM, now=NOW)
+    assert result.failure is not None
+    assert result.failure.name == "signature"
+
+
+def test_an_artifact_that_is_none_is_checked_with_the_current_key(desk, tmp_path):
+    (tmp_path / "junk").mkdir()
+    assert signing_pem(desk.store, tmp_path / "junk") == PEM
+    for content in (b"[]", b"{", b'{"signing_key": 7}'):
+        (tmp_path / "junk" / "manifest.json").write_bytes(content)
+        assert signing_pem(desk.store, tmp_path / "junk") == PEM
+    assert failed(desk, tmp_path / "junk")[0] == "signature"
+
+
+@pytest.fixture
+def migrated(desk):
+    """The desk's home with a registry as variegate wrote it before format 2, brought to this format."""
+    (copy,) = desk.issue("net", "qim", ["acme"])
+    manifest, spec = desk.store.get_model("net"), desk.saved_spec("qim")
+    desk.close()
+    for path in desk.home.root.glob("registry.db*"):
+        path.unlink()
+    connection = sqlite3.connect(desk.home.registry)
+    connection.executescript(TABLES)
+    rows = {
+        "meta": [("format", "1"), ("secret_identifier", SECRET.identifier)],
+        "models": [(1, "net", manifest.digest, canonical_json(manifest.to_dict()).decode(), NOW)],
+        "specs": [(1, spec.spec_digest, "qim", "qim", canonical_json(dict(spec.spec)).decode(), NOW)],
+        "buyers": [(1, "acme")],
+        "copies": [(1, copy.copy_id, 1, 1, 1, 1, "active", NOW)],
+    }
+    with connection:
+        for table, values in rows.items():
+            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values[0]))})", values)
+    connection.close()
+    upgrade(desk.home.registry)
+    with Authority.open(desk.home.root, lambda: SECRET) as again:
+        again._clock = lambda: NOW
+        assert again.store.list_secrets() == []
+        yield again, copy.copy_id
+
+
+def test_a_migrated_home_adopts_its_secret_when_it_issues(migrated, tmp_path):
+    desk, old = migrated
+    assert desk.issue("net", "qim", ["acme", "bolt"])[0].copy_id == old
+    assert [row.identifier for row in desk.store.list_secrets()] == [SECRET.identifier]
+    assert [row.secret for row in desk.store.list_copies()] == [None, SECRET.identifier]
+    assert desk.rotate("net", "qim", ["acme"]) == 1
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert desk.load_copy(old).scores(x).shape == (3, 10)
+    assert verify_log(desk.store).ok
+
+
+def test_a_migrated_home_exports_what_it_can_verify(migrated, tmp_path):
+    desk, old = migrated
+    export_copy(desk, old, tmp_path / "a", artifact="safetensors", now=NOW)
+    assert signing_pem(desk.store, tmp_path / "a") == PEM
+    assert failed(desk, tmp_path / "a") is None
+
+
+def test_a_migrated_home_that_signed_nothing_knows_no_key_yet(migrated, tmp_path):
+    with pytest.raises(NotFoundError, match="knows no signing key yet: issue a copy first, or give --public-key"):
+        signing_pem(migrated[0].store, tmp_path)

@@ -1,0 +1,199 @@
+"""Issuing under policies: expiry, keys that can be forgotten, batches, and what an earlier issue fixed."""
+
+import pytest
+import torch
+
+from tests.authority.conftest import NOW, SECRET
+from tests.authority.test_issuing import edit
+from variegate.authority import Authority, issue_copies
+from variegate.authority.handing_out import export_copy
+from variegate.authority.issue_copies import derive_key
+from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
+from variegate.keys import SALT_BYTES, SellerSecret
+from variegate.registry.verify_log import verify_log
+from variegate.rewriters.permutation import PermutationSpec
+
+DAY = 86_400
+
+
+@pytest.fixture
+def private(desk):
+    desk.create_policy("private", spec="qim", forgettable=True)
+    return desk
+
+
+def test_copies_expire_when_the_policy_says(desk):
+    desk.create_policy("year", spec="qim", valid_seconds=365 * DAY)
+    (manifest,) = desk.issue("net", None, ["acme"], policy="year")
+    row = desk.store.get_copy(manifest.copy_id)
+    assert (row.policy, row.issued_at, row.expires_at) == ("year", NOW, NOW + 365 * DAY)
+    desk._clock = lambda: NOW + 9 * DAY
+    desk.issue("net", None, ["acme", "late"], policy="year")
+    assert desk.store.get_copy(manifest.copy_id) == row  # an issue that is given again prolongs nothing
+    (late,) = desk.store.list_copies(buyer="late")
+    assert late.expires_at == NOW + 374 * DAY
+
+
+def test_a_policy_names_its_spec(desk):
+    desk.create_policy("p", spec="qim")
+    assert desk.issue("net", "qim", ["acme"], policy="p") == desk.issue("net", None, ["acme"], policy="p")
+    with pytest.raises(ConfigurationError, match=r"the policy 'p' is for the spec 'qim'; got 'permutation'"):
+        desk.issue("net", "permutation", ["bolt"], policy="p")
+    with pytest.raises(ConfigurationError, match=r"expected a spec or a policy .* got neither"):
+        desk.issue("net", None, ["bolt"])
+    with pytest.raises(NotFoundError, match="there is no policy named 'nope'"):
+        desk.issue("net", None, ["bolt"], policy="nope")
+
+
+def test_a_policy_keeps_to_the_spec_that_it_was_made_for(desk):
+    desk.create_policy("p", spec="permutation")
+    desk.save_spec("permutation", PermutationSpec(alpha=0.9), replace=True)
+    with pytest.raises(VerificationError, match="is no longer the one that the policy 'p' was made for"):
+        desk.issue("net", None, ["acme"], policy="p")
+
+
+def test_policies_do_not_change(desk):
+    first = desk.create_policy("p", spec="qim", quota=5)
+    assert desk.create_policy("p", spec="qim", quota=5) == first == desk.policy("p")
+    with pytest.raises(ConflictError, match="'p'"):
+        desk.create_policy("p", spec="qim", quota=6)
+    assert desk.policy("p") == first
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_copy_that_exists_under_other_terms_is_not_passed_off(private, many):
+    """Who asks for a forgettable copy and has an unsalted one already must be told."""
+    private.issue("net", "qim", ["acme"])
+    issue = private.issue_many if many else private.issue
+    with pytest.raises(ConflictError, match=r"buyer 'acme' holds copy vg1-.* issued without a policy, not under 'pri"):
+        issue("net", None, ["new", "acme"], policy="private")
+    private.issue("net", None, ["bolt"], policy="private")
+    private.create_policy("other", spec="qim")
+    with pytest.raises(ConflictError, match=r"'bolt' .* issued under the policy 'private', not under 'other'"):
+        issue("net", None, ["bolt"], policy="other")
+    assert private.store.count_copies() == 2
+    assert private.issue("net", "qim", ["bolt"])[0].buyer == "bolt"  # no terms asked for: the copy there is
+
+
+def test_a_salted_key_needs_its_salt(private):
+    (manifest,) = private.issue("net", None, ["acme"], policy="private")
+    row = private.store.get_copy(manifest.copy_id)
+    salt = private.store.get_salt(row.copy_id)
+    assert row.salted
+    assert salt is not None
+    assert len(salt) == SALT_BYTES
+    assert derive_key(private.store, private.keyring, row, "qim").identifier == row.key_identifier
+    plain = private.issue("net", "qim", ["acme"], epoch=2)[0]
+    assert not private.store.get_copy(plain.copy_id).salted
+    edit(private, "UPDATE copy_salts SET salt = zeroblob(16)")
+    with pytest.raises(VerificationError, match="is not the one that it was issued with"):
+        derive_key(private.store, private.keyring, row, "qim")
+
+
+def test_a_buyer_who_comes_twice_keeps_the_salt_of_his_key(private):
+    """The salt and the key identifier must be of one draw, or the copy could never be made again."""
+    private.issue("net", None, ["acme", "bolt", "acme"], policy="private")
+    private.issue_many("net", None, ["acme", "cold", "cold"], policy="private")
+    rows = private.store.list_copies()
+    assert sorted(row.buyer for row in rows) == ["acme", "bolt", "cold"]
+    for row in rows:
+        assert derive_key(private.store, private.keyring, row, "qim").identifier == row.key_identifier
+        private.load_copy(row.copy_id)
+
+
+def test_a_forgotten_copy_is_gone(private, tmp_path):
+    first, second = private.issue("net", None, ["acme", "bolt"], policy="private")
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    kept = private.load_copy(second.copy_id).scores(x)
+    private.load_copy(first.copy_id)
+    with Authority.open(private.home.root, lambda: SECRET) as other:
+        other.load_copy(first.copy_id)
+        private.forget(first.copy_id)
+        for desk in (private, other):  # the other process has the head in its cache
+            with pytest.raises(SecretError, match=f"the key of copy {first.copy_id} was forgotten"):
+                desk.load_copy(first.copy_id)
+            with pytest.raises(SecretError, match="was forgotten"):
+                export_copy(desk, first.copy_id, tmp_path / "out", artifact="safetensors", now=NOW)
+    assert not (tmp_path / "out").exists()
+    assert private.store.get_salt(first.copy_id) is None
+    with pytest.raises(ConflictError, match="is forgotten already"):
+        private.forget(first.copy_id)
+    with pytest.raises(NotFoundError):
+        private.forget("vg1-nope")
+    assert private.store.get_copy(first.copy_id).salted  # the registry still says that it had one
+    assert torch.equal(private.load_copy(second.copy_id).scores(x), kept)
+    assert verify_log(private.store).ok
+    assert [event.kind for event in private.store.iterate_events()][-1] == "salt_forgotten"
+
+
+def test_no_byte_of_a_forgotten_salt_is_left_in_the_home(private):
+    (manifest,) = private.issue("net", None, ["acme"], policy="private")
+    salt = private.store.get_salt(manifest.copy_id)
+    files = [path for path in private.home.root.rglob("*") if path.is_file()]
+    assert any(salt in path.read_bytes() for path in files)
+    private.forget(manifest.copy_id)
+    assert not any(salt in path.read_bytes() for path in files)
+
+
+def test_a_key_without_a_salt_cannot_be_forgotten(private):
+    (manifest,) = private.issue("net", "qim", ["acme"])
+    with pytest.raises(ConflictError, match=r"comes from the seller's secret alone .* --forgettable"):
+        private.forget(manifest.copy_id)
+    private.load_copy(manifest.copy_id)
+
+
+def test_issuing_again_after_a_key_was_forgotten_gives_no_new_key(private):
+    (manifest,) = private.issue("net", None, ["acme"], policy="private")
+    private.forget(manifest.copy_id)
+    private.issue("net", None, ["acme"], policy="private")
+    assert private.store.count_copies() == 1
+    assert private.store.get_salt(manifest.copy_id) is None
+
+
+def test_an_error_in_a_later_batch_keeps_the_earlier_ones(private, monkeypatch):
+    monkeypatch.setattr(
+        issue_copies.add_batches, "__kwdefaults__", {**issue_copies.add_batches.__kwdefaults__, "batch_rows": 10}
+    )
+    buyers = [f"b{i}" for i in range(35)]
+    steps = []
+    with pytest.raises(ConfigurationError, match="two words"):
+        private.issue_many(
+            "net", None, [*buyers[:25], "two words", *buyers[25:]], policy="private", progress=steps.append
+        )
+    assert steps == [10, 20]
+    assert [row.buyer for row in private.store.list_copies()] == buyers[:20]
+    assert private.issue_many("net", None, buyers, policy="private", progress=steps.append) == 15
+    assert steps == [10, 20, 10, 20, 30, 35]
+    assert private.issue_many("net", None, buyers, policy="private") == 0
+    keys = {derive_key(private.store, private.keyring, row, "qim").identifier for row in private.store.list_copies()}
+    assert len(keys) == 35
+    assert verify_log(private.store).ok
+
+
+def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    (old,) = desk.issue("net", "qim", ["acme"])
+    before = desk.load_copy(old.copy_id).scores(x)
+    second = SellerSecret.from_bytes(bytes(32))
+    desk.store.add_secret(second.identifier, provider="environment", public_key=_pem(second))
+    secrets = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex()}
+    secrets[f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}"] = second.reveal().hex()
+    from variegate.key_providers.base import Access
+
+    with Authority.open(desk.home.root, access=Access(env=secrets)) as other:
+        (again, new) = other.issue("net", "qim", ["acme", "bolt"])
+        assert again == old
+        assert other.store.get_copy(old.copy_id).secret == SECRET.identifier
+        assert other.store.get_copy(new.copy_id).secret == second.identifier
+        assert torch.equal(other.load_copy(old.copy_id).scores(x), before)
+        other.load_copy(new.copy_id)
+        row = other.store.get_copy(new.copy_id)
+        assert derive_key(other.store, other.keyring, row, "qim").identifier == row.key_identifier
+    with pytest.raises(SecretError):
+        desk.issue("net", "qim", ["cold"])  # this desk knows the first secret alone
+
+
+def _pem(secret: SellerSecret) -> str:
+    from variegate.signing import public_pem, signing_key
+
+    return public_pem(signing_key(secret))

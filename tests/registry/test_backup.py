@@ -1,0 +1,297 @@
+"""A backup holds everything, goes to either database, and is refused when it is not whole."""
+
+import contextlib
+import gzip
+import hashlib
+import json
+import stat
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from tests.registry.conftest import NOW, SPEC, make_row, model_manifest, postgres_schema, tampering
+from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, VariegateError, VerificationError
+from variegate.registry import backup, backup_format
+from variegate.registry.backup import restore_backup, write_backup
+from variegate.registry.protocol import LogHead
+from variegate.registry.store import SqlStore
+from variegate.registry.verify_log import verify_log
+from variegate.types import CopyStatus
+
+
+def fill(store: SqlStore) -> None:
+    store.add_secret("a" * 16, provider="file", public_key="PEM")
+    store.add_policy("gold", {"quota": 5, "name": "é"})
+    store.put_meta("secret_identifier", "00aa")
+    rows = [make_row(f"b{i}", policy="gold", salted=i == 1, key_identifier=f"{i:016x}") for i in range(7)]
+    store.add_copies(rows, salts={rows[1].copy_id: bytes(range(32))})
+    store.change_status([rows[2].copy_id], CopyStatus.REVOKED)
+    store.add_api_key("b0", identifier="k1", digest=bytes(range(32)), expires_at=NOW + 9)
+    store.spend_quota(rows[0].copy_id, 3, quota=10)
+
+
+def state(store: SqlStore) -> dict:
+    rows = store.list_copies()
+    return {
+        "copies": rows,
+        "models": store.list_models(),
+        "spec": store.get_spec(rows[0].spec_digest),
+        "policies": store.list_policies(),
+        "secrets": store.list_secrets(),
+        "keys": store.list_api_keys(),
+        "key": store.find_api_key(bytes(range(32))),
+        "salts": [store.get_salt(row.copy_id) for row in rows],
+        "quotas": [store.used_quota(row.copy_id) for row in rows],
+        "meta": store.get_meta("secret_identifier"),
+    }
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def target(request, tmp_path):
+    with ExitStack() as stack:
+        yield tmp_path / "restored.db" if request.param == "sqlite" else stack.enter_context(postgres_schema())
+
+
+@pytest.fixture(name="file")
+def backup_file(sqlite_store, tmp_path):
+    fill(sqlite_store)
+    write_backup(sqlite_store, tmp_path / "backup.gz", clock=lambda: NOW)
+    return tmp_path / "backup.gz"
+
+
+@pytest.mark.parametrize("page", [2, 1000])
+def test_round_trip(store, target, tmp_path, monkeypatch, page):
+    monkeypatch.setattr(backup_format, "PAGE", page)
+    monkeypatch.setattr(backup, "PAGE", page)
+    monkeypatch.setattr(backup, "PAGES", {})
+    fill(store)
+    file, seen = tmp_path / "backup.gz", []
+    head = write_backup(store, file, clock=lambda: NOW, progress=lambda done, total: seen.append((done, total)))
+    assert head == store.log_head()
+    assert seen[-1][0] == seen[-1][1]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    end = restore_backup(file, target, expect=head, clock=lambda: NOW + 5, progress=lambda *_: None)
+    with SqlStore(target, clock=lambda: NOW) as restored:
+        assert state(restored) == state(store)
+        entries = list(restored.iterate_events())
+        assert entries[:-1] == list(store.iterate_events())
+        assert (entries[-1].kind, entries[-1].at) == ("restored", NOW + 5)
+        assert end == restored.log_head()
+        assert verify_log(restored, expect=head).ok
+        assert restored.add_copies([make_row("later")]) == 1
+        assert verify_log(restored).ok
+
+
+def test_the_same_registry_gives_the_same_bytes(sqlite_store, file, tmp_path):
+    write_backup(sqlite_store, tmp_path / "again.gz", clock=lambda: NOW)
+    assert (tmp_path / "again.gz").read_bytes() == file.read_bytes()
+
+
+def test_an_empty_registry(url, tmp_path):
+    with SqlStore(url, create=True) as store:
+        assert write_backup(store, tmp_path / "backup.gz") == LogHead(seq=0, hash="sha256:" + "0" * 64)
+    restore_backup(tmp_path / "backup.gz", tmp_path / "restored.db")
+    with SqlStore(tmp_path / "restored.db") as restored:
+        assert [entry.kind for entry in restored.iterate_events()] == ["restored"]
+        assert verify_log(restored).ok
+
+
+def test_restores_into_a_registry_that_holds_nothing(file, target):
+    SqlStore(target, create=True).close()
+    restore_backup(file, target)
+    with pytest.raises(ConflictError, match="holds something already: restore a backup into a new one"):
+        restore_backup(file, target)
+    with SqlStore(target) as restored:
+        assert restored.count_copies() == 7
+
+
+def test_bytes_that_are_cut_off_anywhere(file, tmp_path):
+    whole = file.read_bytes()
+    cut, target = tmp_path / "cut.gz", tmp_path / "restored.db"
+    places = {*range(0, len(whole), 97), *range(30), *range(len(whole) - 40, len(whole))}
+    for length in sorted(places):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(FormatError, match="is cut off or damaged|is not a backup"):
+            restore_backup(cut, target)
+        assert not target.exists()
+
+
+def test_lines_that_are_cut_off_anywhere(file, tmp_path):
+    """As whoever takes the end away and compresses the rest again."""
+    whole = gzip.decompress(file.read_bytes())
+    cut, target = tmp_path / "cut.gz", tmp_path / "restored.db"
+    for length in {*range(0, len(whole), 211), len(whole) - 1, len(whole) - 5}:
+        cut.write_bytes(gzip.compress(whole[:length], 1))
+        with pytest.raises((FormatError, VerificationError)):
+            restore_backup(cut, target)
+        assert not target.exists()
+    lines = whole.splitlines(keepends=True)
+    for count in range(len(lines)):
+        cut.write_bytes(gzip.compress(b"".join(lines[:count]), 1))
+        with pytest.raises(FormatError):
+            restore_backup(cut, target)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_changed_byte_is_found(file, tmp_path, data):
+    packed = data.draw(st.booleans())
+    content = bytearray(file.read_bytes() if packed else gzip.decompress(file.read_bytes()))
+    place = data.draw(st.integers(10 if packed else 0, len(content) - 1))  # gzip's own header names no content
+    content[place] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "changed.gz").write_bytes(bytes(content) if packed else gzip.compress(bytes(content), 1))
+    with pytest.raises(VariegateError) as caught:
+        restore_backup(tmp_path / "changed.gz", tmp_path / "restored.db")
+    assert isinstance(caught.value, FormatError | VerificationError)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "restored.db").exists()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_forged_row_with_its_digest_is_refused(file, tmp_path, data):
+    """Whoever changes a value and computes the digest again is found by the log, or by the database."""
+    lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    place = data.draw(st.integers(1, len(lines) - 2))
+    row = json.loads(lines[place])
+    column = data.draw(st.integers(1, len(row) - 1))
+    if (
+        row[0] == "quotas"
+        or (row[0] == "meta" and row[1] == "secret_identifier")
+        or (row[0], column) == ("copy_salts", 2)
+    ):
+        reject()  # not part of the log
+    value = data.draw(
+        st.none() | st.booleans() | st.integers(-9, 2**70) | st.text(max_size=9) | st.just([]) | st.floats(0, 1)
+    )
+    assume(value != row[column] or type(value) is not type(row[column]))
+    row[column] = value
+    lines[place] = json.dumps(row).encode() + b"\n"
+    body = b"".join(lines[:-1])
+    lines[-1] = b'{"sha256":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+    (tmp_path / "forged.gz").write_bytes(gzip.compress(b"".join(lines), 1))
+    with pytest.raises(VariegateError) as caught:
+        restore_backup(tmp_path / "forged.gz", tmp_path / "restored.db")
+    assert isinstance(caught.value, FormatError | VerificationError | InputError)
+    assert not (tmp_path / "restored.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": "other"}, "its header does not say so"),
+        ({"version": 2}, "has version 2, and this variegate restores 1: use the version that wrote it"),
+        ({"registry_format": 3}, "has registry_format 3, and this variegate restores 2"),
+        ({"counts": {}}, "its header lacks fields"),
+        ({"log": 5}, "its header lacks fields"),
+        ({"columns": {}}, "its header lacks fields"),
+        ({"at": True}, "its header lacks fields"),
+    ],
+)
+def test_other_headers(file, tmp_path, change, sentence):
+    lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    lines[0] = json.dumps(json.loads(lines[0]) | change).encode() + b"\n"
+    file.write_bytes(gzip.compress(b"".join(lines)))
+    with pytest.raises(FormatError, match=sentence):
+        restore_backup(file, tmp_path / "restored.db")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", gzip.compress(b""), gzip.compress(b"hello\n"), gzip.compress(b"[]\n")]
+)
+def test_files_that_are_no_backup(tmp_path, content):
+    (tmp_path / "backup.gz").write_bytes(content)
+    with pytest.raises(FormatError, match="is not a backup|is cut off or damaged"):
+        restore_backup(tmp_path / "backup.gz", tmp_path / "restored.db")
+
+
+def test_something_behind_the_end(file, tmp_path):
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + b"\n"))
+    with pytest.raises(VerificationError, match="something follows its last line"):
+        restore_backup(file, tmp_path / "restored.db")
+
+
+def test_a_head_kept_elsewhere(file, tmp_path):
+    with pytest.raises(VerificationError, match="does not verify: entry 3 of the log is not the one"):
+        restore_backup(file, tmp_path / "restored.db", expect=LogHead(seq=3, hash="sha256:0"))
+    assert not (tmp_path / "restored.db").exists()
+
+
+def test_a_registry_that_was_tampered_with_is_not_restored(sqlite_store, file, tmp_path):
+    with tampering(tmp_path / "registry.db") as connection:
+        connection.execute(text("UPDATE copies SET buyer = 'mallory' WHERE id = 2"))
+    write_backup(sqlite_store, file)
+    with pytest.raises(VerificationError, match="speaks of copies that were changed: those numbered 1 to 7"):
+        restore_backup(file, tmp_path / "restored.db")
+
+
+def test_a_failure_leaves_the_target_as_it_was(file, target):
+    SqlStore(target, create=True).close()
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(FormatError):
+        restore_backup(file, target)
+    with SqlStore(target) as store:
+        assert store.count_copies() == 0
+        assert store.log_head().seq == 0
+
+
+def test_places_that_cannot_be(sqlite_store, file, tmp_path):
+    with pytest.raises(NotFoundError, match="no file"):
+        restore_backup(tmp_path / "nope.gz", tmp_path / "restored.db")
+    with pytest.raises(InputError, match="is a folder"):
+        restore_backup(file, tmp_path)
+    with pytest.raises(InputError, match="folder"):
+        restore_backup(tmp_path, tmp_path / "restored.db")
+    with pytest.raises(InputError, match="cannot open the registry"):
+        restore_backup(file, tmp_path / "nowhere" / "restored.db")
+    with pytest.raises(NotFoundError, match="no folder"):
+        write_backup(sqlite_store, tmp_path / "nowhere" / "backup.gz")
+    with pytest.raises(InputError, match="it is a folder"):
+        write_backup(sqlite_store, tmp_path)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".gz", ".db", ".db-wal", ".db-shm"])
+
+
+def test_an_interrupted_backup_leaves_nothing(sqlite_store, file):
+    before = file.read_bytes()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    sqlite_store.add_copies([make_row("more")])
+    with contextlib.suppress(KeyboardInterrupt):
+        write_backup(sqlite_store, file, progress=interrupt)
+    assert file.read_bytes() == before
+    assert not list(file.parent.glob(".vg-*"))
+
+
+def test_a_backup_is_one_view_while_others_write(store, url, tmp_path):
+    fill(store)
+    monkey = []
+
+    def write(done, total):
+        if not monkey:
+            monkey.append(store.add_copies(make_row(f"late{i}") for i in range(50)))
+
+    head = write_backup(store, tmp_path / "backup.gz", progress=write)
+    assert monkey == [50]
+    restore_backup(tmp_path / "backup.gz", tmp_path / "restored.db", expect=head)
+    with SqlStore(tmp_path / "restored.db") as restored:
+        assert restored.count_copies() == 7
+
+
+def test_the_header_reads_back():
+    header = backup_format.Header(
+        at=5, counts={table.name: 1 for table in backup_format.TABLES}, head=LogHead(seq=2, hash="sha256:x")
+    )
+    assert backup_format.Header.from_line(header.to_line(), "it") == header
+
+
+def test_specimen_of_the_format(sqlite_store, file):
+    lines = gzip.decompress(file.read_bytes()).splitlines()
+    assert lines[1] == b'["meta","format","2"]'
+    assert json.loads(lines[-1])["sha256"] == hashlib.sha256(b"\n".join(lines[:-1]) + b"\n").hexdigest()
+    assert model_manifest().digest in lines[4].decode()
+    assert SPEC["rewriter"] in lines[5].decode()
