@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from variegate.errors import ConfigurationError, ModelError, NotFoundError
+from variegate.errors import ConfigurationError, InputError, ModelError, NotFoundError
 from variegate.models.architectures import catalog
 from variegate.models.architectures.catalog import (
     ARCHITECTURES,
@@ -13,6 +13,7 @@ from variegate.models.architectures.catalog import (
     call_factory,
 )
 from variegate.models.architectures.resnet import _SubsampleAndPad
+from variegate.models.architectures.whitened_cnn import WhitenedCnn
 
 # Counted by hand: weights and biases of convolutions and linear layers, two per channel of a batch normalisation.
 PARAMETERS = {
@@ -24,6 +25,7 @@ PARAMETERS = {
     "vgg13": 9_413_066,
     "vgg16": 14_724_042,
     "vgg19": 20_035_018,
+    "whitened_cnn": 1_971_640,
 }
 
 
@@ -69,13 +71,46 @@ def test_resnet11_takes_the_maximum_over_positions() -> None:
     assert not torch.allclose(module(once), module(blank), atol=1e-6)
 
 
+def test_whitened_cnn_by_formula() -> None:
+    pairs = [(24, 8), (8, 8), (8, 32), (32, 32), (32, 32), (32, 32)]
+    module = build_architecture("whitened_cnn", {"num_classes": 5, "width": 8})
+    count = 24 * (12 + 1) + sum(9 * before * after + after for before, after in pairs) + 32 * 5
+    assert sum(parameter.numel() for parameter in module.parameters()) == count
+
+
+def test_the_first_layer_whitens_the_images_it_was_prepared_with() -> None:
+    """Responses to the first half of the kernels are uncorrelated with variance 1; the others are their negatives."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(40, 3, 32, 32, generator=generator).cumsum(3) + torch.randn(40, 3, 1, 1, generator=generator)
+    module = build_architecture("whitened_cnn", {"num_classes": 2, "width": 8})
+    assert isinstance(module, WhitenedCnn)
+    module.prepare(images)
+    out = module.whiten(images).detach().transpose(0, 1).flatten(1).double()
+    assert torch.allclose(torch.cov(out[:12]), torch.eye(12, dtype=torch.float64), atol=0.02)
+    assert torch.allclose(out[12:], -out[:12])
+    assert not module.whiten.weight.requires_grad
+
+
+def test_whitened_cnn_is_prepared_with_images_of_its_own_kind() -> None:
+    module = build_architecture("whitened_cnn", {"num_classes": 2, "width": 8})
+    assert isinstance(module, WhitenedCnn)
+    with pytest.raises(InputError, match=r"expected images \(N, 3, H, W\); got \(4, 1, 32, 32\)"):
+        module.prepare(torch.zeros(4, 1, 32, 32))
+
+
+@pytest.mark.parametrize("width", [7, 8.0, True])
+def test_wrong_widths_of_whitened_cnn(width: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"width must be an integer of at least 8; got {width}"):
+        build_architecture("whitened_cnn", {"num_classes": 3, "width": width})  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize("width", [0, -1, 1.5, True])
 def test_wrong_widths(width: object) -> None:
     with pytest.raises(ConfigurationError, match=f"width must be an integer of at least 1; got {width}"):
         build_architecture("resnet11", {"num_classes": 3, "width": width})  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("name", ["vgg11", "resnet11", "resnet20", "digits_cnn"])
+@pytest.mark.parametrize("name", ["vgg11", "resnet11", "resnet20", "digits_cnn", "whitened_cnn"])
 def test_classes_channels_and_other_sizes(name: str) -> None:
     module = build_architecture(name, {"num_classes": 7, "in_channels": 2}).eval()
     assert module(torch.zeros(1, 2, 48, 40)).shape == (1, 7)
@@ -122,7 +157,7 @@ def test_wrong_arguments(arguments: dict[str, object], kind: type[Exception], me
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(NotFoundError, match=r"no architecture 'vgg20'; choose one of digits_cnn, .* vgg19, or give"):
+    with pytest.raises(NotFoundError, match=r"no architecture 'vgg20'; choose one of digits_cnn, .* vgg19, whitened_cnn, or give"):
         build_architecture("vgg20", {"num_classes": 2})
 
 

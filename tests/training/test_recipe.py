@@ -163,9 +163,9 @@ def test_presets_build_and_leave_out_the_flip_where_it_would_harm(name: str) -> 
 
 def test_another_network_does_not_get_the_presets_arguments() -> None:
     laptop = find_preset("laptop")
-    assert laptop.recipe(data_name="x").arguments == {"width": 32}
-    assert laptop.recipe(data_name="x", architecture="resnet11").arguments == {"width": 32}
-    assert laptop.recipe(data_name="x", arguments={"width": 48}).arguments == {"width": 48}
+    assert laptop.recipe(data_name="x").arguments == {"width": 48}
+    assert laptop.recipe(data_name="x", architecture="whitened_cnn").arguments == {"width": 48}
+    assert laptop.recipe(data_name="x", arguments={"width": 32}).arguments == {"width": 32}
     assert laptop.recipe(data_name="x", architecture="vgg11").arguments == {}
 
 

@@ -47,7 +47,7 @@ def _lines(clock: Callable[[], float] = time.monotonic) -> Progress:
     def say(what: str, done: int, total: int) -> None:
         nonlocal spoken, started, first, size
         now = clock()
-        if total != size:  # another stretch of work
+        if total != size or done < first:  # another stretch of work
             started, first, size = now, done, total
         if now - spoken < _LINE_SECONDS:
             return
