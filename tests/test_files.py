@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.errors import InputError, NotFoundError, VariegateError
-from variegate.files import file_error, read_bounded, sha256_file, write_atomic
+from variegate.errors import ConflictError, InputError, NotFoundError, VariegateError
+from variegate.files import (
+    file_error,
+    file_that_appears_whole,
+    folder_that_appears_whole,
+    read_bounded,
+    sha256_file,
+    write_atomic,
+)
 
 
 def mode(path):
@@ -168,6 +175,71 @@ def test_readers_never_see_a_mixture(tmp_path):
     stop.set()
     reader.join()
     assert seen <= set(contents)
+
+
+# Names that last and are not taken
+
+
+def flushed(monkeypatch):
+    """The folders that were flushed since."""
+    real, found = os.fsync, []
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            found.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_the_folder_of_a_new_name_is_flushed(tmp_path, monkeypatch):
+    found = flushed(monkeypatch)
+    with folder_that_appears_whole(tmp_path / "folder") as folder:
+        (folder / "f").write_bytes(b"x")
+        assert found == []
+    assert found == [(tmp_path / "folder").stat().st_ino, tmp_path.stat().st_ino]
+    found.clear()
+    with file_that_appears_whole(tmp_path / "file") as file:
+        file.write(b"x")
+    assert found == [tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_appears_whole_and_private(tmp_path, monkeypatch, links):
+    def link(*args, **kwargs):
+        raise PermissionError(errno.EPERM, "a file system without links")
+
+    if not links:
+        monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "f"
+    with file_that_appears_whole(path) as file:
+        file.write(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for name in ("f", "late", "dangling"):
+        if name == "dangling":
+            (tmp_path / name).symlink_to("nowhere")
+        with (
+            pytest.raises(ConflictError, match=f"{name} exists already; choose another name"),
+            file_that_appears_whole(tmp_path / name) as file,
+        ):
+            file.write(b"other")
+            (tmp_path / name).write_bytes(b"first")
+    assert [path.read_bytes(), (tmp_path / "late").read_bytes()] == [b"whole", b"first"]
+    with pytest.raises(RuntimeError), file_that_appears_whole(tmp_path / "broken") as file:
+        raise RuntimeError
+    assert names(tmp_path) == ["dangling", "f", "late"]
+
+
+def test_places_for_a_new_file_that_cannot_be(tmp_path):
+    for path, error, sentence in [
+        (tmp_path, InputError, "it is a folder"),
+        (tmp_path / "none" / "f", NotFoundError, "there is no folder"),
+    ]:
+        with pytest.raises(error, match=sentence), file_that_appears_whole(path):
+            pass
 
 
 # A user's mistakes

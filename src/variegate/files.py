@@ -11,11 +11,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from variegate.errors import ConflictError, InputError, NotFoundError, VariegateError
 
-__all__ = ["file_error", "folder_that_appears_whole", "make_folder", "read_bounded", "sha256_file", "write_atomic"]
+__all__ = [
+    "file_error",
+    "file_that_appears_whole",
+    "flush_folder",
+    "folder_that_appears_whole",
+    "make_folder",
+    "read_bounded",
+    "sha256_file",
+    "write_atomic",
+]
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -51,7 +62,7 @@ def write_atomic(path: str | Path, data: bytes, *, private: bool = False) -> Non
         raise file_error(error, path, "write") from error
     except ValueError as error:
         raise InputError(f"cannot write {str(path)!r}: the name is not valid ({error})") from error
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def read_bounded(path: str | Path, limit: int, *, allow_pipe: bool = False) -> bytes:
@@ -115,8 +126,37 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def file_that_appears_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Give a new private file (mode 0600) to write; when the block ends well, it gets the name `path`, else is removed.
+
+    Raises:
+        ConflictError: if something has this name already, or by then.
+        NotFoundError: if the folder does not exist.
+        InputError: if `path` is a folder or may not be written.
+        VariegateError: if the disk is full or fails.
+    """
+    temporary = path.parent / f".vg-{secrets.token_hex(8)}.tmp"
+    try:
+        _require_new(path)
+        try:
+            with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    except OSError as error:
+        raise file_error(error, path, "write") from error
+    flush_folder(path.parent)
+
+
+@contextmanager
 def folder_that_appears_whole(place: Path) -> Iterator[Path]:
     """Give an empty private folder to fill; when the block ends well, it is renamed to `place`, else removed.
+
+    The rename lasts through a power cut; files in the folder that are to last are flushed by who writes them.
 
     Raises:
         ConflictError: if `place` holds files by then.
@@ -131,14 +171,26 @@ def folder_that_appears_whole(place: Path) -> Iterator[Path]:
         raise file_error(error, place, "write") from error
     try:
         yield folder
+        flush_folder(folder)
         try:
             folder.rename(place)
         except OSError as error:
             if place.exists():
                 raise ConflictError(f"{place} exists already and is not an empty folder") from error
             raise file_error(error, place, "write") from error
+        flush_folder(place.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make what was renamed, linked or removed in a folder last through a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def file_error(error: OSError, path: str | Path, doing: str) -> VariegateError:
@@ -164,8 +216,7 @@ def file_error(error: OSError, path: str | Path, doing: str) -> VariegateError:
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, mode)
+    descriptor = os.open(path, _NEW, mode)
     try:
         view = memoryview(data)
         while view:
@@ -175,14 +226,20 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.close(descriptor)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename last through a power cut, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _require_new(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
+    if os.path.lexists(path):
+        raise ConflictError(f"{path} exists already; choose another name")
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless something has it by now."""
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except OSError:  # the name is taken, or the file system has no links
+        _require_new(path)
+        temporary.replace(path)
 
 
 def _check_readable(path: Path, mode: int, *, allow_pipe: bool) -> None:

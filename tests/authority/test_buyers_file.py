@@ -1,5 +1,6 @@
 """Lists of buyers: CSV and text, read in pieces, and every way to get them wrong."""
 
+import os
 import tracemalloc
 
 import pytest
@@ -59,6 +60,13 @@ def test_no_file(tmp_path):
         BuyersFile(tmp_path / "none.csv")
     with pytest.raises(InputError, match="it is a folder"):
         BuyersFile(tmp_path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    """It cannot be read twice; before, the second reading found nothing, and the message blamed a change."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"is read twice, so it must be a regular file; got a pipe"):
+        BuyersFile(tmp_path / "pipe")
 
 
 def test_a_file_that_changes_is_noticed(tmp_path):

@@ -9,13 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.authority.conftest import NOW, SECRET
 from tests.registry.format_1 import TABLES
+from variegate.artifacts.exporting import write_artifact
 from variegate.artifacts.recipients import KeyRecipient
 from variegate.artifacts.revocations import read_revocations
 from variegate.artifacts.verify import verify_artifact
 from variegate.authority import Authority
 from variegate.authority.handing_out import export_copy, registry_checks, revocation_list, signing_pem
 from variegate.authority.home import restore_home
-from variegate.errors import ConflictError, NotFoundError, VerificationError
+from variegate.errors import ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
 from variegate.manifest import canonical_json
@@ -109,6 +110,36 @@ def test_a_superseded_copy_still_verifies_and_says_so(desk, sold):
     assert result.steps[-1].detail == "the copy is superseded"
 
 
+def test_a_copy_that_is_revoked_while_it_is_exported_does_not_leave(desk, tmp_path, monkeypatch):
+    (copy,) = desk.issue("net", "qim", ["acme"])
+
+    def load_slowly(name):
+        made = desk._maker.load(name)
+        with SqlStore(desk.home.registry) as store:
+            store.change_status([name], CopyStatus.REVOKED)
+        return made
+
+    monkeypatch.setattr(Authority, "load_copy", lambda self, name: load_slowly(name))
+    with pytest.raises(ConflictError, match=f"{copy.copy_id} is revoked; only active copies are exported"):
+        export_copy(desk, copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_key_that_is_forgotten_while_its_copy_is_exported(desk, tmp_path, monkeypatch):
+    desk.create_policy("private", spec="qim", forgettable=True)
+    (copy,) = desk.issue("net", None, ["acme"], policy="private")
+
+    def load_slowly(name):
+        made = desk._maker.load(name)
+        assert desk.forget(name)
+        return made
+
+    monkeypatch.setattr(Authority, "load_copy", lambda self, name: load_slowly(name))
+    with pytest.raises(SecretError, match=f"the key of copy {copy.copy_id} was forgotten"):
+        export_copy(desk, copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "step", "detail"),
     [
@@ -145,8 +176,29 @@ def test_a_restored_backup_answers_as_the_registry_did(desk, sold, tmp_path):
         shutil.copytree(desk.home.root / folder, tmp_path / "again" / folder, dirs_exist_ok=True)
     x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     with Authority.open(tmp_path / "again", lambda: SECRET) as other:
+        other._clock = lambda: NOW
         assert torch.equal(other.load_copy(sold[0]).scores(x), desk.load_copy(sold[0]).scores(x))
         assert other.issue("net", None, ["acme"], policy="year")[0].copy_id == sold[0]
+
+
+def test_a_backup_from_before_a_rotation_and_the_secret_that_it_lacks(desk, tmp_path):
+    """The same buyer gets the same key again, once the secret is recorded that he got it from."""
+    env = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex(), "VARIEGATE_PASSPHRASE": "open"}
+    desk.issue("net", "qim", ["acme"])
+    write_backup(desk.store, tmp_path / "b.vgb")
+    with Authority.open(desk.home.root, access=Access(env=env)) as rotated:
+        newer = rotated.keyring.rotate("sealed_file").identifier
+        late = rotated.store.get_copy(rotated.issue("net", "qim", ["late"])[0].copy_id)
+    restore_home(tmp_path / "again", tmp_path / "b.vgb")
+    for folder in ("models", "specs", "secrets"):
+        shutil.copytree(desk.home.root / folder, tmp_path / "again" / folder, dirs_exist_ok=True)
+    with Authority.open(tmp_path / "again", access=Access(env=env)) as again:
+        assert [path.name for path in again.keyring.stray()] == [f"{newer}.sealed_file"]
+        assert again.keyring.take_in(newer).identifier == newer
+        (copy,) = again.issue("net", "qim", ["late"])
+        assert copy.copy_id == late.copy_id
+        assert again.store.get_copy(copy.copy_id).key_identifier == late.key_identifier
+        assert verify_log(again.store).ok
 
 
 def test_an_artifact_made_after_the_backup_does_not_fit_the_restored_registry(desk, sold, tmp_path):
@@ -201,6 +253,52 @@ def test_new_artifacts_are_signed_by_the_new_key_and_old_ones_still_verify(desk,
     result = verify_artifact(tmp_path / "new", public_key_pem=PEM, now=NOW)
     assert result.failure is not None
     assert result.failure.name == "signature"
+
+
+def sign_anew(folder, desk, copy, secret):
+    """An artifact of a copy as somebody would make it who has this secret."""
+    row, manifest = desk.store.get_copy(copy), desk.copy_manifest(copy)
+    write_artifact(
+        folder,
+        copy_manifest=manifest,
+        model_manifest=desk.store.get_model(row.model),
+        copy=desk.load_copy(copy),
+        signing=signing_key(secret),
+        artifact="safetensors",
+        log=desk.store.log_head(),
+        created_at=NOW,
+        expires_at=row.expires_at,
+    )
+
+
+def test_a_leaked_old_secret_cannot_sign_for_copies_of_a_newer_one(desk, sold, tmp_path):
+    second = SellerSecret.from_bytes(bytes(32))
+    pem = public_pem(signing_key(second))
+    desk.store.add_secret(second.identifier, provider="environment", public_key=pem)
+    env = {
+        "VARIEGATE_SELLER_SECRET": second.reveal().hex(),
+        f"VARIEGATE_SELLER_SECRET_{SECRET.identifier.upper()}": SECRET.reveal().hex(),
+    }
+    with Authority.open(desk.home.root, access=Access(env=env)) as other:
+        (new,) = other.issue("net", "qim", ["bolt"])
+        sign_anew(tmp_path / "right", other, new.copy_id, second)
+        sign_anew(tmp_path / "wrong", other, new.copy_id, SECRET)
+        sign_anew(tmp_path / "alien", other, new.copy_id, SellerSecret.from_bytes(b"\7" * 32))
+        checks = registry_checks(other.store)
+        result = verify_artifact(tmp_path / "right", public_key_pem=pem.encode(), now=other._now(), checks=checks)
+        assert result.failure is None
+        assert (
+            result.steps[6].detail == f"recorded for buyer bolt; signed with the key of the secret {second.identifier}"
+        )
+        name, detail = failed(other, tmp_path / "wrong", now=other._now())
+        assert name == "registry"
+        assert (
+            f"issued under the secret {second.identifier}, but is signed with the key of the earlier secret" in detail
+        )
+        alien = public_pem(signing_key(SellerSecret.from_bytes(b"\7" * 32))).encode()
+        result = verify_artifact(tmp_path / "alien", public_key_pem=alien, now=other._now(), checks=checks)
+        assert result.failure.name == "registry"
+        assert "a key that belongs to no secret which the registry knows" in result.failure.detail
 
 
 def test_an_artifact_that_is_none_is_checked_with_the_current_key(desk, tmp_path):

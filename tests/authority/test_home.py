@@ -1,19 +1,31 @@
 """A home appears whole, keeps its secret private, and says what is wrong with it."""
 
+import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from tests.authority.conftest import SECRET
-from variegate.authority import Authority
-from variegate.authority.home import Home
+from variegate.authority import Authority, restoring
+from variegate.authority.home import Home, restore_home
 from variegate.authority.keyring import KeyRing
-from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, SecretError, VariegateError
+from variegate.errors import (
+    ConfigurationError,
+    ConflictError,
+    FormatError,
+    InputError,
+    NotFoundError,
+    SecretError,
+    VariegateError,
+)
 from variegate.files import folder_that_appears_whole
 from variegate.key_providers import sealed_file
 from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
+from variegate.registry.backup import restore_backup, write_backup
+from variegate.registry.store import SqlStore
 
 
 def access(passphrase: str) -> Access:
@@ -194,3 +206,135 @@ def test_a_link_to_a_folder_that_is_not_there_yet_becomes_a_home(tmp_path):
     Authority.create(tmp_path / "link", SECRET).close()
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "registry.db").is_file()
+
+
+def test_what_a_killed_init_left_is_named(tmp_path):
+    (tmp_path / "home" / ".variegate-abc").mkdir(parents=True)
+    with pytest.raises(
+        ConflictError, match=r"holds \.variegate-abc, which another variegate init .* remove that folder"
+    ):
+        Authority.create(tmp_path / "home", SECRET)
+    (tmp_path / "home" / "notes").write_text("")
+    with pytest.raises(ConflictError, match="holds other files"):
+        Authority.create(tmp_path / "home", SECRET)
+
+
+# A registry in another database; a SQLite file by its URL stands for the server
+
+
+def url_of(path):
+    return f"sqlite:///{path}"
+
+
+def test_a_home_knows_its_own_database(tmp_path):
+    urls = [url_of(tmp_path / name) for name in ("one.db", "two.db")]
+    secrets = [SECRET, SellerSecret.from_bytes(bytes(32))]
+    for name, url, secret in zip(("one", "two"), urls, secrets, strict=True):
+        Authority.create(tmp_path / name, secret, database_url=url).close()
+    mark = json.loads((tmp_path / "one" / "registry.json").read_text())
+    assert mark["secret"] == SECRET.identifier
+    Authority.open(tmp_path / "one", database_url=urls[0]).close()
+    with pytest.raises(
+        ConfigurationError, match=f"registry of another home than .*one: expected .* {SECRET.identifier}, got "
+    ):
+        Authority.open(tmp_path / "one", database_url=urls[1])
+    SqlStore(tmp_path / "empty.db", create=True).close()
+    with pytest.raises(ConfigurationError, match="got one without a secret"):
+        Authority.open(tmp_path / "one", database_url=url_of(tmp_path / "empty.db"))
+    del mark["secret"]  # as homes were made before
+    (tmp_path / "one" / "registry.json").write_text(json.dumps(mark))
+    Authority.open(tmp_path / "one", database_url=urls[0]).close()
+    (tmp_path / "one" / "registry.json").write_text('{"secret": 3}')
+    with pytest.raises(FormatError, match=r"registry\.json was changed"):
+        Authority.open(tmp_path / "one", database_url=urls[0])
+
+
+def test_an_init_that_failed_after_the_database_says_how_to_go_on(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == "registry.json":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    url = url_of(tmp_path / "elsewhere.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(VariegateError, match="no space left"):
+            Authority.create(tmp_path / "home", SECRET, database_url=url)
+    with pytest.raises(ConflictError, match=r"the database .*elsewhere\.db holds a registry already.* empty it"):
+        Authority.create(tmp_path / "home", SECRET, database_url=url)
+    assert list((tmp_path / "home").iterdir()) == []
+    with SqlStore(tmp_path / "elsewhere.db") as store:
+        store.add_policy("p", {})
+    with pytest.raises(ConflictError, match=r"holds a registry already.*; name an empty database or schema$"):
+        Authority.create(tmp_path / "home", SECRET, database_url=url)
+
+
+@pytest.fixture
+def backup(empty, tmp_path):
+    write_backup(empty.store, tmp_path / "b.vgb")
+    return tmp_path / "b.vgb"
+
+
+def test_a_restore_that_was_killed_after_the_database_goes_on(empty, backup, tmp_path):
+    url = url_of(tmp_path / "elsewhere.db")
+    end = restore_backup(backup, url)  # and then the process died
+    assert restore_home(tmp_path / "again", backup, database_url=url) == end
+    with Authority.open(tmp_path / "again", lambda: SECRET, database_url=url) as desk:
+        assert desk.secret() == SECRET
+        desk.store.add_policy("p", {})
+    with pytest.raises(ConflictError, match="holds something already"):  # no longer what the backup holds
+        restore_home(tmp_path / "third", backup, database_url=url)
+    write_backup(empty.store, tmp_path / "other.vgb", clock=lambda: 5)
+    restore_backup(backup, url_of(tmp_path / "fourth.db"))
+    with pytest.raises(ConflictError, match="holds something already"):  # another backup
+        restore_home(tmp_path / "fourth", tmp_path / "other.vgb", database_url=url_of(tmp_path / "fourth.db"))
+
+
+def test_nobody_reads_the_salts_during_a_restore(backup, tmp_path, monkeypatch):
+    """The home exists and is open to others; they see no file of the registry before it is private."""
+    home = tmp_path / "again"
+    home.mkdir(mode=0o755)
+    restore, seen = restoring.restore_backup, []
+
+    def watch(file, place, **options):
+        def look(_done, _total):
+            for path in [home, *(each for each in home.rglob("*") if each.name.startswith(("registry", ".")))]:
+                private = any(
+                    not stat.S_IMODE(each.stat().st_mode) & 0o077
+                    for each in (path, *path.parents)
+                    if home in (each, *each.parents)
+                )
+                seen.append((path.name, private))
+
+        result = restore(file, place, **options | {"progress": look})
+        look(0, 0)
+        return result
+
+    monkeypatch.setattr(restoring, "restore_backup", watch)
+    old = os.umask(0o022)
+    try:
+        restore_home(home, backup)
+    finally:
+        os.umask(old)
+    assert {private for _, private in seen} == {True}
+    assert any(name.startswith("registry.db") for name, _ in seen)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert sorted(path.name for path in home.iterdir()) == ["models", "registry.db", "specs"]
+
+
+def test_a_registry_that_appears_during_a_restore_is_kept(backup, tmp_path, monkeypatch):
+    home, restore = tmp_path / "again", restoring.restore_backup
+
+    def restore_slowly(*arguments, **options):
+        result = restore(*arguments, **options)
+        (home / "registry.db").write_bytes(b"another's")
+        return result
+
+    monkeypatch.setattr(restoring, "restore_backup", restore_slowly)
+    with pytest.raises(ConflictError, match="has a registry by now"):
+        restore_home(home, backup)
+    assert (home / "registry.db").read_bytes() == b"another's"
+    assert sorted(path.name for path in home.iterdir()) == ["models", "registry.db", "specs"]

@@ -278,6 +278,7 @@ def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, old_home, 
         name = "careless"
         create = staticmethod(lambda access: OTHER)
         store = staticmethod(lambda secret, access: b"x" + secret.reveal())
+        fetch = staticmethod(lambda blob, *, identifier, access: OTHER)
 
     class Large(Careless):
         store = staticmethod(lambda secret, access: bytes(MOST_BLOB_BYTES + 1))
@@ -287,6 +288,86 @@ def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, old_home, 
         with pytest.raises(SecretError, match=message):
             open_ring().rotate("careless")
         assert files(tmp_path) == []
+
+
+def test_nothing_is_recorded_that_does_not_come_back(open_ring, old_home, store, monkeypatch, tmp_path):
+    class Lossy:
+        name = "lossy"
+        create = staticmethod(lambda access: SellerSecret.from_bytes(OTHER.reveal()))
+        store = staticmethod(lambda secret, access: b"gone")
+        fetch = staticmethod(lambda blob, *, identifier, access: SellerSecret.from_bytes(bytes(32)))
+
+    ring = open_ring()
+    ring.adopt()
+    monkeypatch.setattr(catalog, "KEY_PROVIDERS", {**catalog.KEY_PROVIDERS, "lossy": Lossy()})
+    with pytest.raises(SecretError, match=f"gives another secret back than {OTHER.identifier}"):
+        ring.rotate("lossy")
+    assert len(store.secrets) == 1
+    assert files(tmp_path) == []
+
+
+# A registry that is older than the files
+
+
+@pytest.fixture
+def restored(open_ring, old_home, store):
+    """A home after a rotation, with the registry as it was before; the identifier of the secret that it lacks."""
+    new = open_ring().rotate("sealed_file").identifier
+    store.secrets.pop()
+    return new
+
+
+def test_a_secret_that_the_registry_lost_is_recorded_again(open_ring, store, restored, tmp_path):
+    ring = open_ring()
+    assert ring.current() == FIRST
+    (path,) = ring.stray()
+    assert ring.identifier_in(path) == restored
+    row = ring.take_in(restored)
+    assert row == store.secrets[-1]
+    assert (row.identifier, row.provider) == (restored, "sealed_file")
+    assert ring.stray() == []
+    again = open_ring()
+    assert again.current().identifier == restored
+    assert row.public_key == public_pem(signing_key(again.current()))
+    assert again.get() == FIRST
+    with pytest.raises(ConflictError, match=f"has the secret {restored} already"):
+        again.take_in(restored)
+
+
+def test_a_home_of_format_1_records_its_first_secret_first(open_ring, store, restored):
+    store.secrets.clear()
+    open_ring().take_in(restored)
+    assert [row.identifier for row in store.secrets] == [FIRST.identifier, restored]
+
+
+def test_only_a_file_that_opens_is_recorded(open_ring, store, restored, tmp_path):
+    path = tmp_path / "secrets" / f"{restored}.sealed_file"
+    with pytest.raises(SecretError, match="the passphrase is wrong"):
+        open_ring({**FROM_ENV, "VARIEGATE_PASSPHRASE": "shut"}).take_in(restored)
+    path.write_bytes(seal(OTHER, b"open", cost=CHEAP))
+    with pytest.raises(SecretError, match=f"identifier {restored}, got {OTHER.identifier}"):
+        open_ring().take_in(restored)
+    path.unlink()
+    for name in (restored, "../secret", "", "00"):
+        with pytest.raises(NotFoundError, match="there is no file of a secret .*rotate --provider environment"):
+            open_ring().take_in(name)
+    assert [row.identifier for row in store.secrets] == [FIRST.identifier]
+
+
+def test_a_backup_beside_the_file_of_a_token(open_ring, store, restored, tmp_path):
+    (tmp_path / "secrets" / f"{restored}.pkcs11").write_bytes(b"needs a token")
+    row = open_ring().take_in(restored)
+    assert row.provider == "pkcs11"
+    assert open_ring().current().identifier == restored
+    assert open_ring().stray() == []
+
+
+def test_files_that_are_no_secret_s(open_ring, old_home, tmp_path):
+    (tmp_path / "secrets").mkdir()
+    for name in (".tmp-9", "0123456789abcdef", "0123456789ABCDEF.sealed_file", "0123456789abcdef.Sealed"):
+        (tmp_path / "secrets" / name).write_bytes(b"")
+    ring = open_ring()
+    assert [ring.identifier_in(path) for path in ring.stray()] == [None] * 4
 
 
 # Fetching

@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
 from tests.authority.conftest import NOW, SECRET
 from variegate.authority import issuer
+from variegate.authority.noticed import Noticed
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.registry.verify_log import verify_log
 from variegate.types import CopyStatus
@@ -143,6 +145,28 @@ def test_after_a_revoked_copy_the_next_epoch_follows(desk):
     assert desk.rotate("net", "qim", None, epoch=2) == 0  # no active copy: nobody asked for him
     assert desk.rotate("net", "qim", ["acme"]) == 1
     assert states(desk) == [("acme", 1, "revoked"), ("acme", 2, "active")]
+
+
+def test_rotating_a_list_wakes_nobody_who_was_revoked(desk):
+    copies = desk.issue("net", "qim", ["acme", "bolt", "cold"])
+    desk.change_status([copies[0].copy_id], CopyStatus.REVOKED)
+    tally, buyers = Counter(), ["acme", "bolt", "nobody", "cold"]
+    rotate = {"policy": None, "epoch": 2, "progress": None, "bulk": True, "tally": tally}
+    assert desk._issuer.rotate("net", "qim", iter(buyers), **rotate) == 2
+    assert tally == {Noticed.NOT_ACTIVE: 1, Noticed.NO_COPY: 1}
+    assert states(desk, status=CopyStatus.ACTIVE) == [("bolt", 2, "active"), ("cold", 2, "active")]
+    assert desk.rotate("net", "qim", ["acme"], epoch=2) == 1  # by name: the way back
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_later_epoch_supersedes_the_copy_before(desk, many):
+    """`issue --epoch 2` is what a refusal advises; afterwards the buyer has one active copy, not two."""
+    desk.issue("net", "qim", ["acme", "bolt"])
+    issue = desk.issue_many if many else desk.issue
+    for _ in range(2):
+        issue("net", "permutation", ["acme"], epoch=2)
+        assert states(desk) == [("acme", 1, "superseded"), ("bolt", 1, "active"), ("acme", 2, "active")]
+    assert verify_log(desk.store).ok
 
 
 def test_bad_rotations(desk):

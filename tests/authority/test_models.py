@@ -115,6 +115,28 @@ def test_an_import_that_died_before_its_record_can_be_repeated(empty, tmp_path):
     assert empty.original("net").num_classes == 10
 
 
+def test_files_that_another_process_placed_are_left_to_it(empty, tmp_path):
+    """It placed them and is about to record them, while this one's registry refuses."""
+    ready = imported(tmp_path / "seller")
+
+    class RefusingStore:
+        def get_model(self, name):
+            raise NotFoundError(name)
+
+        def add_model(self, manifest):
+            raise InputError("is read-only")
+
+    with folder_that_appears_whole(empty.home.model("net")) as folder:
+        for name, content in ready.files.items():
+            model_files._write(folder / name, content)
+        model_files.write_atomic(folder / "manifest.json", model_files.canonical_json(ready.manifest.to_dict()))
+    with pytest.raises(InputError, match="is read-only"):
+        model_files.place_model(empty.home.model("net"), ready, RefusingStore())
+    assert (empty.home.model("net") / "manifest.json").is_file()
+    empty.store.add_model(ready.manifest)
+    assert empty.original("net").num_classes == 10
+
+
 def test_files_of_an_unknown_model_are_not_overwritten(empty, tmp_path):
     with folder_that_appears_whole(empty.home.model("net")) as folder:
         (folder / "manifest.json").write_text("{}")

@@ -71,6 +71,15 @@ def test_the_refusal_says_whether_the_copies_are_exhausted():
     assert repr(guard) == "PartnerGuard(2 copies)"
 
 
+def test_copies_without_a_distance_exhaust_nothing():
+    """Two copies that are too close to each other take one place; the other is free."""
+    guard = PartnerGuard(classes=2, dummy_classes=0, equal=0)
+    for _ in range(2):
+        guard.add(np.array([0, 1], np.uint16))
+    assert guard.admits(np.array([1, 0], np.uint16))
+    assert "1,000 draws all came too close to one of the 2 copies" in str(guard.refuse("acme"))
+
+
 def test_too_many_classes():
     with pytest.raises(ConfigurationError, match="up to 65,535 classes; got 65536"):
         PartnerGuard(classes=65_536, dummy_classes=0, equal=1)

@@ -1,5 +1,7 @@
 """Issuing under policies: expiry, keys that can be forgotten, batches, and what an earlier issue fixed."""
 
+from collections import Counter
+
 import pytest
 import torch
 
@@ -8,10 +10,12 @@ from tests.authority.test_issuing import edit
 from variegate.authority import Authority, issue_copies
 from variegate.authority.handing_out import export_copy
 from variegate.authority.issue_copies import derive_key
+from variegate.authority.noticed import Noticed, sentences
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import SALT_BYTES, SellerSecret
 from variegate.registry.verify_log import verify_log
 from variegate.rewriters.permutation import PermutationSpec
+from variegate.types import CopyStatus
 
 DAY = 86_400
 
@@ -71,8 +75,54 @@ def test_a_copy_that_exists_under_other_terms_is_not_passed_off(private, many):
     private.create_policy("other", spec="qim")
     with pytest.raises(ConflictError, match=r"'bolt' .* issued under the policy 'private', not under 'other'"):
         issue("net", None, ["bolt"], policy="other")
+    with pytest.raises(ConflictError, match=r"'bolt' .* issued under the policy 'private', not without one; .* rotate"):
+        issue("net", "qim", ["bolt"])
     assert private.store.count_copies() == 2
-    assert private.issue("net", "qim", ["bolt"])[0].buyer == "bolt"  # no terms asked for: the copy there is
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_expired_copy_is_not_handed_out_again(desk, many):
+    desk.create_policy("day", spec="qim", valid_seconds=DAY)
+    (manifest,) = desk.issue("net", None, ["acme"], policy="day")
+    desk._clock = lambda: NOW + DAY - 1
+    assert desk.issue("net", None, ["acme"], policy="day") == [manifest]
+    desk._clock = lambda: NOW + DAY
+    issue = desk.issue_many if many else desk.issue
+    with pytest.raises(ConflictError, match=f"copy {manifest.copy_id} of buyer 'acme' expired on 2026-09-22T.*rotate"):
+        issue("net", None, ["new", "acme"], policy="day")
+    assert desk.store.count_copies() == 1
+    assert desk.rotate("net", None, ["acme"], policy="day") == 1
+    assert desk.store.list_copies(buyer="acme")[1].expires_at == NOW + 2 * DAY
+
+
+def test_bulk_passes_over_and_counts(desk):
+    """One revoked buyer must not block the others, nor the same command given again."""
+    desk.create_policy("day", spec="qim", valid_seconds=DAY)
+    issuer, tally = desk._issuer, Counter()
+    desk.issue("net", None, ["old"], policy="day")
+    desk._clock = lambda: NOW + DAY
+    copies = desk.issue("net", None, ["revoked", "superseded", "good"], policy="day")
+    (other,) = desk.issue("net", "permutation", ["other"])
+    desk.change_status([copies[0].copy_id, other.copy_id], CopyStatus.REVOKED)
+    desk.change_status([copies[1].copy_id], CopyStatus.SUPERSEDED)
+    buyers = ["old", "revoked", "superseded", "other", "good", "new", "revoked"]
+    bulk = {"policy": "day", "epoch": 1, "bulk": True, "tally": tally}
+    assert issuer.issue_many("net", None, buyers, progress=None, **bulk) == 1
+    assert tally == {Noticed.EXPIRED: 1, Noticed.REVOKED: 2, Noticed.SUPERSEDED: 1, Noticed.EARLIER_SECRET: 0}
+    assert [one.buyer for one in issuer.issue("net", None, buyers, **bulk)] == ["good", "new"]
+    assert desk.store.count_copies() == 6
+    with pytest.raises(ConflictError, match="of buyer 'revoked' is revoked"):
+        desk.issue("net", None, ["revoked"], policy="day")
+    assert verify_log(desk.store).ok
+
+
+def test_bulk_still_refuses_an_active_copy_on_other_terms(private):
+    private.issue("net", "qim", ["acme"])
+    with pytest.raises(ConflictError, match="issued without a policy"):
+        private._issuer.issue_many("net", None, ["a", "acme"], policy="private", epoch=1, progress=None, bulk=True)
+    with pytest.raises(ConflictError, match="holds copy vg1-"):
+        private._issuer.issue_many("net", "permutation", ["acme"], policy=None, epoch=1, progress=None, bulk=True)
+    assert private.store.count_copies() == 1
 
 
 def test_a_salted_key_needs_its_salt(private):
@@ -116,8 +166,7 @@ def test_a_forgotten_copy_is_gone(private, tmp_path):
                 export_copy(desk, first.copy_id, tmp_path / "out", artifact="safetensors", now=NOW)
     assert not (tmp_path / "out").exists()
     assert private.store.get_salt(first.copy_id) is None
-    with pytest.raises(ConflictError, match="is forgotten already"):
-        private.forget(first.copy_id)
+    private.forget(first.copy_id)  # again: nothing changes
     with pytest.raises(NotFoundError):
         private.forget("vg1-nope")
     assert private.store.get_copy(first.copy_id).salted  # the registry still says that it had one
@@ -168,6 +217,42 @@ def test_an_error_in_a_later_batch_keeps_the_earlier_ones(private, monkeypatch):
     keys = {derive_key(private.store, private.keyring, row, "qim").identifier for row in private.store.list_copies()}
     assert len(keys) == 35
     assert verify_log(private.store).ok
+
+
+def test_what_was_noticed_is_said():
+    assert sentences(Counter()) == []
+    reached, earlier = sentences({Noticed.REACHED: 1, Noticed.EARLIER_SECRET: 1200, Noticed.REVOKED: 0})
+    assert reached == "1 buyer has reached the epoch and got none"
+    assert earlier.startswith("1,200 buyers keep copies that come from an earlier seller's secret; for new ones, if ")
+    assert all(sentences({reason: 2})[0].startswith("2 buyers ") for reason in Noticed)
+
+
+def test_after_a_new_secret_nobody_is_left_behind(desk):
+    """A leaked secret: buyers who are at the epoch already, but under the old secret, are rotated, too; once."""
+    desk.issue("net", "qim", ["acme", "bolt"])
+    desk.rotate("net", "qim", ["acme"])
+    second = SellerSecret.from_bytes(bytes(32))
+    desk.store.add_secret(second.identifier, provider="environment", public_key=_pem(second))
+    secrets = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex()}
+    secrets[f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}"] = second.reveal().hex()
+    from variegate.key_providers.base import Access
+
+    with Authority.open(desk.home.root, access=Access(env=secrets)) as other:
+        tally = Counter()
+        other._issuer.issue("net", "qim", ["bolt"], policy=None, epoch=1, tally=tally)
+        assert tally == {Noticed.EARLIER_SECRET: 1}
+        rotate = {"policy": None, "epoch": 2, "progress": None, "bulk": True}
+        tally = Counter()
+        assert other._issuer.rotate("net", "qim", None, tally=tally, **rotate) == 2
+        assert tally == {}
+        active = other.store.list_copies(status=CopyStatus.ACTIVE)
+        assert sorted((row.buyer, row.epoch, row.secret) for row in active) == [
+            ("acme", 3, second.identifier),
+            ("bolt", 2, second.identifier),
+        ]
+        assert other._issuer.rotate("net", "qim", None, tally=tally, **rotate) == 0
+        assert tally == {Noticed.REACHED: 2}
+        assert other.rotate("net", "qim", ["acme", "bolt"], epoch=2) == 0
 
 
 def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):

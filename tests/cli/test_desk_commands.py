@@ -137,7 +137,8 @@ def test_revoking(invoke, fails, sold):
     assert "variegate revocations" in result.stderr
     again = json.loads(invoke("revoke", sold[0], sold[1], "--json").stdout)
     assert again == {"copies": sold[:2], "changed": 1, "status": "revoked"}
-    assert "buyer 'acme' has no copy that could change" in fails(4, "revoke", "--buyer", "acme")
+    assert invoke("revoke", "--buyer", "acme").stdout == "0 of 1 copy is newly revoked\n"
+    assert "buyer 'acme' has no copy that could change" in fails(4, "supersede", "--buyer", "acme")
     assert "is revoked and cannot become superseded" in fails(1, "supersede", sold[0])
     assert invoke("supersede", sold[2]).stdout == "1 of 1 copy is newly superseded\n"
 
@@ -170,13 +171,72 @@ def test_rotating(invoke, sold, tmp_path):
     options = ("rotate", "--model", "net", "--policy", "year")
     assert invoke(*options, "--buyer", "acme").stdout == "1 copy of net issued anew; the earlier are superseded\n"
     (tmp_path / "b.csv").write_text("buyer\nacme\nbolt\n")
-    assert json.loads(invoke(*options, "--buyers", "b.csv", "--epoch", 2, "--json").stdout) == {"rotated": 1}
-    assert json.loads(invoke(*options, "--all", "--epoch", 2, "--json").stdout) == {"rotated": 1}
-    assert json.loads(invoke(*options, "--all", "--epoch", 2, "--json").stdout) == {"rotated": 0}
+    assert json.loads(invoke(*options, "--buyers", "b.csv", "--epoch", 2, "--json").stdout) == {
+        "rotated": 1,
+        "passed_over": {"reached": 1},
+    }
+    every = (*options, "--all", "--epoch", 2)
+    assert json.loads(invoke(*every, "--json").stdout) == {"rotated": 1, "passed_over": {"reached": 2}}
+    assert json.loads(invoke(*every, "--json").stdout) == {"rotated": 0, "passed_over": {"reached": 3}}
+    assert "3 buyers have reached the epoch and got none\n" in invoke(*every).stderr
     rows = json.loads(invoke("copies", "ls", "--json").stdout)["copies"]
     assert sorted((row["buyer"], row["epoch"], row["status"]) for row in rows) == sorted(
         (name, epoch, state) for name in ("acme", "bolt", "cold") for epoch, state in ((1, "superseded"), (2, "active"))
     )
+
+
+def test_a_file_with_buyers_who_hold_no_active_copy(invoke, fails, sold, tmp_path):
+    invoke("revoke", sold[0])
+    (tmp_path / "b.csv").write_text("buyer\nacme\nbolt\nnew\n")
+    result = invoke("issue", "--model", "net", "--policy", "private", "--buyers", "b.csv")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["BUYER", "bolt", "new"]
+    assert "1 buyer holds a revoked copy and got none; for another one: variegate rotate --buyer NAME" in result.stderr
+    (tmp_path / "b.csv").write_text("buyer\nacme\nbolt\nnobody\n")
+    result = invoke("rotate", "--model", "net", "--policy", "private", "--buyers", "b.csv", "--epoch", 2)
+    assert result.stdout == "1 copy of net issued anew; the earlier are superseded\n"
+    assert "1 buyer holds no active copy and got none" in result.stderr
+    assert "1 buyer was never issued a copy and got none" in result.stderr
+    assert f"copy {sold[0]} of buyer 'acme' is revoked" in fails(
+        1, "issue", "--model", "net", "--policy", "year", "--buyer", "acme"
+    )
+
+
+def test_many_buyers_of_whom_some_are_revoked(invoke, home):
+    issue = ("issue", "--model", "net", "--spec", "net-qim", "--count", 30)
+    assert invoke(*issue).stdout.startswith("30 copies of net, 30 of them new")
+    invoke("revoke", "--buyer", "buyer-0002", "--buyer", "buyer-0003")
+    result = invoke(*issue[:-1], 31)
+    assert result.stdout.startswith("29 copies of net, 1 of them new")
+    assert "2 buyers hold a revoked copy and got none" in result.stderr
+
+
+def test_an_expired_copy_is_said_to_be_so(invoke, fails, sold, home):
+    connection = sqlite3.connect(home / "registry.db")
+    with connection:
+        connection.execute("UPDATE copies SET expires_at = 1000000000 WHERE buyer = 'acme'")
+    connection.close()
+    issue = ("issue", "--model", "net", "--policy", "year", "--buyer", "acme")
+    assert f"copy {sold[0]} of buyer 'acme' expired on 2001-09-09T01:46:40Z" in fails(1, *issue)
+    (row,) = json.loads(invoke("copies", "ls", "--buyer", "acme", "--json").stdout)["copies"]
+    assert (row["status"], row["expires_at"], row["expired"]) == ("active", "2001-09-09T01:46:40Z", True)
+    lines = invoke("copies", "ls").stdout.splitlines()
+    assert lines[0].endswith("EXPIRES")
+    assert lines[1].endswith("2001-09-09T01:46:40Z expired")
+    assert lines[2].endswith("never")
+
+
+def test_all_that_is_recorded_is_shown(invoke, sold):
+    shown = json.loads(invoke("copies", "show", sold[1], "--json").stdout)
+    assert {name: shown[name] for name in ("policy", "expires_at", "expired", "draw", "salted", "forgotten")} == {
+        "policy": "private", "expires_at": None, "expired": False, "draw": 0, "salted": True, "forgotten": False,
+    }  # fmt: skip
+    assert shown["secret"] == SellerSecret.from_bytes(SECRET).identifier
+    assert len(shown["key_identifier"]) == 16
+    invoke("export", sold[1], "--format", "safetensors", "--out", "b", "--forget")
+    assert json.loads(invoke("copies", "show", sold[1], "--json").stdout)["forgotten"] is True
+    year = json.loads(invoke("copies", "show", sold[0], "--json").stdout)
+    assert (year["policy"], year["salted"], year["forgotten"]) == ("year", False, False)
+    assert year["expires_at"].endswith("Z")
 
 
 # Export and verify
@@ -337,6 +397,7 @@ def test_backup_and_restore(invoke, fails, home, sold, tmp_path):
     invoke("export", sold[2], "--format", "safetensors", "--out", "c", "--home", "again")
     invoke("verify", "c", "--home", "again")
     assert "has a registry already" in fails(1, "restore", "b.vgb", "--home", "again")
+    assert "b.vgb exists already" in fails(1, "backup", "b.vgb")
     assert "there is no file nowhere.vgb" in fails(4, "restore", "nowhere.vgb", "--home", "new")
     assert "seller.pem" in fails(1, "restore", "seller.pem", "--home", "new")
     assert not (tmp_path / "new" / "registry.db").exists()

@@ -111,8 +111,12 @@ def test_ls_of_a_home_that_has_not_recorded_its_secret(store):
 
 def test_ls_names_files_that_belong_to_nothing(tmp_path):
     (tmp_path / "secrets" / "0123456789abcdef.sealed_file").write_bytes(b"")
+    (tmp_path / "secrets" / ".tmp-1").write_bytes(b"")
     result = run("ls")
-    assert "0123456789abcdef.sealed_file belongs to no secret of this home" in result.stderr
+    assert "0123456789abcdef.sealed_file holds a secret that the registry does not know" in result.stderr
+    assert "record it with: variegate key adopt 0123456789abcdef" in result.stderr
+    assert ".tmp-1 is not the file of a secret." in result.stderr
+    assert "removed" not in result.stderr
     assert "0123456789abcdef" not in result.stdout
 
 
@@ -124,6 +128,19 @@ def test_rotate(ring):
     assert "Keep the secrets before it" in result.stderr
     assert [(one["identifier"], one["current"]) for one in read("ls")] == [(NAME, False), (new, True)]
     assert read("rotate")["provider"] == "sealed_file"
+
+
+def test_adopt(store, ring):
+    """What happens after a backup older than the rotation was restored: the registry is old, the files are not."""
+    new = read("rotate")["identifier"]
+    store.secrets.pop()
+    assert f"variegate key adopt {new}" in run("ls").stderr
+    assert f"issued under the secret {new} (sealed_file) from now on" in run("adopt", new).stdout
+    assert ring().current().identifier == new
+    assert run("ls").stderr == ""
+    assert "has the secret" in run("adopt", new, code=1).stderr
+    store.secrets.pop()
+    assert read("adopt", new) == {"identifier": new, "provider": "sealed_file"}
 
 
 def test_rotate_to_the_environment(monkeypatch, tmp_path, ring):
@@ -142,10 +159,13 @@ def test_rotate_to_the_environment(monkeypatch, tmp_path, ring):
         (["rotate", "--provider", "kms"], 2, "there is no key provider 'kms'; choose from environment, pkcs11, sealed"),
         (["rotate", "--provider", "pkcs11"], 2, "needs VARIEGATE_PKCS11_MODULE and VARIEGATE_PKCS11_TOKEN"),
         (["rotate", "--provider", "environment"], 1, "there is no seller's secret: put 64 random hexadecimal digits"),
+        (["adopt", "00"], 4, "there is no file of a secret '00' in"),
+        (["adopt", "0123456789abcdef"], 4, "there is no file of a secret '0123456789abcdef' in"),
+        (["adopt", NAME], 1, f"the registry has the secret {NAME} already"),
         (["export"], 2, "expected --sealed FILE or --public FILE; got neither"),
         (["export", "--sealed", "a", "--public", "b"], 2, "expected --sealed FILE or --public FILE; got both"),
-        (["export", "--sealed", "a", "--secret", "00"], 4, "has no seller's secret '00'; see those there are with"),
-        (["export", "--public", "a", "--secret", "00"], 4, "has no seller's secret '00'; see those there are with"),
+        (["export", "--sealed", "a", "--secret-id", "00"], 4, "has no seller's secret '00'; see those there are with"),
+        (["export", "--public", "a", "--secret-id", "00"], 4, "has no seller's secret '00'; see those there are with"),
         (["export", "--public", "none/a"], 4, "there is no folder none"),
         (["create", "--out", "none/a"], 4, "there is no folder none"),
         (["create", "--out", "taken"], 1, "taken exists already; choose another name"),
@@ -185,7 +205,7 @@ def test_create_with_a_passphrase_from_standard_input(tmp_path, monkeypatch):
 def test_a_sealed_export_has_a_passphrase_of_its_own(tmp_path, monkeypatch):
     run("export", "--sealed", "one", stdin="from stdin\n")
     monkeypatch.setenv("VARIEGATE_NEW_PASSPHRASE", "from variable")
-    assert read("export", "--sealed", "two", "--secret", NAME) == {"file": "two", "identifier": NAME}
+    assert read("export", "--sealed", "two", "--secret-id", NAME) == {"file": "two", "identifier": NAME}
     for name, passphrase in (("one", b"from stdin"), ("two", b"from variable")):
         assert unseal((tmp_path / name).read_bytes(), passphrase) == SECRET
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
@@ -200,10 +220,18 @@ def test_both_passphrases_from_standard_input(tmp_path, monkeypatch):
 def test_exports_of_an_earlier_secret(tmp_path, monkeypatch):
     run("rotate")
     monkeypatch.setenv("VARIEGATE_NEW_PASSPHRASE", "backup")
-    run("export", "--sealed", "old", "--secret", NAME)
+    run("export", "--sealed", "old", "--secret-id", NAME)
     run("export", "--sealed", "current")
     assert unseal((tmp_path / "old").read_bytes(), b"backup") == SECRET
     assert unseal((tmp_path / "current").read_bytes(), b"backup") != SECRET
+
+
+def test_a_file_that_somebody_else_made_meanwhile_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("VARIEGATE_NEW_PASSPHRASE", "backup")
+    (tmp_path / "taken").write_text("before")
+    monkeypatch.setattr(key, "_require_new", lambda path: None)
+    assert "taken" in run("export", "--sealed", "taken", code=1).stderr
+    assert (tmp_path / "taken").read_text() == "before"
 
 
 def test_a_public_export_needs_no_secret(tmp_path, monkeypatch):
@@ -219,7 +247,7 @@ def test_a_wrong_passphrase(monkeypatch, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("command", [[], ["ls"], ["create"], ["rotate"], ["export"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["ls"], ["create"], ["rotate"], ["adopt"], ["export"]], ids=" ".join)
 def test_help(command):
     text = run(*command, "--help").stdout
     assert "Examples:" in text or not command

@@ -14,11 +14,20 @@ from variegate.keys import SellerSecret
 
 
 @dataclass
+class Plugin:
+    name: str
+
+
+@dataclass
 class Entry:
     name: str
     value: object = None
+    loaded: int = 0
 
     def load(self):
+        self.loaded += 1
+        if isinstance(self.value, Exception):
+            raise self.value
         return self.value
 
 
@@ -27,9 +36,13 @@ def plugins(monkeypatch):
     def offer(*entries):
         monkeypatch.setattr(catalog, "entry_points", lambda group: {"variegate.key_providers": entries}[group])
 
-    catalog._plugins.cache_clear()
+    def clear():
+        catalog._plugins.cache_clear()
+        catalog._loaded.cache_clear()
+
+    clear()
     yield offer
-    catalog._plugins.cache_clear()
+    clear()
 
 
 def test_ours():
@@ -40,10 +53,30 @@ def test_ours():
 
 
 def test_a_plugin_s(plugins):
-    vault = object()
-    plugins(Entry("vault", vault), Entry("sealed_file", object()))
-    assert find_provider("vault") is vault
+    vault, ours = Entry("vault", Plugin("vault")), Entry("sealed_file", Plugin("sealed_file"))
+    plugins(vault, ours)
+    assert find_provider("vault") is vault.value
+    assert find_provider("vault") is vault.value
     assert find_provider("sealed_file") is KEY_PROVIDERS["sealed_file"]
+    assert (vault.loaded, ours.loaded) == (1, 0)
+
+
+def test_a_plugin_under_another_name(plugins):
+    plugins(Entry("vault", Plugin("other")))
+    with pytest.raises(
+        ConfigurationError, match="'vault' calls itself 'other': .*could not be found again; both names"
+    ):
+        find_provider("vault")
+
+
+@pytest.mark.parametrize("value", [ImportError("no module named x"), ValueError("boom"), object()])
+def test_a_plugin_that_cannot_be_loaded(plugins, value):
+    plugins(Entry("vault", value), Entry("chest", Plugin("chest")))
+    with pytest.raises(ConfigurationError, match="the key provider 'vault' cannot be loaded: .*Error: .*; repair or"):
+        find_provider("vault")
+    assert find_provider("chest").name == "chest"
+    with pytest.raises(ConfigurationError, match="there is no key provider 'valut'; choose from chest, .*, vault"):
+        find_provider("valut")
 
 
 @pytest.mark.parametrize("name", ["kms", "", "../x", "Sealed_File", "a" * 33])

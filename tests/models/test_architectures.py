@@ -157,7 +157,9 @@ def test_wrong_arguments(arguments: dict[str, object], kind: type[Exception], me
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(NotFoundError, match=r"no architecture 'vgg20'; choose one of digits_cnn, .* vgg19, whitened_cnn, or give"):
+    with pytest.raises(
+        NotFoundError, match=r"no architecture 'vgg20'; choose one of digits_cnn, .* vgg19, whitened_cnn, or give"
+    ):
         build_architecture("vgg20", {"num_classes": 2})
 
 

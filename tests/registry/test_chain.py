@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.registry.conftest import make_row
 from variegate.errors import InputError
 from variegate.manifest import canonical_json
-from variegate.registry.chain import ZERO, copy_line, event_hash, lines_digest
+from variegate.registry.chain import ZERO, copy_line, event_hash, lines_digest, salt_digest
 from variegate.registry.rows import number_of_key, text_of_key
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -23,6 +23,11 @@ def test_hash_of_an_entry():
     hashed = event_hash(seq=1, at=1_790_000_000, kind="issued", body={"a": [1, "é"]}, previous=ZERO)
     assert hashed == "sha256:" + hashlib.sha256(b"variegate-event-v1\0" + content).hexdigest()
     assert hashed == "sha256:dcd0157f30430a0c4e2fb062f456f3dc49bc8dcd1156fe6ff233c79df08f7861"
+
+
+def test_digest_of_a_salt():
+    content = b"variegate-salt-v1\0vg1-00\0" + bytes(range(16))
+    assert salt_digest("vg1-00", bytes(range(16))) == "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,16 @@ def test_every_step_on_a_disk_without_any_room(small_disk):
         write_backup(store, small_disk / "backup.gz")
 
 
+def test_a_backup_onto_a_full_disk_names_the_backup(small_disk, tmp_path):
+    with filled(tmp_path / "registry.db") as store:
+        for leave in (0, 8192):
+            fill_up(small_disk, leave=leave)
+            with pytest.raises(VariegateError, match=r"cannot write .*backup\.gz: no space left") as caught:
+                write_backup(store, small_disk / "backup.gz")
+            assert "registry" not in str(caught.value)
+            assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
 def test_upgrading_and_restoring_on_a_full_disk(small_disk, tmp_path):
     rows = old_rows(3000)
     write_format_1(small_disk / "registry.db", rows)

@@ -1,6 +1,7 @@
 """A registry that cannot be used says so in one sentence, without a password, and records nothing."""
 
 import os
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
@@ -37,6 +38,41 @@ def test_other_urls(url):
     with pytest.raises(ConfigurationError, match="registry") as caught:
         SqlStore(url)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://seller:hunt@xyz2@db/registry",
+        "postgresql://seller:hunt@xyz/2@db/registry",
+        "postgresql://seller:hunt@xyz?2@db/registry",
+        "postgresql://seller:x@db/registry?application_name=hunt@xyz",
+    ],
+)
+def test_an_at_sign_in_a_password(url):
+    """What stands behind it is no host that may be shown."""
+    with pytest.raises(ConfigurationError, match="may hold one '@', the one before the host; write %40") as caught:
+        engine.locate(url)
+    assert "xyz" not in str(caught.value)
+    assert engine.locate("sqlite:////home/a@b/c@d.db").path == Path("/home/a@b/c@d.db")
+    escaped = engine.locate("postgresql://seller:hunt%40xyz@db/registry")
+    assert escaped.location.endswith("@db/registry")
+    assert "xyz" not in escaped.location
+    assert escaped.url.password == "hunt@xyz"
+
+
+def test_commits_last_through_a_power_cut(sqlite_store):
+    for one in (sqlite_store.reading, sqlite_store.writing):
+        with one() as connection:
+            assert connection.scalar(text("PRAGMA synchronous")) == 2
+
+
+def test_a_text_that_is_none(sqlite_store, tmp_path, row):
+    sqlite_store.add_copies([row("acme")])
+    with tampering(tmp_path / "registry.db") as connection:
+        connection.execute(text("UPDATE copies SET buyer = CAST(x'ff' AS TEXT)"))
+    with pytest.raises(FormatError, match="holds a text that is none.*see: variegate log verify"):
+        sqlite_store.list_copies()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +125,7 @@ def test_empty_schema():
         ("3", "has format 3, newer than the 2 that this variegate reads; upgrade"),
         ("1", "has format 1; upgrade it with: variegate db upgrade"),
         ("x", "does not state its format"),
+        ("9" * 5000, "does not state its format"),
     ],
 )
 def test_other_formats(store, url, stated, sentence):
@@ -149,6 +186,25 @@ class TestServer:
         with pytest.raises(InputError, match="no PostgreSQL server answers") as caught:
             SqlStore(url)
         assert "hunter2" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"foo": "bar"},
+            {"sslmode": "bogus"},
+            {"connect_timeout": "x"},
+            {"options": "-cfoo=bar"},
+            {"client_encoding": "bogus"},
+        ],
+        ids=str,
+    )
+    def test_options_that_are_none(self, query):
+        with pytest.raises(InputError, match="has an option that PostgreSQL does not take; check what follows the"):
+            SqlStore(self.url(query=query))
+
+    def test_encryption_that_the_server_does_not_offer(self):
+        with pytest.raises(InputError, match="encryption that is asked for; check sslmode in the URL"):
+            SqlStore(self.url(query={"sslmode": "require"}))
 
     def test_no_database(self):
         with pytest.raises(InputError, match="the server has no such database"):

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from tests.registry.conftest import NOW, model_manifest, tampering
+from tests.registry.conftest import NOW, SPEC, model_manifest, tampering
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, QuotaError
+from variegate.registry import engine
 from variegate.registry.chain import ZERO, event_hash
 from variegate.registry.protocol import ApiKeyRow, LogHead, PolicyRow, SecretRow
 from variegate.registry.store import SqlStore
@@ -49,11 +50,12 @@ def test_salts_are_kept_until_they_are_forgotten(store, row):
     assert store.add_copies([acme], salts={acme.copy_id: b"another"}, keep_existing=True) == 0
     assert store.get_salt(acme.copy_id) == b"\0salt\xff"
     assert store.get_salt(bolt.copy_id) is None
-    store.forget_salt(acme.copy_id)
+    assert store.forget_salt(acme.copy_id)
     assert store.get_salt(acme.copy_id) is None
     assert store.get_copy(acme.copy_id) == acme
-    with pytest.raises(ConflictError, match="is forgotten already"):
-        store.forget_salt(acme.copy_id)
+    head = store.log_head()
+    assert store.forget_salt(acme.copy_id)
+    assert store.log_head() == head
     with pytest.raises(ConflictError, match="has no salt: its key comes from the seller's secret alone"):
         store.forget_salt(bolt.copy_id)
     with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
@@ -72,6 +74,24 @@ def test_a_forgotten_salt_is_gone_from_the_file(sqlite_store, tmp_path, row):
     sqlite_store.add_copies([acme], salts={acme.copy_id: salt})
     sqlite_store.forget_salt(acme.copy_id)
     assert not any(salt in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_reader_keeps_a_forgotten_salt_in_the_write_ahead_log(tmp_path, row, monkeypatch):
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 10)
+    acme, salt = row("acme", salted=True), b"a salt that nobody may find again"
+    with SqlStore(tmp_path / "registry.db", create=True, clock=lambda: NOW) as store:
+        store.add_model(model_manifest())
+        store.add_spec("first", SPEC)
+        store.add_copies([acme], salts={acme.copy_id: salt})
+        with store.reading() as connection:
+            connection.scalar(text("SELECT count(*) FROM copies"))
+            assert not store.forget_salt(acme.copy_id)
+            assert not store.forget_salt(acme.copy_id)
+            assert any(salt in path.read_bytes() for path in tmp_path.iterdir())
+        assert store.get_salt(acme.copy_id) is None
+        assert store.forget_salt(acme.copy_id)
+        assert not any(salt in path.read_bytes() for path in tmp_path.iterdir())
+        assert [entry.kind for entry in store.iterate_events()].count("salt_forgotten") == 1
 
 
 def test_api_keys(store, row):
@@ -95,7 +115,7 @@ def test_api_keys(store, row):
     store.revoke_api_key("k1")
     assert store.log_head() == head
     assert store.find_api_key(KEY).revoked_at == NOW
-    with pytest.raises(NotFoundError, match="no API key 'k9'"):
+    with pytest.raises(NotFoundError, match=r"no API key 'k9' in the registry; check its identifier$"):
         store.revoke_api_key("k9")
     assert verify_log(store).ok
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 
 from tests.registry.conftest import NOW, SPEC, make_row, model_manifest, postgres_schema, tampering
 from variegate.manifest import canonical_json
-from variegate.registry import replay, statuses
+from variegate.registry import bulk, events, replay, statuses
+from variegate.registry import salts as registry_salts
 from variegate.registry.chain import ZERO, event_hash
 from variegate.registry.protocol import LogHead
 from variegate.registry.store import SqlStore
@@ -194,7 +195,7 @@ def test_a_registry_that_was_taken_back_is_found_by_a_head_kept_elsewhere(filled
     assert "the head kept elsewhere is entry 12" in report.problem
 
 
-@pytest.mark.parametrize("value", ["", "x y", "-1 sha256:0", "13 sha256:0", "12 sha256:0", "3 sha256:0"])
+@pytest.mark.parametrize("value", ["", "x y", "-1 sha256:0", "13 sha256:0", "12 sha256:0", "3 sha256:0", "9" * 5000])
 def test_the_remembered_end_is_checked(check, value):
     report = check("UPDATE meta SET value = :value WHERE key = 'log_head'", value=value)
     assert not report.ok
@@ -267,6 +268,7 @@ def test_a_changed_status_is_found(check, number, status, entry, said):
         ("UPDATE api_keys SET revoked_at = NULL", 11),
         ("UPDATE api_keys SET revoked_at = 1", 11),
         ("DELETE FROM copy_salts", 5),
+        ("UPDATE copy_salts SET salt = 'salt3'", 5),
         ("INSERT INTO copy_salts VALUES (2, 'x')", 12),
         ("INSERT INTO copy_salts VALUES (4, 'x')", 9),
         ("INSERT INTO copy_salts VALUES (400, 'x')", None),
@@ -279,6 +281,121 @@ def test_other_changed_rows_are_found(check, statement, entry):
     report = check(statement)
     assert not report.ok
     assert report.bad_entry == entry
+
+
+def test_salts_are_checked_beside_forgotten_ones(store, url, row):
+    rows = [row(f"b{i}", salted=True) for i in range(3)]
+    store.add_copies(rows, salts={row.copy_id: b"salt" + bytes([i]) for i, row in enumerate(rows)})
+    store.add_copies([row("plain")])
+    store.add_copies([late := row("late", salted=True)], salts={late.copy_id: b"salt"})
+    store.forget_salt(rows[0].copy_id)
+    assert verify_log(store).ok
+    for number, entry in ((2, 3), (3, 3), (5, 5)):
+        with tampering(url) as connection:
+            old = connection.scalar(text(f"SELECT salt FROM copy_salts WHERE copy_id = {number}"))
+            connection.execute(text(f"UPDATE copy_salts SET salt = :new WHERE copy_id = {number}"), {"new": b"other"})
+        report = verify_log(store)
+        assert report.bad_entry == entry
+        assert f"is not the one of entry {entry}" in report.problem
+        with tampering(url) as connection:
+            connection.execute(text(f"UPDATE copy_salts SET salt = :old WHERE copy_id = {number}"), {"old": old})
+    for row_ in (rows[1], rows[2], late):
+        store.forget_salt(row_.copy_id)
+    assert verify_log(store).ok
+
+
+def test_a_salt_that_was_changed_and_then_forgotten_is_found(store, url, row):
+    acme = row("acme", salted=True)
+    store.add_copies([acme], salts={acme.copy_id: b"salt"})
+    with tampering(url) as connection:
+        connection.execute(text("UPDATE copy_salts SET salt = :new"), {"new": b"other"})
+    store.forget_salt(acme.copy_id)
+    assert verify_log(store).bad_entry == 3
+
+
+def test_entries_of_earlier_versions_have_no_digests_of_salts(store, row, monkeypatch):
+    rows = [row(f"b{i}", salted=True) for i in range(3)]
+    salts = {row.copy_id: b"salt" for row in rows}
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk, "append", without(events.append, "salts"))
+        store.add_copies(rows[:1], salts=salts)
+    store.add_copies(rows[1:], salts=salts)
+    assert verify_log(store).ok
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_salts, "append", without(events.append, "salt"))
+        store.forget_salt(rows[2].copy_id)
+    assert verify_log(store).ok
+
+
+def without(append, key):
+    return lambda connection, *, at, kind, body: append(
+        connection, at=at, kind=kind, body={name: value for name, value in body.items() if name != key}
+    )
+
+
+def test_exchanged_numbers_of_secrets_are_found(store, url, row):
+    """The secret with the highest number is the current one."""
+    for identifier in ("a" * 16, "b" * 16, "c" * 16):
+        store.add_secret(identifier, provider="file", public_key="PEM")
+    store.add_copies([row("b1", secret="a" * 16), row("b2", secret="b" * 16), row("b3", secret="c" * 16)])
+    with tampering(url) as connection:
+        for old, new in ((3, 1000), (2, 3), (1000, 2)):
+            connection.execute(text(f"UPDATE seller_secrets SET id = {new} WHERE id = {old}"))
+            connection.execute(text(f"UPDATE copies SET secret_id = {new} WHERE secret_id = {old}"))
+    assert store.list_secrets()[-1].identifier == "b" * 16
+    report = verify_log(store)
+    assert report.bad_entry == 5
+    assert f"speaks of {'c' * 16} in the table seller_secrets, whose number is not behind" in report.problem
+
+
+@pytest.mark.parametrize(
+    ("statement", "entry"),
+    [
+        ("UPDATE events SET body = CAST(x'7bff7d' AS TEXT) WHERE seq = 4", 4),
+        ("UPDATE events SET body = x'7b7d' WHERE seq = 4", 4),
+        ("UPDATE events SET at = 'yesterday' WHERE seq = 4", 4),
+        ("UPDATE events SET kind = x'ff' WHERE seq = 12", 12),
+        ("UPDATE events SET hash = x'ff' WHERE seq = 12", 12),
+        ("UPDATE events SET hash = CAST(x'ff' AS TEXT) WHERE seq = 12", 12),
+        ("UPDATE copies SET buyer = CAST(x'6162ff' AS TEXT) WHERE id = 5", 6),
+        ("UPDATE copies SET buyer = x'6162ff' WHERE id = 5", 6),
+        ("UPDATE copies SET copy_id = CAST(x'6162ff' AS TEXT) WHERE id = 9", 7),
+        ("UPDATE seller_secrets SET public_key = CAST(x'ff' AS TEXT)", 3),
+        ("UPDATE seller_secrets SET public_key = 5", 3),
+        ("UPDATE api_keys SET digest = 'text'", 10),
+        ("UPDATE api_keys SET revoked_at = x'ff'", 11),
+        ("UPDATE copy_salts SET salt = 1000000000000", 5),
+        ("INSERT INTO policies VALUES (9, CAST(x'ff' AS TEXT), '{}', 0)", None),
+        ("INSERT INTO policies VALUES (9, x'ff', '{}', 0)", None),
+        ("UPDATE meta SET value = x'ff' WHERE key = 'log_head'", None),
+        ("UPDATE meta SET value = CAST(x'ff' AS TEXT) WHERE key = 'log_head'", None),
+    ],
+)
+def test_what_sqlite_alone_would_keep(check, filled, statement, entry):
+    if filled.connection.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL refuses such values")
+    report = check(statement)
+    assert not report.ok
+    assert report.bad_entry == entry
+    assert (report.problem + report.head.hash).encode()
+    assert check().ok
+
+
+@pytest.mark.parametrize("kind", ["issued", "status_changed", "salt_forgotten", "policy_added", "api_key_revoked"])
+@pytest.mark.parametrize("value", [None, 5, 2**80, [], [5], {}, "text", 10**30 - 1], ids=str)
+def test_a_forged_entry_with_values_of_other_kinds(filled, kind, value):
+    keys = ("copies", "copy", "count", "first", "identifier", "last", "name", "row", "rows", "salt", "salts", "to")
+    body = dict.fromkeys(keys, value) | ({"first": COPIES + 1} if kind == "issued" else {})
+    head = filled.store.log_head()
+    fields = {"seq": ENTRIES + 1, "at": NOW, "kind": kind, "previous": head.hash}
+    values = fields | {"body": canonical_json(body).decode(), "hash": event_hash(body=body, **fields)}
+    with filled.undone() as connection:
+        connection.execute(text("INSERT INTO events VALUES (:seq, :at, :kind, :body, :previous, :hash)"), values)
+        connection.execute(
+            text("UPDATE meta SET value = :head WHERE key = 'log_head'"), {"head": f"{ENTRIES + 1} {values['hash']}"}
+        )
+        report = verify_connection(connection)
+    assert report.bad_entry == ENTRIES + 1
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -43,6 +43,14 @@ def test_a_forgotten_key_is_said():
     assert "cannot trace" in page(traceable=False)
 
 
+def test_it_promises_no_more_than_the_seller_can_do():
+    text = " ".join(page().split())
+    assert "can make every issued copy" not in text
+    assert "can make every copy again whose key it keeps" in text
+    assert "Signing key at issue" in text
+    assert "may be signed by a later key" in text
+
+
 def test_it_loads_nothing():
     text = page()
     assert "default-src 'none'" in text

@@ -3,6 +3,7 @@
 Importing this module imports no torch; the payloads that hold tensors do, when they are written.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,7 @@ def write_artifact(
     sample: "Tensor | None" = None,
     recipient: Recipient | None = None,
     content: Content = "key",
+    before_it_appears: Callable[[], None] | None = None,
 ) -> ArtifactManifest:
     """Write a copy as a signed folder and return its manifest.
 
@@ -66,6 +68,7 @@ def write_artifact(
             within the bounds by default.
         recipient: for vgc: who can open it.
         content: for vgc: the copy's "key" or its "overlay".
+        before_it_appears: called when all is written and before the folder appears; what it raises prevents that.
 
     Raises:
         ConfigurationError: if options contradict each other, or a package for the format is missing.
@@ -123,6 +126,8 @@ def write_artifact(
         )
         write_atomic(building / MANIFEST_FILE, canonical_json(manifest.to_dict()))
         write_atomic(building / BUNDLE_FILE, sign_folder(building, signing, name=copy_manifest.copy_id))
+        if before_it_appears is not None:
+            before_it_appears()
     return manifest
 
 

@@ -13,6 +13,7 @@ from variegate.authority.issuer import Issuer
 from variegate.authority.issuing import copy_manifest
 from variegate.authority.keyring import KeyRing, SecretSource
 from variegate.authority.model_files import place_model
+from variegate.authority.noticed import Tally
 from variegate.authority.policies import Policy
 from variegate.authority.secret_files import ENVIRONMENT
 from variegate.authority.spec_files import SavedSpec
@@ -257,7 +258,15 @@ class Authority:
         return Policy.from_dict(self.store.get_policy(name).body)
 
     def issue(
-        self, model: str, spec_name: str | None, buyers: Sequence[str], *, policy: str | None = None, epoch: int = 1
+        self,
+        model: str,
+        spec_name: str | None,
+        buyers: Sequence[str],
+        *,
+        policy: str | None = None,
+        epoch: int = 1,
+        bulk: bool = False,
+        tally: Tally | None = None,
     ) -> list[CopyManifest]:
         """Issue one copy to each buyer, all or none, and return their manifests in the order of `buyers`.
 
@@ -266,17 +275,19 @@ class Authority:
             spec_name: the spec's name; None to take the policy's.
             buyers: who receives a copy.
             policy: the name of the policy to issue under, if any.
-            epoch: 1 for a buyer's first copy of a model.
+            epoch: 1 for a buyer's first copy of a model; a later one supersedes his active copies of lower epochs.
+            bulk: pass over buyers whose copy is revoked, superseded or expired, instead of refusing all.
+            tally: counts them, and the buyers who keep a copy of an earlier secret.
 
         Raises:
             NotFoundError: if there is no such model, spec or policy.
             ConfigurationError: if a buyer's name is malformed, or the spec was calibrated for another model.
-            ConflictError: if a buyer holds a copy of this model and epoch that was made with another spec, or that
-                is no longer active, or no copy is left that is far enough from the others; it names the first such
-                buyer.
+            ConflictError: if a buyer holds a copy of this model and epoch that was made with another spec or policy, or
+                that is no longer active or expired, or no copy is left that is far enough from the others; it names
+                the first such buyer.
             SecretError: if the secret is missing or is not this home's.
         """
-        return self._issuer.issue(model, spec_name, buyers, policy=policy, epoch=epoch)
+        return self._issuer.issue(model, spec_name, buyers, policy=policy, epoch=epoch, bulk=bulk, tally=tally)
 
     def issue_many(
         self,
@@ -287,6 +298,8 @@ class Authority:
         policy: str | None = None,
         epoch: int = 1,
         progress: Progress | None = None,
+        bulk: bool = False,
+        tally: Tally | None = None,
     ) -> int:
         """Issue one copy to each buyer, in bounded memory, and return how many copies are new.
 
@@ -296,7 +309,9 @@ class Authority:
         Raises:
             VariegateError: as `issue`; earlier batches are recorded then.
         """
-        return self._issuer.issue_many(model, spec_name, buyers, policy=policy, epoch=epoch, progress=progress)
+        return self._issuer.issue_many(
+            model, spec_name, buyers, policy=policy, epoch=epoch, progress=progress, bulk=bulk, tally=tally
+        )
 
     def check_issue(self, model: str, spec_name: str | None, *, policy: str | None = None) -> Terms:
         """Check all that issuing needs but the buyers, without recording anything, and return the terms."""
@@ -311,6 +326,8 @@ class Authority:
         policy: str | None = None,
         epoch: int | None = None,
         progress: Progress | None = None,
+        bulk: bool = False,
+        tally: Tally | None = None,
     ) -> int:
         """Give buyers a copy with a later epoch, supersede their active ones, and return how many copies are new.
 
@@ -319,15 +336,20 @@ class Authority:
             spec_name: the new copies' spec; None to take the policy's.
             buyers: whose copies; None for every buyer with an active copy of the original.
             policy: the new copies' policy, if any.
-            epoch: the new copies' epoch; buyers who have reached it are passed over. None for each buyer's last + 1.
+            epoch: the new copies' epoch; buyers who have reached it are passed over, unless their copy comes from an
+                earlier secret: they get their next one. None for each buyer's last + 1.
             progress: called with how many buyers are through.
+            bulk: pass over buyers without an active copy, instead of giving them one or refusing all.
+            tally: counts who was passed over.
 
         Raises:
             ConfigurationError: if buyers is None without an epoch: such a rotation could not be given again.
             NotFoundError: if a buyer has no copy of this original.
             VariegateError: as `issue`; earlier batches are recorded then.
         """
-        return self._issuer.rotate(model, spec_name, buyers, policy=policy, epoch=epoch, progress=progress)
+        return self._issuer.rotate(
+            model, spec_name, buyers, policy=policy, epoch=epoch, progress=progress, bulk=bulk, tally=tally
+        )
 
     def copies_of(self, buyers: Sequence[str], *, model: str | None = None) -> list[str]:
         """Return the names of all copies of these buyers that are not revoked.
@@ -359,12 +381,18 @@ class Authority:
             )
         return self.store.change_status(list(dict.fromkeys(copies)), status, reason=reason)
 
-    def forget(self, copy: str) -> None:
+    def forget(self, copy: str) -> bool:
         """Discard the key of a copy for good: the copy can never be made again, exported, served or traced.
+
+        Doing it again changes nothing but what a registry in a file still holds of the salt.
+
+        Returns:
+            Whether the salt's bytes are out of the registry's files; while another process reads them, its write-ahead
+            log keeps what was erased. What a database server, backups and disks keep is not known here.
 
         Raises:
             ConflictError: if the key comes from the seller's secret alone: it can be derived again as long as the
-                secret exists; or if it was forgotten already.
+                secret exists.
             NotFoundError: if there is no such copy.
         """
         row = self.store.get_copy(copy)
@@ -373,8 +401,10 @@ class Authority:
                 f"the key of copy {copy} comes from the seller's secret alone and cannot be discarded: issue under a "
                 "policy that was made with --forgettable"
             )
-        self.store.forget_salt(copy)
-        self._maker.forget_heads()
+        try:
+            return self.store.forget_salt(copy)
+        finally:
+            self._maker.forget_heads()
 
     def copy_manifest(self, copy: str) -> CopyManifest:
         """Return the manifest of an issued copy.

@@ -6,6 +6,8 @@ anything is issued, once to issue. What it holds must not change in between.
 
 import csv
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, final
@@ -32,7 +34,7 @@ class BuyersFile:
 
     Raises:
         NotFoundError: if there is no such file.
-        InputError: if it cannot be read or names no buyer.
+        InputError: if it cannot be read, is no regular file (a pipe cannot be read twice), or names no buyer.
         FormatError: if it is not text in UTF-8, or lacks the column; the message names the line.
         ConfigurationError: if a name cannot name a buyer; the message names the line.
     """
@@ -73,7 +75,12 @@ class BuyersFile:
     def _names(self) -> Iterator[tuple[int, str]]:
         """Yield (line, name)."""
         try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
+            with open(self.path, encoding="utf-8-sig", newline="", opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise InputError(
+                        f"cannot read {self.path}: a list of buyers is read twice, so it must be a regular file; got a "
+                        "pipe, socket or device: write it to a file first"
+                    )
                 yield from self._rows(file) if self.is_csv else _lines(file, self.path)
         except UnicodeDecodeError as error:
             raise FormatError(
@@ -104,6 +111,11 @@ class BuyersFile:
                 yield reader.line_num, row[place].strip()
         except csv.Error as error:
             raise FormatError(f"{self.path}, line {reader.line_num} is not CSV: {error}") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for whoever writes to a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _lines(file: IO[str], path: Path) -> Iterator[tuple[int, str]]:

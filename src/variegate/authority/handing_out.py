@@ -9,12 +9,12 @@ from variegate.artifacts.manifest import MANIFEST_FILE, MOST_MANIFEST_BYTES, Art
 from variegate.artifacts.recipients import Recipient
 from variegate.artifacts.revocations import sign_revocations
 from variegate.artifacts.verify import Check, Step
-from variegate.authority.issue_copies import derive_key
+from variegate.authority.issue_copies import derive_key, require_key
 from variegate.authority.issuing import copy_manifest, issue_time
 from variegate.errors import ConflictError, NotFoundError, VariegateError, VerificationError
 from variegate.files import read_bounded
 from variegate.manifest import load_json
-from variegate.registry.protocol import Store
+from variegate.registry.protocol import CopyRow, SecretRow, Store
 from variegate.registry.store import SqlStore
 from variegate.registry.verify_log import verify_log
 from variegate.signing import key_digest, read_public_key, signing_key
@@ -56,20 +56,20 @@ def export_copy(
         overlay: whether a vgc holds the copy's tensors instead of its key.
 
     Raises:
-        ConflictError: if the copy is not active, or the folder holds files.
+        ConflictError: if the copy is not active, even if it is revoked meanwhile, or the folder holds files.
         ConfigurationError: if options contradict each other.
         NotFoundError: if there is no such copy.
         SecretError: if the secret is missing, or the copy's key was forgotten.
         VerificationError: if a row or file was changed, or the copy expired.
     """
-    row = desk.store.get_copy(copy)
-    if row.status is not CopyStatus.ACTIVE:
-        raise ConflictError(f"copy {copy} is {row.status}; only active copies are exported: issue a later epoch")
-    if row.expires_at is not None and row.expires_at <= now:
-        raise VerificationError(f"copy {copy} expired on {issue_time(row.expires_at)}; rotate it")
+    row = _require_exportable(desk.store, copy, now)
     desk.keyring.adopt()  # else nobody could tell the signing key of a home of format 1
     spec = desk.store.get_spec(row.spec_digest)
     by_key = artifact == "vgc" and not overlay
+
+    def last_look() -> None:  # making the payload takes a while, and others change the registry meanwhile
+        require_key(desk.store, _require_exportable(desk.store, copy, now))
+
     return write_artifact(
         folder,
         copy_manifest=copy_manifest(row, spec),
@@ -85,6 +85,7 @@ def export_copy(
         sample=sample,
         recipient=recipient,
         content="overlay" if overlay else "key",
+        before_it_appears=last_look,
     )
 
 
@@ -123,6 +124,9 @@ def signing_pem(store: Store, folder: Path) -> bytes:
 def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
     """Return the steps of a verification that ask the seller's own registry: the copy's row, its state, the log.
 
+    A copy passes if it was signed by the key of the secret that it was issued under, or of a later one, and is not
+    revoked.
+
     Args:
         store: the registry.
         chain: whether to check the whole log; it is read once from end to end.
@@ -142,7 +146,9 @@ def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
         for name, value in facts.items():
             if getattr(manifest, name) != value:
                 raise VerificationError(f"the registry has another {name} for copy {manifest.copy_id}")
-        return Step(number=0, name="registry", outcome="passed", detail=f"recorded for buyer {row.buyer}")
+        signer = _signer(store.list_secrets(), row, manifest.signing_key)
+        detail = f"recorded for buyer {row.buyer}; signed with the key of the secret {signer}"
+        return Step(number=0, name="registry", outcome="passed", detail=detail)
 
     def state(manifest: ArtifactManifest) -> Step:
         status = store.get_copy(manifest.copy_id).status
@@ -158,3 +164,29 @@ def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
         return Step(number=0, name="log", outcome="passed", detail=detail)
 
     return [registry, state, log_chain] if chain else [registry, state]
+
+
+def _require_exportable(store: Store, copy: str, now: float) -> CopyRow:
+    row = store.get_copy(copy)
+    if row.status is not CopyStatus.ACTIVE:
+        raise ConflictError(f"copy {copy} is {row.status}; only active copies are exported: rotate it")
+    if row.expires_at is not None and row.expires_at <= now:
+        raise VerificationError(f"copy {copy} expired on {issue_time(row.expires_at)}; rotate it")
+    return row
+
+
+def _signer(secrets: Sequence[SecretRow], row: CopyRow, digest: str) -> str:
+    """The identifier of the secret whose key has this digest, if that key may sign the copy."""
+    names = [secret.identifier for secret in secrets]
+    by_digest = {key_digest(read_public_key(secret.public_key.encode())): secret.identifier for secret in secrets}
+    if digest not in by_digest:
+        raise VerificationError(
+            f"the copy {row.copy_id} is signed with a key that belongs to no secret which the registry knows"
+        )
+    signer = by_digest[digest]
+    if row.secret is not None and names.index(signer) < names.index(row.secret):
+        raise VerificationError(
+            f"the copy {row.copy_id} was issued under the secret {row.secret}, but is signed with the key of the "
+            f"earlier secret {signer}: the desk signs with the newest, so whoever signed this has an old secret"
+        )
+    return signer

@@ -1,7 +1,8 @@
 """The seller's home folder.
 
     home/registry.db                    what was issued to whom (SQLite)
-    home/registry.json                  instead of registry.db: the registry is in a database that the environment names
+    home/registry.json                  instead of registry.db: the registry is in a database that the environment
+                                        names; holds the identifier of its first secret
     home/secrets/<identifier>.<provider>  the seller's secrets at rest (mode 0600); absent if they live elsewhere
     home/models/<name>/manifest.json    an original, with weights.safetensors and code/*.py
     home/specs/<name>.json              a calibrated rewriter spec, with the record of its calibration
@@ -11,20 +12,25 @@ exists already (the current one, a mount point) registry.db (or registry.json) c
 home.
 """
 
-import secrets
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from variegate.authority.keyring import KeyRing
-from variegate.errors import ConfigurationError, ConflictError, NotFoundError
-from variegate.files import file_error, folder_that_appears_whole, make_folder, write_atomic
+from variegate.authority.filling import PREFIX, parts_of
+from variegate.authority.keyring import IDENTIFIER_KEY, KeyRing
+from variegate.authority.restoring import restore_file, restored_already
+from variegate.errors import ConfigurationError, ConflictError, FormatError, NotFoundError
+from variegate.files import (
+    file_error,
+    folder_that_appears_whole,
+    make_folder,
+    read_bounded,
+    write_atomic,
+)
 from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
-from variegate.manifest import canonical_json
+from variegate.manifest import canonical_json, load_json
 from variegate.registry.backup import restore_backup
 from variegate.registry.protocol import LogHead
 from variegate.registry.store import SqlStore
@@ -34,6 +40,8 @@ __all__ = ["DATABASE_URL", "Home", "create_home", "require_free", "restore_home"
 
 DATABASE_URL = "VARIEGATE_DATABASE_URL"
 """The variable that names the registry's database, such as postgresql+psycopg://seller@db/registry."""
+
+_MOST_MARK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +93,17 @@ class Home:
                 f"{self.root} is not a variegate home: it has no registry.db; make one with: variegate init"
             )
 
-    def registry_location(self, database_url: str | None) -> str | Path:
+    def registry_location(self, database_url: str | None, *, any_format: bool = False) -> str | Path:
         """Return where the registry is.
 
         Args:
             database_url: what the environment says (`DATABASE_URL`), or None.
+            any_format: do not look whether the database holds this home's registry: an older format cannot be read.
 
         Raises:
-            ConfigurationError: if the environment and the home contradict each other.
+            ConfigurationError: if the environment and the home contradict each other, or the database holds the
+                registry of another home.
+            FormatError: if registry.json cannot be read.
             NotFoundError: if this is not a home.
         """
         self.require()
@@ -104,7 +115,24 @@ class Home:
             return self.registry
         if database_url is None:
             raise ConfigurationError(f"the registry of {self.root} is in a database: set {DATABASE_URL} to its URL")
+        expected = self._first_secret()
+        if expected is not None and not any_format:
+            with SqlStore(database_url, read_only=True) as store:
+                if (found := _first_secret_of(store)) != expected:
+                    raise ConfigurationError(
+                        f"the database {store.location} holds the registry of another home than {self.root}: expected "
+                        f"the one whose first secret is {expected}, got {found or 'one without a secret'}; check "
+                        f"{DATABASE_URL}"
+                    )
         return database_url
+
+    def _first_secret(self) -> str | None:
+        """The identifier that stands in registry.json; None if none does."""
+        mark = load_json(read_bounded(self.registry_elsewhere, _MOST_MARK_BYTES), str(self.registry_elsewhere))
+        secret = mark.get("secret")
+        if secret is not None and not isinstance(secret, str):
+            raise FormatError(f"{self.registry_elsewhere} was changed: expected the identifier of a secret in it")
+        return secret
 
 
 def require_free(root: Path) -> None:
@@ -120,9 +148,15 @@ def require_free(root: Path) -> None:
         raise ConflictError(f"{root} is a file; choose an empty folder")
     if root.is_dir() and any(root.iterdir()):
         home = Home(root)
-        made = home.registry.exists() or home.registry_elsewhere.exists()
-        what = "is a variegate home already" if made else "holds other files"
-        raise ConflictError(f"{root} {what}; choose an empty folder")
+        if home.registry.exists() or home.registry_elsewhere.exists():
+            raise ConflictError(f"{root} is a variegate home already; choose an empty folder")
+        found = sorted(path.name for path in root.iterdir())
+        if all(name.startswith(PREFIX) for name in found):
+            raise ConflictError(
+                f"{root} holds {found[0]}, which another variegate init is filling or was interrupted in: if none "
+                "runs, remove that folder and try again"
+            )
+        raise ConflictError(f"{root} holds other files; choose an empty folder")
 
 
 def create_home(
@@ -147,8 +181,13 @@ def create_home(
         home = Home(folder)
         home.models.mkdir(mode=0o700)
         home.specs.mkdir(mode=0o700)
-        with _registry_of(home, database_url) as store:
+        if database_url is not None:  # before the database is written to: what then can still fail is moving it
+            _mark_elsewhere(home, secret.identifier)
+        with SqlStore(database_url or home.registry, create=True) as store:
+            _require_unused(store)
             KeyRing(folder, store, access=access, source=lambda: secret).begin(secret, provider=provider)
+        if database_url is None:
+            home.registry.chmod(0o600)
 
     _make(root, fill)
     return Home(root)
@@ -175,82 +214,57 @@ def restore_home(
     home = Home(root)
     if home.registry.exists() or home.registry_elsewhere.exists():
         raise ConflictError(f"{root} has a registry already; restore into a new home")
-    new = not root.exists()
-    for folder in (home.models, home.specs):
+    for folder in (root, home.models, home.specs):
         make_folder(folder)
-    if new:
-        root.chmod(0o700)
-    if database_url is not None:
-        restored = restore_backup(file, database_url, progress=progress)
-        _mark_elsewhere(home)
-        return restored
-    part = root / f".{home.registry.name}-{secrets.token_hex(4)}"
+        try:
+            folder.chmod(0o700)
+        except OSError as error:
+            raise file_error(error, folder, "write") from error
+    if database_url is None:
+        return restore_file(home.registry, file, progress)
     try:
-        restored = restore_backup(file, part, progress=progress)
-        part.chmod(0o600)
-        part.rename(home.registry)
-    except OSError as error:
-        raise file_error(error, home.registry, "write") from error
-    finally:
-        for left in root.glob(f"{part.name}*"):
-            left.unlink()
+        restored = restore_backup(file, database_url, progress=progress)
+    except ConflictError:
+        finished = restored_already(database_url, file)
+        if finished is None:
+            raise
+        restored = finished
+    with SqlStore(database_url, read_only=True) as store:
+        _mark_elsewhere(home, _first_secret_of(store))
     return restored
 
 
-@contextmanager
-def _registry_of(home: Home, database_url: str | None) -> Iterator[SqlStore]:
-    """Give the new registry of a home."""
-    with SqlStore(database_url or home.registry, create=True) as store:
-        yield store
-    if database_url is None:
-        home.registry.chmod(0o600)
-    else:
-        _mark_elsewhere(home)
+def _first_secret_of(store: SqlStore) -> str | None:
+    rows = store.list_secrets()
+    return rows[0].identifier if rows else store.get_meta(IDENTIFIER_KEY)
 
 
-def _mark_elsewhere(home: Home) -> None:
-    write_atomic(home.registry_elsewhere, canonical_json({"format": 1, "kind": "registry", "url": DATABASE_URL}))
+def _require_unused(store: SqlStore) -> None:
+    """Check that no home was made on this registry.
+
+    Raises:
+        ConflictError: if one was, or an `init` that failed later on left its beginning there.
+    """
+    first = _first_secret_of(store)
+    if first is None:
+        return
+    start = f"the database {store.location} holds a registry already, whose first secret is {first}"
+    if store.list_models() or store.list_policies() or store.count_copies():
+        raise ConflictError(f"{start}; name an empty database or schema")
+    raise ConflictError(
+        f"{start}, and which holds nothing else; name an empty database or schema, or, if it is left from an init that "
+        "failed, empty it (drop its schema and create it anew)"
+    )
+
+
+def _mark_elsewhere(home: Home, first_secret: str | None) -> None:
+    mark = {"format": 1, "kind": "registry", "secret": first_secret, "url": DATABASE_URL}
+    write_atomic(home.registry_elsewhere, canonical_json(mark))
 
 
 def _make(root: Path, fill: Callable[[Path], None]) -> None:
     """Make the folder `root`, whole or not at all."""
     require_free(root)
     place = root.resolve()
-    with folder_that_appears_whole(place) if not place.exists() else _parts_of(place) as folder:
+    with folder_that_appears_whole(place) if not place.exists() else parts_of(place) as folder:
         fill(folder)
-
-
-@contextmanager
-def _parts_of(place: Path) -> Iterator[Path]:
-    """Give a private folder inside the existing `place` to fill; when the block ends well, its parts move to `place`.
-
-    The registry moves last. Whatever fails, `place` is left as it was.
-
-    Raises:
-        ConflictError: if `place` holds files by then.
-        InputError: if the folder may not be written.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".variegate-", dir=place))
-    except OSError as error:
-        raise file_error(error, place, "write") from error
-    moved: list[Path] = []
-    try:
-        yield folder
-        _require_only(place, folder)
-        for part in sorted(folder.iterdir(), key=lambda path: path.name.startswith("registry.")):
-            part.rename(place / part.name)
-            moved.append(place / part.name)
-    except BaseException as error:
-        for part in moved:
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
-        if isinstance(error, OSError):
-            raise file_error(error, place, "write") from error
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _require_only(place: Path, folder: Path) -> None:
-    if any(other != folder for other in place.iterdir()):
-        raise ConflictError(f"{place} holds other files by now; choose an empty folder")

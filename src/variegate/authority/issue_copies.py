@@ -1,19 +1,23 @@
 """Issuing: what is checked before, how rows are made, and how many go into one transaction. No torch."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from variegate.authority.home import Home
-from variegate.authority.issuing import copy_rows, far_enough, plain_rows
+from variegate.authority.issuing import copy_rows, far_enough, is_expired, issue_time, plain_rows
 from variegate.authority.keyring import KeyRing
+from variegate.authority.noticed import Noticed, Tally
 from variegate.authority.partners import Partners, draw_partners
 from variegate.authority.policies import Policy
 from variegate.authority.spec_files import SavedSpec, read_spec
 from variegate.authority.terms import Terms, key_context
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import CopyKey
+from variegate.registry.copies_of_buyers import copies_of_buyers
 from variegate.registry.protocol import CopyRow, Store
+from variegate.registry.store import SqlStore
 from variegate.types import CopyStatus, check_identifier
 
 __all__ = [
@@ -77,17 +81,35 @@ def make_terms(
 
 
 def add_copies(
-    store: Store, keyring: KeyRing, terms: Terms, buyers: Iterable[tuple[str, int]], *, supersede: bool = False
+    store: SqlStore,
+    keyring: KeyRing,
+    terms: Terms,
+    buyers: Iterable[tuple[str, int]],
+    *,
+    supersede: bool = False,
+    bulk: bool = False,
+    tally: Tally | None = None,
 ) -> int:
     """Record a copy for each (buyer, epoch) in one transaction and return how many are new.
 
+    Args:
+        store: the registry.
+        keyring: the seller's secrets.
+        terms: what the copies have in common.
+        buyers: who receives a copy, and of which epoch.
+        supersede: the buyers' active copies with a lower epoch become superseded.
+        bulk: pass over buyers whose copy of that epoch is revoked, superseded or expired, instead of refusing them all.
+        tally: counts the buyers who were passed over, and those whose copy comes from an earlier secret.
+
     Raises:
-        ConflictError: see `Store.add_copies`; also if a buyer's copy exists already, but under another policy, or no
-            copy is left that is far enough from the others.
+        ConflictError: see `Store.add_copies`; also if a buyer's copy exists already, but expired or was issued under
+            another policy, or no copy is left that is far enough from the others.
         ConfigurationError: if a buyer's name is malformed.
     """
     salts: dict[str, bytes] = {}
-    plain = _on_these_terms(store, plain_rows(buyers, terms), terms)
+    tally = Counter() if tally is None else tally
+    first = keyring.rows()[0].identifier
+    plain = _on_these_terms(store, plain_rows(buyers, terms), terms, first_secret=first, bulk=bulk, tally=tally)
     rows = copy_rows(plain, terms, keyring.get(terms.secret), salts)
     if terms.most_equal_partners is not None:
         rows = _far_enough(store, keyring, terms, rows, salts)
@@ -95,12 +117,14 @@ def add_copies(
 
 
 def add_batches(
-    store: Store,
+    store: SqlStore,
     keyring: KeyRing,
     terms: Terms,
     buyers: Iterable[tuple[str, int]],
     *,
     supersede: bool = False,
+    bulk: bool = False,
+    tally: Tally | None = None,
     batch_rows: int = BATCH_ROWS,
     progress: Progress | None = None,
 ) -> int:
@@ -113,33 +137,57 @@ def add_batches(
     """
     iterator, added, through = iter(buyers), 0, 0
     while batch := list(islice(iterator, batch_rows)):
-        added += add_copies(store, keyring, terms, batch, supersede=supersede)
+        added += add_copies(store, keyring, terms, batch, supersede=supersede, bulk=bulk, tally=tally)
         through += len(batch)
         if progress is not None:
             progress(through)
     return added
 
 
-def next_epochs(store: Store, model: str, buyers: Sequence[str], epoch: int | None) -> Iterator[tuple[str, int]]:
+def next_epochs(
+    store: SqlStore,
+    keyring: KeyRing,
+    terms: Terms,
+    buyers: Sequence[str],
+    epoch: int | None,
+    *,
+    bulk: bool = False,
+    tally: Tally | None = None,
+) -> Iterator[tuple[str, int]]:
     """Yield (buyer, epoch of the next copy); read it while the registry is held, so that no epoch is given twice.
 
     Args:
         store: the registry.
-        model: the original's name.
+        keyring: the seller's secrets.
+        terms: of the new copies.
         buyers: whose copies.
-        epoch: the epoch to reach; buyers who have reached it are left out. None for each one's last + 1.
+        epoch: the epoch to reach; buyers who have reached it are left out, unless their active copy comes from an
+            earlier secret: they get their last epoch + 1. None for each one's last + 1.
+        bulk: leave out buyers without an active copy, instead of giving them one, or refusing whoever never had one.
+        tally: counts the buyers who were left out.
 
     Raises:
         NotFoundError: if a buyer has no copy of this original.
     """
+    model, tally = terms.model.name, Counter() if tally is None else tally
+    first = keyring.rows()[0].identifier
     last = store.last_epochs(model, buyers)
+    active: dict[str, bool] = {}  # whether one of the buyer's active copies comes from an earlier secret
+    for row in copies_of_buyers(store, model, buyers, status=CopyStatus.ACTIVE):
+        active[row.buyer] = active.get(row.buyer, False) or (row.secret or first) != terms.secret
     for buyer in dict.fromkeys(buyers):
         if buyer not in last:
-            raise NotFoundError(f"buyer {buyer!r} has no copy of {model!r} to rotate; issue one first")
-        if epoch is None:
-            yield buyer, last[buyer] + 1
-        elif last[buyer] < epoch:
+            if not bulk:
+                raise NotFoundError(f"buyer {buyer!r} has no copy of {model!r} to rotate; issue one first")
+            tally[Noticed.NO_COPY] += 1
+        elif bulk and buyer not in active:
+            tally[Noticed.NOT_ACTIVE] += 1
+        elif epoch is not None and last[buyer] < epoch:
             yield buyer, epoch
+        elif epoch is None or active.get(buyer, False):
+            yield buyer, last[buyer] + 1
+        else:
+            tally[Noticed.REACHED] += 1
 
 
 def derive_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
@@ -176,26 +224,56 @@ def _saved_spec(home: Home, name: str | None) -> SavedSpec:
     return read_spec(home.spec(check_identifier(name or "", "a spec's name")))
 
 
-def _on_these_terms(store: Store, rows: Iterable[CopyRow], terms: Terms) -> Iterator[CopyRow]:
-    """Yield the rows; refuse a copy that exists already under another policy than the one that is asked for.
+def _on_these_terms(
+    store: SqlStore, rows: Iterable[CopyRow], terms: Terms, *, first_secret: str, bulk: bool, tally: Tally
+) -> Iterator[CopyRow]:
+    """Yield the rows; refuse a copy that exists already on other terms than those that are asked for.
 
     Read it while the registry is held.
     """
-    if terms.policy_name is None:
-        yield from rows
-        return
     iterator = iter(rows)
     while piece := list(islice(iterator, _PIECE_ROWS)):
-        known = store.get_copies([row.copy_id for row in piece])
-        for row in piece:
-            recorded = known.get(row.copy_id, row)
-            if recorded.policy != row.policy and recorded.status is CopyStatus.ACTIVE:
-                under = "without a policy" if recorded.policy is None else f"under the policy {recorded.policy!r}"
-                raise ConflictError(
-                    f"buyer {row.buyer!r} holds copy {row.copy_id} already, which was issued {under}, not under "
-                    f"{row.policy!r}; nothing was recorded: issue a later epoch"
-                )
-            yield row
+        wanted = {row.copy_id: row for row in piece}
+        found = copies_of_buyers(
+            store, terms.model.name, {row.buyer for row in piece}, epochs={row.epoch for row in piece}
+        )
+        known = {(row.buyer, row.epoch): row for row in found}
+        for row in wanted.values():
+            recorded = known.get((row.buyer, row.epoch))
+            if recorded is None:
+                yield row
+                continue
+            reason = _why_no_longer(recorded, terms.issued_at)
+            if reason is not None and bulk:
+                tally[reason] += 1
+                continue
+            if reason is None and recorded.copy_id == row.copy_id and recorded.policy == row.policy:
+                tally[Noticed.EARLIER_SECRET] += (recorded.secret or first_secret) != terms.secret
+            elif recorded.copy_id == row.copy_id and recorded.status is CopyStatus.ACTIVE:
+                raise _refuse(recorded, row, terms)
+            yield row  # the registry refuses it if it has another spec, or is no longer active
+
+
+def _why_no_longer(row: CopyRow, now: int) -> Noticed | None:
+    """Why a recorded copy is not one to hand out again, or None."""
+    if row.status is not CopyStatus.ACTIVE:
+        return Noticed(row.status.value)
+    return Noticed.EXPIRED if is_expired(row, now) else None
+
+
+def _refuse(recorded: CopyRow, row: CopyRow, terms: Terms) -> ConflictError:
+    """The error for a buyer whose active copy expired, or was issued under another policy."""
+    if recorded.expires_at is not None and is_expired(recorded, terms.issued_at):
+        return ConflictError(
+            f"copy {row.copy_id} of buyer {row.buyer!r} expired on {issue_time(recorded.expires_at)}; nothing was "
+            "recorded: rotate it (variegate rotate)"
+        )
+    under = "without a policy" if recorded.policy is None else f"under the policy {recorded.policy!r}"
+    asked = "without one" if row.policy is None else f"under {row.policy!r}"
+    return ConflictError(
+        f"buyer {row.buyer!r} holds copy {row.copy_id} already, which was issued {under}, not {asked}; nothing was "
+        "recorded: rotate it (variegate rotate)"
+    )
 
 
 def _far_enough(

@@ -13,12 +13,13 @@ from variegate.authority.issue_copies import (
     make_terms,
     next_epochs,
 )
-from variegate.authority.issuing import copy_manifest, plain_rows
+from variegate.authority.issuing import copy_manifest, is_expired, plain_rows
 from variegate.authority.keyring import KeyRing
+from variegate.authority.noticed import Tally
 from variegate.authority.terms import Terms
 from variegate.errors import ConfigurationError
 from variegate.manifest import CopyManifest
-from variegate.registry.protocol import Store
+from variegate.registry.store import SqlStore
 from variegate.types import CopyStatus
 
 __all__ = ["Issuer"]
@@ -28,6 +29,11 @@ __all__ = ["Issuer"]
 class Issuer:
     """Issues the copies of one home; `variegate.authority.Authority` says what its methods mean and raise.
 
+    `bulk` says that many buyers are meant, of whom some may be passed over: those whose copy is revoked, superseded or
+    expired in an issue, those without an active copy in a rotation. `tally` counts them.
+
+    An issue with an epoch above 1 supersedes the buyers' active copies of lower epochs, as a rotation does.
+
     Args:
         home: where the specs lie.
         store: the registry.
@@ -35,7 +41,7 @@ class Issuer:
         clock: Unix time in seconds.
     """
 
-    def __init__(self, home: Home, store: Store, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
+    def __init__(self, home: Home, store: SqlStore, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
         self._home = home
         self._store = store
         self._keyring = keyring
@@ -54,17 +60,29 @@ class Issuer:
         )
 
     def issue(
-        self, model: str, spec_name: str | None, buyers: Sequence[str], *, policy: str | None, epoch: int
+        self,
+        model: str,
+        spec_name: str | None,
+        buyers: Sequence[str],
+        *,
+        policy: str | None,
+        epoch: int,
+        bulk: bool = False,
+        tally: Tally | None = None,
     ) -> list[CopyManifest]:
-        """See `Authority.issue`."""
+        """See `Authority.issue`; buyers who are passed over have no manifest."""
         if not buyers:
             raise ConfigurationError("expected at least one buyer to issue a copy to; got none")
         terms = self._recorded_terms(model, spec_name, policy)
         pairs = [(buyer, epoch) for buyer in buyers]
-        add_copies(self._store, self._keyring, terms, pairs)
+        add_copies(self._store, self._keyring, terms, pairs, supersede=epoch > 1, bulk=bulk, tally=tally)
         names = [row.copy_id for row in plain_rows(pairs, terms)]
-        known = self._store.get_copies(names)
-        return [copy_manifest(known[name], terms.spec) for name in names]
+        known = {
+            name: row
+            for name, row in self._store.get_copies(names).items()
+            if not bulk or (row.status is CopyStatus.ACTIVE and not is_expired(row, terms.issued_at))
+        }
+        return [copy_manifest(known[name], terms.spec) for name in names if not bulk or name in known]
 
     def issue_many(
         self,
@@ -75,11 +93,22 @@ class Issuer:
         policy: str | None,
         epoch: int,
         progress: Progress | None,
+        bulk: bool = False,
+        tally: Tally | None = None,
     ) -> int:
         """See `Authority.issue_many`."""
         terms = self._recorded_terms(model, spec_name, policy)
         pairs = ((buyer, epoch) for buyer in buyers)
-        return add_batches(self._store, self._keyring, terms, pairs, progress=progress)
+        return add_batches(
+            self._store,
+            self._keyring,
+            terms,
+            pairs,
+            supersede=epoch > 1,
+            bulk=bulk,
+            tally=tally,
+            progress=progress,
+        )
 
     def rotate(
         self,
@@ -90,6 +119,8 @@ class Issuer:
         policy: str | None,
         epoch: int | None,
         progress: Progress | None,
+        bulk: bool = False,
+        tally: Tally | None = None,
     ) -> int:
         """See `Authority.rotate`."""
         if buyers is None and epoch is None:
@@ -97,7 +128,7 @@ class Issuer:
         terms = self._recorded_terms(model, spec_name, policy)
         through, added = 0, 0
         for batch in self._batches(model, buyers, once=epoch is None):
-            pairs = next_epochs(self._store, model, batch, epoch)
+            pairs = next_epochs(self._store, self._keyring, terms, batch, epoch, bulk=bulk, tally=tally)
             added += add_copies(self._store, self._keyring, terms, pairs, supersede=True)
             through += len(batch)
             if progress is not None:
@@ -114,7 +145,9 @@ class Issuer:
     def _batches(self, model: str, buyers: Iterable[str] | None, *, once: bool) -> Iterator[list[str]]:
         """Yield the buyers of a rotation, some at a time; each name `once` where no epoch shows who had his turn."""
         if buyers is None:
-            buyers = (row.buyer for row in self._store.iterate_copies(model=model, status=CopyStatus.ACTIVE))
+            active = self._store.count_copies(model=model, status=CopyStatus.ACTIVE)  # what is added meanwhile is new
+            rows = self._store.iterate_copies(model=model, status=CopyStatus.ACTIVE)
+            buyers = (row.buyer for row in islice(rows, active))
         iterator = iter(dict.fromkeys(buyers) if once else buyers)
         while batch := list(islice(iterator, BATCH_ROWS)):
             yield batch

@@ -15,7 +15,7 @@ from variegate.manifest.identity import copy_id
 from variegate.registry.protocol import MOST_EPOCH, CopyRow
 from variegate.types import check_identifier
 
-__all__ = ["copy_manifest", "copy_rows", "far_enough", "issue_time", "plain_rows"]
+__all__ = ["copy_manifest", "copy_rows", "far_enough", "is_expired", "issue_time", "plain_rows"]
 
 
 def plain_rows(buyers: Iterable[tuple[str, int]], terms: Terms) -> Iterator[CopyRow]:
@@ -116,6 +116,11 @@ def copy_manifest(row: CopyRow, spec: Mapping[str, Any]) -> CopyManifest:
         epoch=row.epoch,
         issued_at=issue_time(row.issued_at),
     )
+
+
+def is_expired(row: CopyRow, now: float) -> bool:
+    """Return whether a copy is no longer valid at `now`, Unix time in seconds."""
+    return row.expires_at is not None and row.expires_at <= now
 
 
 def issue_time(seconds: int) -> str:

@@ -2,8 +2,9 @@
 
 The registry lists them: identifier, provider and public key; the last one is the current one, from which new copies
 come. Copies issued under a secret are derived from it for ever, so no secret is taken away. A new one is stored before
-it is recorded: if the program dies in between, a file that belongs to nothing is left (`KeyRing.stray`), and nothing is
-lost.
+it is recorded: if the program dies in between, a file is left whose secret is not recorded (`KeyRing.stray`), and
+nothing is lost. A registry that was restored from a backup older than a rotation lacks a secret, too: `KeyRing.take_in`
+records it from its file.
 """
 
 import hmac
@@ -16,6 +17,7 @@ from variegate.authority.secret_files import ENVIRONMENT, SecretFiles
 from variegate.errors import ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.key_providers.base import Access, KeyProvider
 from variegate.key_providers.catalog import find_provider
+from variegate.key_providers.keeping import keep_secret
 from variegate.keys import SellerSecret
 from variegate.registry.protocol import SecretRow, Store
 from variegate.secret_sources import secret_in_environment
@@ -150,14 +152,46 @@ class KeyRing:
             self._keep(keeper, secret)
             return self._record(secret, keeper.name)
 
+    def take_in(self, identifier: str) -> SecretRow:
+        """Record a secret whose file lies in the home but that the registry lacks; it is the current one from now on.
+
+        The file is opened: a secret that the environment offers does not do in its place.
+
+        Raises:
+            ConflictError: if the registry has it.
+            NotFoundError: if there is no file of it.
+            SecretError: if the file cannot be opened or holds another secret, or the home's first secret must be
+                recorded and is not there.
+            ConfigurationError: if its provider is not there or lacks an option.
+        """
+        with self._lock:
+            self.adopt()
+            if any(_same(row.identifier, identifier) for row in self.rows()):
+                raise ConflictError(f"the registry has the secret {identifier} already; see: variegate key ls")
+            row = self._files.find_row(identifier)
+            kept = self._files.in_use(row)
+            blob = self._files.read(kept, is_first=False)
+            secret = find_provider(kept.provider).fetch(blob, identifier=row.identifier, access=self._access)
+            if not _same(secret.identifier, row.identifier):
+                raise self._other(row, secret)
+            return self._record(secret, row.provider)
+
     def public_key(self, identifier: str | None = None) -> str:
         """Return the PEM text of the key that verifies what a secret signed. Raises what `get` raises."""
         row = self._row(identifier)
         return row.public_key or public_pem(signing_key(self.get(row.identifier)))
 
     def stray(self) -> list[Path]:
-        """Return the files in the secrets' folder that belong to no recorded secret: leftovers of an interruption."""
+        """Return the files in the secrets' folder that belong to no recorded secret, by name.
+
+        They are what a killed rotation left, or secrets that the registry does not know because it was restored from an
+        older backup: copies may have been issued under these.
+        """
         return self._files.stray(self.rows())
+
+    def identifier_in(self, path: Path) -> str | None:
+        """Return the identifier of the secret whose file this is by its name, or None."""
+        return self._files.identifier_in(path)
 
     def forget_all(self) -> None:
         """Wipe the secrets from memory; they are fetched again when they are needed."""
@@ -229,11 +263,8 @@ class KeyRing:
         return self._row(secret.identifier)
 
     def _keep(self, keeper: KeyProvider, secret: SellerSecret) -> None:
-        blob = keeper.store(secret, self._access)
-        if secret.reveal() in blob:
-            raise SecretError(
-                f"the key provider {keeper.name} would keep the plain secret in the home; use another one"
-            )
+        # The environment's secret comes with each run, and need not be there yet when a home begins.
+        blob = keep_secret(keeper, secret, self._access, read_back=keeper.name != ENVIRONMENT)
         if blob:
             row = SecretRow(identifier=secret.identifier, provider=keeper.name, public_key="", added_at=0)
             self._files.write(row, blob)

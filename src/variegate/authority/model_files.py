@@ -23,8 +23,8 @@ def place_model(place: Path, imported: "ImportedModel", store: Store) -> None:
 
     1. The files are written beside `place` and checked against the manifest's digests.
     2. The folder is renamed to `place`: of two imports of one name, one wins and the other is told so.
-    3. The model is recorded. If that fails the folder is taken back; if the process dies before, importing the same
-       files again completes the import.
+    3. The model is recorded. If that fails a folder that this call placed is taken back, and no other; if the process
+       dies before, importing the same files again completes the import.
 
     Raises:
         ConflictError: if a model of this name exists, or `place` holds other files.
@@ -33,7 +33,8 @@ def place_model(place: Path, imported: "ImportedModel", store: Store) -> None:
     manifest = imported.manifest
     if _is_recorded(store, manifest.name):
         raise ConflictError(f"a model named {manifest.name!r} exists already; import under another name")
-    if not _completes(place, manifest):
+    placed = not _completes(place, manifest)
+    if placed:
         with folder_that_appears_whole(place) as folder:
             for name, content in imported.files.items():
                 _write(folder / name, content)
@@ -42,7 +43,7 @@ def place_model(place: Path, imported: "ImportedModel", store: Store) -> None:
     try:
         store.add_model(manifest)
     except BaseException:
-        if not _is_recorded(store, manifest.name):
+        if placed and not _is_recorded(store, manifest.name):
             shutil.rmtree(place, ignore_errors=True)
         raise
 

@@ -5,7 +5,8 @@ number of equal partners of any two copies; then a key that comes too close to a
 that were superseded or revoked count too: whoever holds one can still attack with it.
 
 How many copies there can be: fix any t + 1 classes; two copies that agree on all of them have more than t equal
-partners, so no choice of t + 1 partners comes twice, and there are at most n (n - 1) ... (n - t) choices.
+partners, so no choice of t + 1 partners comes twice, and there are at most n (n - 1) ... (n - t) choices. That bounds
+copies that all keep the distance: copies that were issued without one may be closer to each other.
 """
 
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ class PartnerGuard:
 
     def refuse(self, buyer: str) -> ConflictError:
         """Return the error for a buyer for whom `MOST_DRAWS` draws all came too close."""
-        if self._count >= self._limit:
+        if self._count >= self._limit and self._keeping_distance() >= self._limit:
             why = f"no more than {self._limit:,} such copies exist, and all are issued"
         else:
             why = f"{MOST_DRAWS:,} draws all came too close to one of the {self._count:,} copies there are"
@@ -115,3 +116,11 @@ class PartnerGuard:
             f"there is no copy left for buyer {buyer!r} with at most {self._equal} equal partners: {why}; "
             "allow more equal partners"
         )
+
+    def _keeping_distance(self) -> int:
+        """Count copies that all keep the distance from each other, as many as one pass finds."""
+        kept = PartnerGuard(classes=self._known.shape[1], dummy_classes=0, equal=self._equal)
+        for partners in self._known[: self._count]:
+            if kept.admits(partners):
+                kept.add(partners)
+        return len(kept)

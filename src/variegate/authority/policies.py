@@ -30,8 +30,9 @@ class Policy:
         quota: how many queries a copy answers in its life; None for no limit.
         rate: queries a second that a copy answers; None for no limit.
         valid_seconds: how long a copy is valid from its issue on; None for ever.
-        most_equal_partners: for the permutation rewriter, how many classes may have the same partner in two copies at
-            most; None for no limit.
+        most_equal_partners: for the permutation rewriter, how many classes may have the same partner in a copy under
+            this policy and any copy issued before it, at most; None for no limit. Copies under other terms keep no
+            distance, neither from each other nor from these.
         forgettable: whether each copy's key also depends on a salt of its own, which can be erased.
 
     Raises:

@@ -119,6 +119,32 @@ class SecretFiles:
                 return path.name.partition(".")[2]
         return ENVIRONMENT
 
+    def find_row(self, identifier: str) -> SecretRow:
+        """Return the row of a secret that the registry lacks, as its files tell.
+
+        A backup's provider counts if there is no other. The public key is empty and the secret was added at 0.
+
+        Raises:
+            NotFoundError: if there is no file of this secret.
+        """
+        names = (path.name for path in self.folder.glob("*")) if _IDENTIFIER.fullmatch(identifier) else iter(())
+        kept = (name.partition(".") for name in names)
+        providers = {provider for name, _, provider in kept if name == identifier and _PROVIDER.fullmatch(provider)}
+        if not providers:
+            raise NotFoundError(
+                f"there is no file of a secret {identifier!a} in {self.folder}: expected the name that variegate key "
+                "ls shows, 16 hexadecimal digits; a secret of the environment is recorded by: variegate key rotate "
+                "--provider environment"
+            )
+        provider = min(providers - {SEALED_FILE}, default=SEALED_FILE)
+        return SecretRow(identifier=identifier, provider=provider, public_key="", added_at=0)
+
+    @staticmethod
+    def identifier_in(path: Path) -> str | None:
+        """Return the identifier of the secret whose file this is by its name, or None."""
+        identifier, _, provider = path.name.partition(".")
+        return identifier if _IDENTIFIER.fullmatch(identifier) and _PROVIDER.fullmatch(provider) else None
+
     def stray(self, rows: Iterable[SecretRow]) -> list[Path]:
         """Return the files in the folder that belong to none of these secrets.
 

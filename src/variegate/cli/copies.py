@@ -1,7 +1,8 @@
 """`variegate copies`: what was issued to whom."""
 
 import dataclasses
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +10,9 @@ from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_pairs, print_table, talk
 from variegate.registry.protocol import MOST_ROWS
 from variegate.types import CopyStatus
+
+if TYPE_CHECKING:
+    from variegate.registry.protocol import CopyRow
 
 __all__ = ["add_to"]
 
@@ -45,21 +49,30 @@ def list_(
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """List issued copies, in the order in which they were issued."""
+    """List issued copies, in the order in which they were issued.
+
+    A copy that has expired keeps its status; the last column says so.
+    """
     from variegate.authority.issuing import issue_time
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
         rows = desk.store.list_copies(model=model, buyer=buyer, status=status, limit=limit, offset=offset)
         total = desk.store.count_copies(model=model, buyer=buyer, status=status)
+    now = time.time()
     if as_json:
-        listed = [{**dataclasses.asdict(row), "issued_at": issue_time(row.issued_at)} for row in rows]
+        listed = [
+            {**dataclasses.asdict(row), "issued_at": issue_time(row.issued_at), **_expiry(row, now)} for row in rows
+        ]
         print_json({"total": total, "offset": offset, "copies": listed})
         return
     if rows:
         print_table(
-            ("COPY", "MODEL", "BUYER", "EPOCH", "STATUS", "ISSUED"),
-            [(r.copy_id, r.model, r.buyer, r.epoch, r.status, issue_time(r.issued_at)) for r in rows],
+            ("COPY", "MODEL", "BUYER", "EPOCH", "STATUS", "ISSUED", "EXPIRES"),
+            [
+                (r.copy_id, r.model, r.buyer, r.epoch, r.status, issue_time(r.issued_at), _shown_expiry(r, now))
+                for r in rows
+            ],
         )
     more = f"; more with --offset {offset + len(rows)}" if offset + len(rows) < total else ""
     talk(f"{len(rows):,} of {total:,} {'copy' if total == 1 else 'copies'}{more}")
@@ -71,13 +84,39 @@ def show(
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Show all that is recorded of one copy; nothing in it is secret."""
+    """Show all that is recorded of one copy; nothing in it is secret.
+
+    `secret` is the public identifier of the seller's secret that the key comes from, `key_identifier` that of the key.
+    `draw` counts how often the key was drawn anew to keep a distance; `forgotten` says that the key was discarded.
+    """
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
         row = desk.store.get_copy(copy)
-        described = {**desk.copy_manifest(copy).to_dict(), "status": row.status.value}
+        described = {
+            **desk.copy_manifest(copy).to_dict(),
+            "status": row.status.value,
+            **_expiry(row, time.time()),
+            "policy": row.policy,
+            "secret": row.secret,
+            "key_identifier": row.key_identifier,
+            "draw": row.draw,
+            "salted": row.salted,
+            "forgotten": row.salted and desk.store.get_salt(copy) is None,
+        }
     if as_json:
         print_json(described)
     else:
         print_pairs(described)
+
+
+def _expiry(row: "CopyRow", now: float) -> dict[str, Any]:
+    from variegate.authority.issuing import is_expired, issue_time
+
+    expires_at = None if row.expires_at is None else issue_time(row.expires_at)
+    return {"expires_at": expires_at, "expired": is_expired(row, now)}
+
+
+def _shown_expiry(row: "CopyRow", now: float) -> str:
+    expiry = _expiry(row, now)
+    return "never" if expiry["expires_at"] is None else expiry["expires_at"] + (" expired" if expiry["expired"] else "")

@@ -37,7 +37,7 @@ def status(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.registry.migrations import current_format
     from variegate.registry.schema import FORMAT
 
-    found = current_format(Home(home).registry_location(os.environ.get(DATABASE_URL)))
+    found = current_format(Home(home).registry_location(os.environ.get(DATABASE_URL), any_format=True))
     if as_json:
         print_json({"format": found, "reads": FORMAT})
     else:
@@ -52,7 +52,7 @@ def upgrade(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.registry.migrations import current_format
     from variegate.registry.migrations import upgrade as upgrade_database
 
-    location = Home(home).registry_location(os.environ.get(DATABASE_URL))
+    location = Home(home).registry_location(os.environ.get(DATABASE_URL), any_format=True)
     before = current_format(location)
     upgrade_database(location)
     after = current_format(location)
@@ -74,14 +74,11 @@ def backup(
     originals, no specs' files: copy the home's other folders as files.
     """
     from variegate.cli.desk import open_desk
-    from variegate.errors import ConflictError
     from variegate.registry.backup import write_backup
 
-    if file.exists():
-        raise ConflictError(f"{file} exists already; choose another name")
     with open_desk(home, read_only=True) as desk, show_progress() as progress:
-        end = write_backup(desk.store, file, progress=lambda done, total: progress("writing", done, total))
-        copies = desk.store.count_copies()
+        written = write_backup(desk.store, file, progress=lambda done, total: progress("writing", done, total))
+    end, copies = written.head, written.copies
     if as_json:
         print_json({"file": str(file), "copies": copies, "log": {"seq": end.seq, "hash": end.hash}})
     else:

@@ -1,6 +1,7 @@
 """`variegate export`, `revocations` and `certificate`: what leaves the desk."""
 
 import os
+import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -71,7 +72,7 @@ def export(
         bool, typer.Option("--overlay", help="For vgc: hold the copy's tensors instead of its key.")
     ] = False,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Then discard the copy's key for good; it can no longer be traced.")
+        bool, typer.Option("--forget", help="Then discard the copy's key for good (variegate forget).")
     ] = False,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
@@ -80,20 +81,18 @@ def export(
 
     Outside a trusted execution environment an artifact does not protect the rewriter: whoever holds an ONNX, PT2 or
     safetensors file, or an opened vgc, can read the rewriter and strip it. See docs/formats/artifact.md.
-    A vgc is sealed to --recipient, or under the passphrase in VARIEGATE_RECIPIENT_PASSPHRASE[_FILE].
+    A vgc is sealed to --recipient, or under the passphrase in VARIEGATE_RECIPIENT_PASSPHRASE[_FILE], or under one that
+    is asked on the terminal.
     """
     from variegate.authority.handing_out import export_copy
     from variegate.cli.desk import open_desk
+    from variegate.cli.forget import discard_key
 
     if (copy is None) == (buyer is None):
         raise ConfigurationError(
             "expected a copy by its name, or --buyer; got " + ("neither" if copy is None else "both")
         )
-    if overlay and format is not ArtifactFormat.VGC:
-        raise ConfigurationError(f"--overlay says what a vgc holds; a {format} holds the tensors anyway: leave it out")
-    receiver = _recipient(recipient) if format is ArtifactFormat.VGC else None
-    if recipient is not None and receiver is None:
-        raise ConfigurationError(f"only a vgc is sealed to a recipient; {format} is readable by whoever holds it")
+    receiver = _receiver(format, recipient, overlay=overlay)
     with open_desk(home) as desk:
         name = copy if copy is not None else _active_copy(desk, buyer or "", model)
         if forget and not desk.store.get_copy(name).salted:
@@ -109,7 +108,11 @@ def export(
             overlay=overlay,
         )
         if forget:
-            desk.forget(name)
+            try:
+                discard_key(desk, name)
+            except BaseException:  # an interruption, too, leaves the artifact
+                talk(f"{out} is written, but the copy's key is NOT discarded for good; run: variegate forget {name}")
+                raise
     if scores:
         talk("Warning: with scores, attacks on this copy take far fewer queries; give labels alone where you can.")
     if format is not ArtifactFormat.VGC:
@@ -130,7 +133,7 @@ def revocations(
         float, typer.Option("--days", min=0.01, max=3660, help="For how long devices accept the list.")
     ] = 7.0,
     secret: Annotated[
-        str | None, typer.Option("--secret", help="Sign with the key of an earlier secret (variegate key ls).")
+        str | None, typer.Option("--secret-id", help="Sign with the key of an earlier secret (variegate key ls).")
     ] = None,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
@@ -175,6 +178,7 @@ def certificate(
         secrets = desk.store.list_secrets()
         if not secrets:
             raise ConflictError("this home has issued nothing since its upgrade; issue a copy, then try again")
+        issuing = next((one for one in secrets if one.identifier == row.secret), secrets[0])  # none: before format 2
         page = render_certificate(
             Certificate(
                 seller=seller,
@@ -182,7 +186,7 @@ def certificate(
                 status=row.status.value,
                 expires=None if row.expires_at is None else issue_time(row.expires_at),
                 traceable=not row.salted or desk.store.get_salt(copy) is not None,
-                signing_key=key_digest(read_public_key(secrets[-1].public_key.encode())),
+                signing_key=key_digest(read_public_key(issuing.public_key.encode())),
                 log_entries=head.seq,
                 log_hash=head.hash,
                 made_at=issue_time(int(time.time())),
@@ -208,11 +212,29 @@ def _active_copy(desk: "Authority", buyer: str, model: str | None) -> str:
     return rows[0].copy_id
 
 
+def _receiver(kind: ArtifactFormat, public_key: Path | None, *, overlay: bool) -> "Recipient | None":
+    if kind is ArtifactFormat.VGC:
+        return _recipient(public_key)
+    if overlay:
+        raise ConfigurationError(f"--overlay says what a vgc holds; a {kind} holds the tensors anyway: leave it out")
+    if public_key is not None:
+        raise ConfigurationError(f"only a vgc is sealed to a recipient; {kind} is readable by whoever holds it")
+    return None
+
+
 def _recipient(public_key: Path | None) -> "Recipient":
     from variegate.artifacts.recipients import KeyRecipient, PassphraseRecipient, read_recipient_public_key
     from variegate.files import read_bounded
-    from variegate.secret_sources import read_passphrase
+    from variegate.secret_sources import prompt_terminal, read_passphrase
 
     if public_key is not None:
         return KeyRecipient(read_recipient_public_key(read_bounded(public_key, _PEM_LIMIT)))
-    return PassphraseRecipient(read_passphrase(os.environ, variable=_PASSPHRASE))
+    person = sys.stdin is not None and sys.stdin.isatty()
+    passphrase = read_passphrase(
+        os.environ,
+        prompt=prompt_terminal if person else None,
+        confirm=True,
+        variable=_PASSPHRASE,
+        question="Passphrase for the recipient: ",
+    )
+    return PassphraseRecipient(passphrase)

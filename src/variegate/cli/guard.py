@@ -41,6 +41,7 @@ _ORDER = (
     "rotate",
     "supersede",
     "revocations",
+    "forget",
     "key",
     "log",
     "db",

@@ -1,6 +1,7 @@
 """`variegate issue`: copies for buyers."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,13 @@ def issue(
         ),
     ] = None,
     epoch: Annotated[
-        int, typer.Option("--epoch", min=1, max=MOST_EPOCH, help="1 for a buyer's first copy of a model.")
+        int,
+        typer.Option(
+            "--epoch",
+            min=1,
+            max=MOST_EPOCH,
+            help="1 for a buyer's first copy of a model; a later one supersedes his active copies of lower epochs.",
+        ),
     ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check model, spec, policy, secret and names; issue nothing.")
@@ -59,9 +66,11 @@ def issue(
 
     A copy costs one row in the registry and is made again from the seller's secret whenever it is needed. Issuing again
     to the same buyer gives the same copy. Few copies are issued all or none; many in batches of 20,000, each all or
-    none: after an interruption, the same command goes on.
+    none: after an interruption, the same command goes on. Buyers of a file or a count whose copy is revoked, superseded
+    or expired are passed over and counted; a buyer by name is refused then.
     """
     from variegate.authority.buyers_file import BuyersFile
+    from variegate.authority.noticed import Noticed, sentences
     from variegate.cli.desk import open_desk
     from variegate.errors import ConfigurationError
 
@@ -77,6 +86,7 @@ def issue(
             f"--json prints at most {_MOST_MANIFESTS:,} manifests; got {total:,} buyers: leave it out and see "
             "the copies with: variegate copies ls --json"
         )
+    bulk, tally = buyer is None, Counter[Noticed]()
     with open_desk(home, read_only=dry_run) as desk:
         started = time.monotonic()
         if dry_run:
@@ -88,12 +98,12 @@ def issue(
                     f"would issue {model} to {total:,} {'buyer' if total == 1 else 'buyers'}; nothing was issued"
                 )
             return
-        if as_json:
-            manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch)
-            print_json([manifest.to_dict() for manifest in manifests])
-        elif total <= _SHOWN:
-            manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch)
-            print_table(("BUYER", "COPY", "EPOCH"), [(m.buyer, m.copy_id, m.epoch) for m in manifests])
+        if as_json or total <= _SHOWN:
+            manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch, bulk=bulk, tally=tally)
+            if as_json:
+                print_json([manifest.to_dict() for manifest in manifests])
+            else:
+                print_table(("BUYER", "COPY", "EPOCH"), [(m.buyer, m.copy_id, m.epoch) for m in manifests])
         else:
             with show_progress() as progress:
                 new = desk.issue_many(
@@ -103,6 +113,11 @@ def issue(
                     policy=policy,
                     epoch=epoch,
                     progress=lambda through: progress("issuing", through, total),
+                    bulk=bulk,
+                    tally=tally,
                 )
-            print_text(f"{total:,} copies of {model}, {new:,} of them new; see them with: variegate copies ls")
+            passed = sum(count for reason, count in tally.items() if reason is not Noticed.EARLIER_SECRET)
+            print_text(f"{total - passed:,} copies of {model}, {new:,} of them new; see them with: variegate copies ls")
+        for line in sentences(tally):
+            talk(line)
         talk(f"issued in {time.monotonic() - started:.2f} s")

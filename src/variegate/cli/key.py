@@ -14,7 +14,7 @@ from variegate.errors import ConfigurationError, ConflictError
 __all__ = ["add_to"]
 
 SecretName = Annotated[
-    str | None, typer.Option("--secret", help="A secret, by its identifier; the current one if left out.")
+    str | None, typer.Option("--secret-id", help="A secret, by its identifier; the current one if left out.")
 ]
 
 
@@ -38,10 +38,14 @@ def add_to(app: typer.Typer) -> None:
         ),
     )(rotate)
     group.command(
+        "adopt",
+        epilog=examples("variegate key adopt d6377c371b0c3ac2", "variegate key adopt d6377c371b0c3ac2 --json"),
+    )(adopt)
+    group.command(
         "export",
         epilog=examples(
             "variegate key export --sealed backup.sealed",
-            "variegate key export --sealed old.sealed --secret d6377c371b0c3ac2",
+            "variegate key export --sealed old.sealed --secret-id d6377c371b0c3ac2",
             "variegate key export --public seller.pem",
         ),
     )(export)
@@ -55,7 +59,7 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 
     with open_desk(home, read_only=True) as desk:
         rows = desk.keyring.rows()
-        stray = desk.keyring.stray()
+        stray = [(path, desk.keyring.identifier_in(path)) for path in desk.keyring.stray()]
     described = [
         {
             "identifier": row.identifier,
@@ -75,8 +79,15 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
                 for one in described
             ],
         )
-    for path in stray:
-        talk(f"{path} belongs to no secret of this home: a rotation was interrupted; the file can be removed.")
+    for path, identifier in stray:
+        if identifier is None:
+            talk(f"{path} is not the file of a secret.")
+        else:
+            talk(
+                f"{path} holds a secret that the registry does not know. If the registry was restored from a backup, "
+                "copies may have been issued under it: keep the file, and before you issue anything record it with: "
+                f"variegate key adopt {identifier}"
+            )
 
 
 def create(
@@ -129,6 +140,28 @@ def rotate(
     else:
         typer.echo(f"copies are issued under the secret {row.identifier} ({row.provider}) from now on")
     talk("Keep the secrets before it, and backups of all: copies issued under them are derived from them.")
+
+
+def adopt(
+    identifier: Annotated[str, typer.Argument(help="The secret, as variegate key ls names it.")],
+    *,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Record a secret whose file lies in the home but that the registry does not know.
+
+    A registry that was restored from a backup lacks the secrets of later rotations. Record them, in the order in which
+    they were made, before anything is issued: the same buyers would get other copies under the same names. The secret
+    that was recorded last is the current one. Its file is opened first.
+    """
+    from variegate.cli.desk import open_desk
+
+    with open_desk(home) as desk:
+        row = desk.keyring.take_in(identifier)
+    if as_json:
+        print_json({"identifier": row.identifier, "provider": row.provider})
+    else:
+        typer.echo(f"copies are issued under the secret {row.identifier} ({row.provider}) from now on")
 
 
 def export(
@@ -195,10 +228,14 @@ def _require_new(path: Path) -> None:
 
 
 def _write_new(path: Path, data: bytes, *, private: bool) -> None:
-    from variegate.files import write_atomic
+    from variegate.files import file_that_appears_whole, write_atomic
 
     _require_new(path)
-    write_atomic(path, data, private=private)
+    if private:
+        with file_that_appears_whole(path) as file:  # refuses a file that somebody else made meanwhile
+            file.write(data)
+    else:
+        write_atomic(path, data)
 
 
 def _say_written(path: Path, identifier: str, what: str, *, as_json: bool) -> None:

@@ -1,16 +1,20 @@
 """`variegate revoke`, `rotate` and `supersede`: what becomes of a copy after its issue."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.errors import ConfigurationError
+from variegate.errors import ConfigurationError, NotFoundError
 from variegate.registry.protocol import MOST_EPOCH
 from variegate.types import CopyStatus
+
+if TYPE_CHECKING:
+    from variegate.authority.authority import Authority
 
 __all__ = ["add_to"]
 
@@ -92,14 +96,20 @@ def rotate(
             min=2,
             max=MOST_EPOCH,
             help="The new copies' epoch; buyers who have reached it are passed over, so that an interrupted rotation "
-            "can be given again. Each buyer's last epoch and 1 if left out.",
+            "can be given again, except those whose copy comes from an earlier secret: they get their next one. Each "
+            "buyer's last epoch and 1 if left out.",
         ),
     ] = None,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Give buyers a new copy with a later epoch, and supersede their active ones in the same step."""
+    """Give buyers a new copy with a later epoch, and supersede their active ones in the same step.
+
+    A buyer by name gets one even if all his copies are revoked; of a file, only buyers with an active copy do, and the
+    others are counted.
+    """
     from variegate.authority.buyers_file import BuyersFile
+    from variegate.authority.noticed import Noticed, sentences
     from variegate.cli.desk import open_desk
 
     if sum((buyer is not None, buyers is not None, everyone)) != 1:
@@ -108,6 +118,7 @@ def rotate(
         raise ConfigurationError(
             "many buyers are rotated to a stated epoch, so that an interrupted rotation can be given again: add --epoch"
         )
+    tally = Counter[Noticed]()
     names = buyer if buyer is not None else None if buyers is None else BuyersFile(buyers)
     with open_desk(home) as desk, show_progress() as progress:
         total = 0 if names is None else len(names)
@@ -118,11 +129,15 @@ def rotate(
             policy=policy,
             epoch=epoch,
             progress=lambda through: progress("rotating", through, total),
+            bulk=buyer is None,
+            tally=tally,
         )
     if as_json:
-        print_json({"rotated": count})
+        print_json({"rotated": count, "passed_over": {reason.value: tally[reason] for reason in sorted(tally)}})
     else:
         print_text(f"{count:,} {'copy' if count == 1 else 'copies'} of {model} issued anew; the earlier are superseded")
+    for line in sentences(tally):
+        talk(line)
 
 
 def _change(
@@ -142,7 +157,7 @@ def _change(
     if copies and model is not None:
         raise ConfigurationError("--model chooses among the copies of a buyer; a copy's name says it already")
     with open_desk(home) as desk:
-        named = list(copies) if copies else desk.copies_of(buyer or [], model=model)
+        named = list(copies) if copies else _copies_of(desk, buyer or [], model, status)
         changed = desk.change_status(named, status, reason=reason)
     if as_json:
         print_json({"copies": named, "changed": changed, "status": status.value})
@@ -150,3 +165,17 @@ def _change(
     print_text(f"{changed:,} of {len(named):,} {'copy is' if len(named) == 1 else 'copies are'} newly {status}")
     if status is CopyStatus.REVOKED and changed:
         talk("Give the devices in the field the new list: variegate revocations --out revocations.json")
+
+
+def _copies_of(desk: "Authority", buyers: list[str], model: str | None, status: CopyStatus) -> list[str]:
+    """The copies of buyers that a step to `status` is for; revoked ones belong to a revocation that is given again."""
+    if status is not CopyStatus.REVOKED:
+        return desk.copies_of(buyers, model=model)
+    names: list[str] = []
+    for buyer in buyers:
+        found = [row.copy_id for row in desk.store.iterate_copies(buyer=buyer, model=model)]
+        if not found:
+            what = "" if model is None else f" of {model!r}"
+            raise NotFoundError(f"buyer {buyer!r} has no copy{what} that could change; see: variegate copies ls")
+        names += found
+    return names

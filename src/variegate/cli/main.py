@@ -13,6 +13,7 @@ from variegate.cli import (
     db,
     doctor,
     export,
+    forget,
     init,
     issue,
     key,
@@ -77,6 +78,7 @@ copies.add_to(app)
 lifecycle.add_to(app)
 export.add_to(app)
 verify.add_to(app)
+forget.add_to(app)
 key.add_to(app)
 log.add_to(app)
 db.add_to(app)

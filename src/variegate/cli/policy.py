@@ -49,7 +49,8 @@ def create(
         int | None,
         typer.Option(
             "--equal-partners",
-            help="For permutations: how many classes may have the same partner in two copies at most.",
+            help="For permutations: how many classes may have the same partner in a copy under this policy and any "
+            "earlier one, at most.",
         ),
     ] = None,
     forgettable: Annotated[

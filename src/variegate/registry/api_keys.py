@@ -52,7 +52,7 @@ def revoke_api_key(connection: Connection, identifier: str, *, at: int) -> None:
     """See `Store.revoke_api_key`."""
     found = connection.execute(select(api_keys).where(api_keys.c.identifier == identifier)).mappings().first()
     if found is None:
-        raise NotFoundError(f"there is no API key {identifier!r}; see: variegate keys ls")
+        raise NotFoundError(f"there is no API key {identifier!r} in the registry; check its identifier")
     if found["revoked_at"] is None:
         connection.execute(update(api_keys).where(api_keys.c.id == found["id"]).values(revoked_at=at))
         append(connection, at=at, kind="api_key_revoked", body={"identifier": identifier, "revoked_at": at})

@@ -7,20 +7,19 @@ readable by its owner only, and a salt that is forgotten later is still in it: d
 import contextlib
 import gzip
 import hashlib
-import os
-import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast, final
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from variegate.errors import ConflictError, FormatError, InputError, VerificationError
-from variegate.files import file_error
+from variegate.files import file_error, file_that_appears_whole
 from variegate.manifest import canonical_json
 from variegate.registry.backup_format import MOST_LINE, PAGE, PAGES, TABLES, Header, read_rows, row_line
 from variegate.registry.engine import locate, open_engine, writing
@@ -29,16 +28,40 @@ from variegate.registry.failures import clear_failures
 from variegate.registry.formats import check_format, is_empty
 from variegate.registry.protocol import LogHead
 from variegate.registry.rows import insert_rows
-from variegate.registry.schema import meta, metadata
+from variegate.registry.schema import copies, meta, metadata
 from variegate.registry.store import SqlStore
 from variegate.registry.verify_log import verify_connection
 
-__all__ = ["restore_backup", "write_backup"]
+__all__ = ["BackupSummary", "restore_backup", "write_backup"]
 
 _LEVEL = 6
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
 
 _Progress = Callable[[int, int], None]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSummary:
+    """What a backup holds.
+
+    Attributes:
+        head: the end of the log.
+        copies: how many copies.
+    """
+
+    head: LogHead
+    copies: int
+
+    @property
+    def seq(self) -> int:
+        """The number of the log's last entry."""
+        return self.head.seq
+
+    @property
+    def hash(self) -> str:
+        """The hash of the log's last entry."""
+        return self.head.hash
 
 
 def write_backup(
@@ -47,21 +70,22 @@ def write_backup(
     *,
     progress: _Progress | None = None,
     clock: Callable[[], float] = time.time,
-) -> LogHead:
-    """Write the whole registry to a file, which appears whole or not at all, and return the end of the log in it.
+) -> BackupSummary:
+    """Write the whole registry to a new file, which appears whole or not at all, and return what is in it.
 
     Args:
         store: the registry.
-        path: the file; replaced if it is there. Its mode is 0600.
+        path: the file; there must be none yet. Its mode is 0600.
         progress: called with (rows so far, all rows).
         clock: returns the Unix time in seconds.
 
     Raises:
+        ConflictError: if there is such a file already, also one that appeared meanwhile.
         NotFoundError: if the folder does not exist.
         InputError: if the file may not be written.
         VariegateError: if the disk is full or fails, or the registry cannot be read.
     """
-    with store.reading() as connection, _appearing(path) as raw:
+    with store.reading() as connection, file_that_appears_whole(path) as raw:
         counts = {table.name: int(connection.scalar(select(func.count()).select_from(table)) or 0) for table in TABLES}
         header = Header(at=int(clock()), counts=counts, head=read_head(connection))
         summed, done, total = hashlib.sha256(), 0, sum(counts.values())
@@ -74,7 +98,7 @@ def write_backup(
                 if progress is not None:
                     progress(min(done, total), total)
             file.write(canonical_json({"sha256": summed.hexdigest()}) + b"\n")
-    return header.head
+    return BackupSummary(head=header.head, copies=counts[copies.name])
 
 
 def restore_backup(
@@ -197,25 +221,3 @@ def _clear_damage(what: str) -> Iterator[None]:
         raise FormatError(f"{what} is cut off or damaged; nothing was restored, use another backup") from error
     except OSError as error:
         raise InputError(f"cannot read {what}: {error.strerror or error}; nothing was restored") from error
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """A private file to write, which replaces `path` when the block ends well, else is removed."""
-    temporary = path.parent / f".vg-{secrets.token_hex(8)}.tmp"
-    try:
-        if path.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise file_error(error, path, "write") from error

@@ -1,7 +1,8 @@
 """Recording many copies at once: few statements for thousands of rows, and a clear word when one conflicts.
 
 Every piece of at most `CHUNK_ROWS` copies gets one entry "issued" in the log. It holds the first and the last number of
-its copies, their count, the digests of their models and the digest over `variegate.registry.chain.copy_line` of each.
+its copies, their count, the digests of their models, the digest over `variegate.registry.chain.copy_line` of each and,
+if any of them is salted, that over `variegate.registry.chain.salt_digest` of these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 from sqlalchemy.exc import IntegrityError
 
 from variegate.errors import ConfigurationError, NotFoundError
-from variegate.registry.chain import copy_line, lines_digest
+from variegate.registry.chain import copy_line, lines_digest, salt_digest
 from variegate.registry.conflicts import first_conflict
 from variegate.registry.events import append
 from variegate.registry.protocol import CopyRow
@@ -109,13 +110,15 @@ class CopyWriter:
         insert_rows(self._connection, copy_salts, ("copy_id", "salt"), salted)
 
     def _log(self, rows: Sequence[CopyRow]) -> None:
-        body = {
+        body: dict[str, Any] = {
             "count": len(rows),
             "first": self._next,
             "last": self._next + len(rows) - 1,
             "models": sorted({row.model_digest for row in rows}),
             "rows": lines_digest(copy_line(row) for row in rows),
         }
+        if salted := [row for row in rows if row.salted]:
+            body["salts"] = lines_digest(salt_digest(row.copy_id, self._salt(row)).encode() for row in salted)
         append(self._connection, at=self._at, kind="issued", body=body)
         for status in sorted({row.status for row in rows} - {CopyStatus.ACTIVE}):
             changed = [row.copy_id for row in rows if row.status == status]

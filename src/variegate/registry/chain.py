@@ -3,6 +3,8 @@
     hash of an entry = "sha256:" + SHA-256("variegate-event-v1", a zero byte,
                                            canonical JSON of {"at", "body", "kind", "previous", "seq"})
 
+    digest of a salt = "sha256:" + SHA-256("variegate-salt-v1", a zero byte, the copy's name, a zero byte, the salt)
+
 `previous` is the hash of the entry before it, `ZERO` for the first: whoever changes, removes, inserts or exchanges
 entries changes every hash behind them. These definitions are a format: they do not change without a new version.
 """
@@ -16,7 +18,7 @@ from variegate.errors import InputError
 from variegate.manifest import canonical_json
 from variegate.registry.protocol import CopyRow
 
-__all__ = ["ZERO", "copy_line", "event_hash", "lines_digest"]
+__all__ = ["ZERO", "copy_line", "event_hash", "lines_digest", "salt_digest"]
 
 ZERO = "sha256:" + "0" * 64
 """What the first entry names as its previous hash."""
@@ -61,6 +63,11 @@ def copy_line(row: CopyRow) -> bytes:
         return line.encode()
     except UnicodeEncodeError as error:
         raise InputError("a text for the registry must be valid Unicode; got a lone surrogate in it") from error
+
+
+def salt_digest(copy_id: str, salt: bytes) -> str:
+    """Digest of the salt of a copy: it tells whether the salt is still the one that was recorded, and nothing of it."""
+    return "sha256:" + hashlib.sha256(b"variegate-salt-v1\0" + copy_id.encode() + b"\0" + salt).hexdigest()
 
 
 def lines_digest(lines: Iterable[bytes]) -> str:

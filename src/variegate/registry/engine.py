@@ -6,7 +6,8 @@ Rules, the same on both:
   IMMEDIATE; PostgreSQL: an advisory lock of the schema) and waits for it five seconds at most;
 - a reading transaction sees one state of the registry, however long it lasts, and holds up no writer (SQLite: the
   write-ahead log; PostgreSQL: REPEATABLE READ, READ ONLY);
-- SQLite: write-ahead log, `synchronous=NORMAL`, foreign keys on, erased bytes overwritten.
+- what was committed lasts through a power cut (SQLite: `synchronous=FULL`);
+- SQLite: write-ahead log, foreign keys on, erased bytes overwritten.
 """
 
 import importlib.util
@@ -23,7 +24,7 @@ from sqlalchemy.exc import ArgumentError
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["BUSY_TIMEOUT_MS", "Database", "counting", "locate", "open_engine", "reading", "writing"]
+__all__ = ["BUSY_TIMEOUT_MS", "Database", "counting", "emptied_log", "locate", "open_engine", "reading", "writing"]
 
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for another writer, in milliseconds."""
@@ -52,7 +53,8 @@ def locate(place: str | Path) -> Database:
     """Read where a registry lives: a path or "sqlite:///PATH", or "postgresql+psycopg://USER@HOST/DATABASE".
 
     Raises:
-        ConfigurationError: if it is neither, or the driver for PostgreSQL is not installed.
+        ConfigurationError: if it is neither, has an "@" that ends no user and password, or the driver for PostgreSQL is
+            not installed.
     """
     if isinstance(place, Path):
         return Database(location=str(place), path=place)
@@ -69,6 +71,11 @@ def locate(place: str | Path) -> Database:
         raise ConfigurationError(
             "a registry is a SQLite file (sqlite:///PATH) or a PostgreSQL database (postgresql+psycopg://USER@HOST/DATABASE)"
             f"; got a URL that starts with {url.drivername!r}"
+        )
+    if str(place).count("@") > 1:  # or the rest of a password would be taken for the host, and be shown
+        raise ConfigurationError(
+            "a registry's URL may hold one '@', the one before the host; write %40 for one in a name, a password or an "
+            "option"
         )
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigurationError("PostgreSQL needs the package psycopg; pip install 'variegate[postgres]'")
@@ -115,6 +122,18 @@ def counting(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def emptied_log(engine: Engine) -> bool:
+    """Take the write-ahead log of a SQLite file in and empty it; return whether that was done.
+
+    Waits for readers and writers, as long as for a lock. Always done on PostgreSQL, which keeps its log to itself.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with engine.connect() as connection:
+        busy, *_ = connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (1,)
+    return busy == 0
+
+
 def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:
     uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc' if create else 'rw'}"
 
@@ -124,7 +143,7 @@ def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sql
             for pragma in (
                 f"busy_timeout={BUSY_TIMEOUT_MS}",
                 "foreign_keys=ON",
-                "synchronous=NORMAL",
+                "synchronous=FULL",
                 "secure_delete=ON",
             ):
                 connection.execute(f"PRAGMA {pragma}")

@@ -18,6 +18,7 @@ __all__ = ["HEAD_KEY", "append", "event_page", "read_head", "remembered_head", "
 
 HEAD_KEY = "log_head"
 """Under this key `meta` remembers the end of the log: its number, a space, its hash."""
+_MOST_DIGITS = 10
 
 
 def append(connection: Connection, *, at: int, kind: str, body: Mapping[str, Any]) -> LogHead:
@@ -59,8 +60,11 @@ def remembered_head(connection: Connection) -> LogHead | None:
     text = connection.scalar(select(meta.c.value).where(meta.c.key == HEAD_KEY))
     if text is None:
         return LogHead(seq=0, hash=ZERO)
+    if not isinstance(text, str):  # SQLite keeps what it is given
+        return None
     number, _, hashed = text.partition(" ")
-    return LogHead(seq=int(number), hash=hashed) if number.isascii() and number.isdecimal() else None
+    good = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
+    return LogHead(seq=int(number), hash=hashed) if good else None
 
 
 def event_page(connection: Connection, *, after: int, limit: int) -> list[EventRow]:

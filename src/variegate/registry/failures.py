@@ -3,6 +3,7 @@
 Statements, their values and passwords stay out of it.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ _PG_BUSY = {"40001", "40P01", "53200", "53300", "55P03"}
 _PG_CORRUPT = {"XX001", "XX002"}
 _PG_OTHER_TABLES = {"3F000", "42703", "42P01"}
 _PG_LOST = ("08", "57P")
+_BAD_OPTION = re.compile(
+    r"invalid (URI query parameter|connection option|\w+ value|value for parameter)\b|^bad value for "
+    r"|unrecognized configuration parameter"
+)
 _LOST_WORDS = ("server closed the connection", "connection is closed", "connection is lost", "terminating connection")
 
 
@@ -48,6 +53,11 @@ def _explain(location: str, error: BaseException | None) -> VariegateError:
         return _explain_sqlite(location, error)
     if isinstance(error, UnicodeError) or "surrogates not allowed" in str(error):
         return InputError("a text for the registry must be valid Unicode; got a lone surrogate in it")
+    if _BAD_OPTION.search(str(error)) and not getattr(error, "sqlstate", None):
+        return InputError(
+            f"cannot open the registry {location}: its URL has an option that PostgreSQL does not take; check what "
+            "follows the '?' in it"
+        )
     if type(error).__name__ in ("DataError", "ProgrammingError") and not getattr(error, "sqlstate", None):
         return InputError(f"the registry {location} cannot hold such a value; nothing was recorded")
     return _explain_postgres(location, error)
@@ -71,6 +81,11 @@ def _explain_sqlite(location: str, error: sqlite3.Error) -> VariegateError:
         )
     if code == sqlite3.SQLITE_IOERR:
         return InputError(f"the disk failed or is full under the registry {location}; nothing was recorded")
+    if "could not decode" in str(error).lower():
+        return FormatError(
+            f"the registry {location} holds a text that is none: it is corrupt, or another program changed it; see: "
+            "variegate log verify"
+        )
     if "no such table" in str(error) or "no such column" in str(error):
         return FormatError(f"{location} is a SQLite file, but its tables are not those of a variegate registry")
     return VariegateError(f"the registry {location} refused the step: {error}")
@@ -112,6 +127,10 @@ def _cannot_open(location: str, state: str, text: str) -> VariegateError:
         return InputError(start + "the server has no such database; create it first")
     if state.startswith("28") or "role" in text or "no pg_hba.conf entry" in text:
         return InputError(start + "the server refused the user; check the URL")
+    if "SSL" in text:
+        return InputError(
+            start + "the server does not agree to the encryption that is asked for; check sslmode in the URL"
+        )
     return InputError(start + "no PostgreSQL server answers there as it should; check the host and the port")
 
 

@@ -7,6 +7,8 @@ from variegate.registry.schema import FORMAT, meta
 
 __all__ = ["check_format", "is_empty", "stated_format"]
 
+_MOST_DIGITS = 10
+
 
 def is_empty(connection: Connection) -> bool:
     """Whether the database has no table at all (PostgreSQL: none in the current schema)."""
@@ -20,7 +22,7 @@ def stated_format(connection: Connection, location: str) -> int:
         FormatError: if it states none, or this is no registry.
     """
     stated = connection.scalar(select(meta.c.value).where(meta.c.key == "format"))
-    if stated is None or not (stated.isascii() and stated.isdecimal()):
+    if not isinstance(stated, str) or not (stated.isascii() and stated.isdecimal() and len(stated) < _MOST_DIGITS):
         raise FormatError(f"{location} is not a variegate registry: it does not state its format")
     return int(stated)
 

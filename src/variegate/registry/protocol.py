@@ -275,11 +275,17 @@ class Store(Protocol):
         """Return the salt of a salted copy, or None: it has none, or it was forgotten."""
         ...
 
-    def forget_salt(self, copy_id: str) -> None:
+    def forget_salt(self, copy_id: str) -> bool:
         """Erase the salt of a copy, so that its key can never be derived again.
 
+        Doing it again adds nothing to the log, and tries again to take the erased bytes out of the files.
+
+        Returns:
+            Whether the bytes are out of the registry's files. If not, another reader kept the write-ahead log in use.
+            A database server's own files are not known here: they keep an erased row until it is vacuumed.
+
         Raises:
-            ConflictError: if the copy has no salt (any more).
+            ConflictError: if the copy never had a salt.
             NotFoundError: if there is no such copy.
         """
         ...

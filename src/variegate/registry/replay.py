@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, final
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, select, type_coerce
+from sqlalchemy.types import NullType
 
 from variegate.errors import VariegateError
 from variegate.registry.chain import copy_line
@@ -13,6 +14,7 @@ from variegate.registry.events import event_page, row_digest
 from variegate.registry.protocol import EventRow
 from variegate.registry.records import LOGGED
 from variegate.registry.rows import SELECT_COPIES, copy_row
+from variegate.registry.salt_check import SaltCheck, SaltGroup, salt_groups
 from variegate.registry.schema import api_keys, copies, copy_salts
 from variegate.registry.state import NEXT
 from variegate.registry.statuses import pieces
@@ -25,13 +27,14 @@ _STATES = tuple(CopyStatus)
 _FORGOTTEN = 0x80
 _MARKS = {"migrated", "restored"}  # entries that speak of no row
 _API_KEY = (api_keys, "identifier")
+_MOST_NUMBER = 2**31 - 1
 
 
 class BadEntryError(Exception):
     """The first thing that is wrong: the number of the entry, or None, and a sentence."""
 
     def __init__(self, entry: int | None, problem: str) -> None:
-        super().__init__(problem)
+        super().__init__(problem.encode(errors="backslashreplace").decode())  # what was changed may be no text
         self.entry = entry
 
 
@@ -51,7 +54,10 @@ class Replay:
         self._done = 0
         self._states = bytearray(1)  # by the number of the copy; number 0 is nobody's
         self._named: dict[str, set[str]] = {table.name: set() for table, _ in (*LOGGED.values(), _API_KEY)}
+        self._last = dict.fromkeys(self._named, 0)  # the number of the last row that was added
         self._revoked: dict[str, int] = {}
+        self._forgotten: dict[int, str] = {}  # number of a copy -> digest of the salt that it had, if it was kept
+        self._salts_bound = False
 
     @property
     def issued(self) -> int:
@@ -88,9 +94,19 @@ class Replay:
         Raises:
             BadEntryError: if they do not agree.
         """
-        salts = 0
-        for number, copy_id, status, salted, has_salt in self._copies():
+        try:
+            self._check_copies()
+            self._check_tables()
+        except (TypeError, ValueError) as error:
+            problem = "a row of the registry holds what its table cannot hold: it was changed"
+            raise BadEntryError(None, problem) from error
+
+    def _check_copies(self) -> None:
+        groups = salt_groups(self._connection) if self._salts_bound else iter(())
+        salts, check = 0, SaltCheck(groups, self._forgotten)
+        for number, copy_id, status, salted, salt in self._copies():
             self._step(1)
+            has_salt = salt is not None
             if not 0 < number < len(self._states):
                 raise BadEntryError(None, f"copy {copy_id} is recorded, but no entry of the log speaks of it")
             state = self._states[number]
@@ -101,8 +117,14 @@ class Replay:
                 what = "was forgotten or never there, but is recorded" if has_salt else "is missing"
                 raise self._about(copy_id, number, f"the salt of copy {copy_id} {what}")
             salts += has_salt
+            if salted and (group := check.add(number, copy_id, salt)):
+                raise _changed_salts(group)
+        if group := check.finish():
+            raise _changed_salts(group)
         if salts != self._connection.scalar(select(func.count()).select_from(copy_salts)):
             raise BadEntryError(None, "a salt is recorded that belongs to no copy")
+
+    def _check_tables(self) -> None:
         for kind, (table, name) in (*LOGGED.items(), ("api_key_added", _API_KEY)):
             for found in self._connection.scalars(select(table.c[name]).order_by(table.c.id)):
                 if found not in self._named[table.name]:
@@ -112,7 +134,7 @@ class Replay:
         self._check_api_keys()
 
     def _issued(self, entry: EventRow) -> None:
-        first, last, count = (int(entry.body[key]) for key in ("first", "last", "count"))
+        first, last, count = (_number(entry.body[key]) for key in ("first", "last", "count"))
         if first != len(self._states) or last - first + 1 != count or count < 1:
             raise _bad(entry, f"speaks of copies {first} to {last}, which do not follow those before it")
         summed, found, after = hashlib.sha256(), 0, first - 1
@@ -127,10 +149,13 @@ class Replay:
         if "sha256:" + summed.hexdigest() != entry.body["rows"]:
             raise _bad(entry, f"speaks of copies that were changed: those numbered {first} to {last}")
         self._states.extend(bytes(count))  # active is the first state
+        if "salts" in entry.body:  # entries of earlier versions have none
+            _text(entry.body["salts"])
+            self._salts_bound = True
 
     def _status_changed(self, entry: EventRow) -> None:
         after = CopyStatus(entry.body["to"])
-        for piece in pieces(entry.body["copies"]):
+        for piece in pieces([_text(name) for name in entry.body["copies"]]):
             numbers = self._numbers(piece)
             for copy_id in piece:
                 number = self._known(entry, copy_id, numbers.get(copy_id))
@@ -141,20 +166,27 @@ class Replay:
                 self._states[number] = _STATES.index(after) | state & _FORGOTTEN
 
     def _salt_forgotten(self, entry: EventRow) -> None:
-        copy_id = entry.body["copy"]
+        copy_id = _text(entry.body["copy"])
         number = self._known(entry, copy_id, self._numbers([copy_id]).get(copy_id))
         if self._states[number] & _FORGOTTEN:
             raise _bad(entry, f"forgets the salt of copy {copy_id} a second time")
         self._states[number] |= _FORGOTTEN
+        if "salt" in entry.body:
+            self._forgotten[number] = _text(entry.body["salt"])
 
     def _added(self, entry: EventRow, table: Table, name: str, *, skip: tuple[str, ...]) -> None:
-        value = entry.body[name]
+        value = _text(entry.body[name])
         found = self._connection.execute(select(table).where(table.c[name] == value)).mappings().first()
         if found is None or value in self._named[table.name]:
             raise _bad(entry, f"speaks of {value} in the table {table.name}, which is not there, or was there before")
         if row_digest({key: field for key, field in found.items() if key not in skip}) != entry.body["row"]:
             raise _bad(entry, f"speaks of {value} in the table {table.name}, which was changed")
+        if found["id"] <= self._last[table.name]:  # the current secret is the one with the highest number
+            raise _bad(
+                entry, f"speaks of {value} in the table {table.name}, whose number is not behind those before it"
+            )
         self._named[table.name].add(value)
+        self._last[table.name] = found["id"]
 
     def _check_api_keys(self) -> None:
         for row in self._connection.execute(select(api_keys).order_by(api_keys.c.id)).mappings():
@@ -177,9 +209,10 @@ class Replay:
             raise _bad(entry, f"speaks of copy {copy_id}, which is not recorded or was not issued before it")
         return number
 
-    def _copies(self) -> Iterator[tuple[int, str, str, bool, bool]]:
+    def _copies(self) -> Iterator[tuple[int, str, str, bool, bytes | None]]:
+        salt = type_coerce(copy_salts.c.salt, NullType)  # as it is, whatever it is
         query = (
-            select(copies.c.id, copies.c.copy_id, copies.c.status, copies.c.salted, copy_salts.c.copy_id.is_not(None))
+            select(copies.c.id, copies.c.copy_id, copies.c.status, copies.c.salted, salt)
             .select_from(copies)
             .outerjoin(copy_salts)
             .order_by(copies.c.id)
@@ -188,7 +221,7 @@ class Replay:
         page = self._connection.execute(query).all()
         while page:
             for row in page:
-                yield row[0], row[1], row[2], bool(row[3]), bool(row[4])
+                yield row[0], row[1], row[2], bool(row[3]), row[4]
             page = self._connection.execute(query.where(copies.c.id > page[-1][0])).all()
 
     def _about(self, copy_id: str, number: int, problem: str) -> BadEntryError:
@@ -214,8 +247,25 @@ class Replay:
             self._progress(self._done, self._total)
 
 
+def _changed_salts(group: SaltGroup) -> BadEntryError:
+    problem = f"a salt of the copies numbered {group.first} to {group.last} is not the one of entry {group.entry}"
+    return BadEntryError(group.entry, problem)
+
+
 def _names_key(name: str, body: Mapping[str, Any]) -> bool:
     return body.get("identifier") == name
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_NUMBER:
+        raise ValueError
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _bad(entry: EventRow, problem: str) -> BadEntryError:

@@ -3,7 +3,6 @@
 Each method is one transaction around a function of the module for its subject; the clock and the connections live here.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from typing import Any, Self, final
 
 from sqlalchemy import Connection
 
-from variegate.errors import InputError, NotFoundError
+from variegate.errors import InputError, NotFoundError, VariegateError
 from variegate.manifest import ModelManifest
 from variegate.registry import api_keys, copies, events, quotas, records, salts, statuses
 from variegate.registry.bulk import CopyWriter
-from variegate.registry.engine import counting, locate, open_engine, reading, writing
+from variegate.registry.engine import counting, emptied_log, locate, open_engine, reading, writing
 from variegate.registry.failures import clear_failures
 from variegate.registry.formats import check_format, is_empty
 from variegate.registry.protocol import ApiKeyRow, CopyRow, EventRow, LogHead, PolicyRow, SecretRow
@@ -201,13 +200,15 @@ class SqlStore:
         with self.reading() as connection:
             return salts.get_salt(connection, copy_id)
 
-    def forget_salt(self, copy_id: str) -> None:
+    def forget_salt(self, copy_id: str) -> bool:
         """See `Store.forget_salt`."""
         with self.writing() as connection:
             salts.forget_salt(connection, copy_id, at=self._now())
-        if self._engine.dialect.name == "sqlite":
-            with contextlib.suppress(Exception), self._engine.connect() as connection:
-                connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            with clear_failures(self.location):
+                return emptied_log(self._engine)
+        except VariegateError:  # such as a full disk: the salt is forgotten all the same
+            return False
 
     def change_status(self, copy_ids: Sequence[str], status: CopyStatus, *, reason: str = "") -> int:
         """See `Store.change_status`."""

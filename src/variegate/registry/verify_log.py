@@ -6,15 +6,17 @@ What is checked, in this order; the first failure is the report:
 2. what it speaks of is recorded as it was then: the digests of copies, models, specs, policies, secrets and API keys;
 3. the steps of copies, replayed, are those that the state machine allows;
 4. the log ends where the registry remembers that it ends, and agrees with a head that was kept elsewhere;
-5. every copy has the state, the API keys have the end, and the salts are there as the log says;
+5. every copy has the state, the API keys have the end, and the salts are those that the log says;
 6. nothing is recorded that no entry speaks of.
 
 Quotas and the remembered facts (`put_meta`) are not part of the log. Who may write to the database can also rewrite the
 log whole, or take the registry back to an earlier state together with its log: only `expect` finds that, so keep the
-head of the log elsewhere from time to time. Memory: one byte for each copy.
+head of the log elsewhere from time to time. Memory: one byte for each copy, and a digest for each forgotten salt.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -80,6 +82,11 @@ def verify_connection(
     connection: Connection, *, expect: LogHead | None = None, progress: Callable[[int, int], None] | None = None
 ) -> LogReport:
     """As `verify_log`, inside a transaction."""
+    with _texts_of_any_bytes(connection):
+        return _verify(connection, expect, progress)
+
+
+def _verify(connection: Connection, expect: LogHead | None, progress: Callable[[int, int], None] | None) -> LogReport:
     replay = Replay(connection, progress)
     end, done = LogHead(seq=0, hash=ZERO), 0
     bad, problem = None, None
@@ -93,7 +100,24 @@ def verify_connection(
     except BadEntryError as error:
         bad, problem = error.entry, str(error)
         done = min(done, bad - 1) if bad is not None else done
-    return LogReport(entries=done, copies=replay.issued, head=read_head(connection), bad_entry=bad, problem=problem)
+    head = read_head(connection)
+    shown = LogHead(seq=head.seq, hash=str(head.hash).encode(errors="backslashreplace").decode())
+    return LogReport(entries=done, copies=replay.issued, head=shown, bad_entry=bad, problem=problem)
+
+
+@contextmanager
+def _texts_of_any_bytes(connection: Connection) -> Iterator[None]:
+    """Let SQLite hand out texts that are not UTF-8, with surrogates: no digest can be computed of these."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        yield
+        return
+    before = driver.text_factory
+    driver.text_factory = lambda data: data.decode(errors="surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = before
 
 
 def _check_expected(entry: EventRow, expect: LogHead | None) -> None:

@@ -20,7 +20,8 @@ class Certificate:
         status: where the copy stands in its life.
         expires: until when it is valid, such as "2027-01-31T12:00:00Z", or None.
         traceable: whether its key can be derived, which tracing needs.
-        signing_key: the digest of the seller's key that signs artifacts.
+        signing_key: the digest of the seller's key that signed artifacts when the copy was issued; it comes from the
+            same secret as the copy.
         log_entries: how many entries the seller's log had when the page was made.
         log_hash: the hash of the last one.
         made_at: when the page was made.
@@ -50,7 +51,7 @@ def render_certificate(certificate: Certificate) -> str:
         "Issued": copy["issued_at"],
         "Valid until": certificate.expires or "no end stated",
         "State": certificate.status,
-        "Signing key": certificate.signing_key,
+        "Signing key at issue": certificate.signing_key,
         "Seller's log": f"{certificate.log_entries:,} entries, the last {certificate.log_hash}",
     }
     title = f"Certificate of issue: {copy['copy_id']}"
