@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from variegate.errors import ConfigurationError, SecretError
 from variegate.keys import SECRET_BYTES, SellerSecret
 
-__all__ = ["SEALED_BYTES", "SealingCost", "seal", "unseal"]
+__all__ = ["SEALED_BYTES", "SealingCost", "seal", "stretch", "unseal"]
 
 _MAGIC: Final = b"VGSEALED"
 _VERSION: Final = 1
@@ -72,7 +72,7 @@ def seal(secret: SellerSecret, passphrase: bytes, *, cost: SealingCost = _DEFAUL
     """
     salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
     header = _HEADER.pack(_MAGIC, _VERSION, _ARGON2ID, cost.memory_kib, cost.iterations, cost.lanes, salt, nonce)
-    return header + AESGCM(_stretch(passphrase, salt, cost)).encrypt(nonce, secret.reveal(), header)
+    return header + AESGCM(stretch(passphrase, salt, cost)).encrypt(nonce, secret.reveal(), header)
 
 
 def unseal(blob: bytes, passphrase: bytes) -> SellerSecret:
@@ -85,7 +85,7 @@ def unseal(blob: bytes, passphrase: bytes) -> SellerSecret:
     cost, salt, nonce = _read_header(blob)
     header, sealed = blob[: _HEADER.size], blob[_HEADER.size :]
     try:
-        return SellerSecret.from_bytes(AESGCM(_stretch(passphrase, salt, cost)).decrypt(nonce, sealed, header))
+        return SellerSecret.from_bytes(AESGCM(stretch(passphrase, salt, cost)).decrypt(nonce, sealed, header))
     except InvalidTag:
         raise SecretError(
             "cannot unseal the seller's secret: the passphrase is wrong, or the sealed file was changed; "
@@ -111,7 +111,12 @@ def _read_header(blob: bytes) -> tuple[SealingCost, bytes, bytes]:
         raise SecretError(f"cannot unseal: {error}; the file was changed, restore it from a backup") from error
 
 
-def _stretch(passphrase: bytes, salt: bytes, cost: SealingCost) -> bytes:
+def stretch(passphrase: bytes, salt: bytes, cost: SealingCost) -> bytes:
+    """Return the 32-byte key that Argon2id makes from a passphrase.
+
+    Raises:
+        SecretError: if the passphrase is empty, or Argon2id is not there or runs out of memory.
+    """
     if not passphrase:
         raise SecretError("the passphrase must not be empty; got no bytes")
     try:

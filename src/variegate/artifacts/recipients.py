@@ -19,12 +19,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from variegate._key_material import length_prefixed
 from variegate.errors import ConfigurationError, FormatError, SecretError
-from variegate.sealing import SealingCost
+from variegate.sealing import SealingCost, stretch
 
 __all__ = [
     "KeyRecipient",
@@ -120,7 +119,7 @@ def wrap(data_key: bytes, recipient: Recipient) -> dict[str, Any]:
             "salt": salt.hex(),
             "type": "passphrase",
         }
-        wrapping = _stretch(recipient.passphrase, salt, cost)
+        wrapping = stretch(recipient.passphrase, salt, cost)
     return {**stanza, "wrapped": AESGCM(wrapping).encrypt(_ZEROS, data_key, _AAD).hex()}
 
 
@@ -149,7 +148,7 @@ def unwrap(
             cost = SealingCost(**numbers)  # type: ignore[arg-type]  # it checks them
         except ConfigurationError as error:
             raise FormatError(f"a sealed package's recipient is out of range: {error}") from error
-        wrapping = _stretch(passphrase, salt, cost)
+        wrapping = stretch(passphrase, salt, cost)
     else:
         raise FormatError("a sealed package's recipient must be of type x25519 or passphrase; it is of another type")
     wrapped = _bytes(stanza, "wrapped", _DATA_KEY_BYTES + 16, others=set(stanza))
@@ -170,20 +169,6 @@ def _agree(private: X25519PrivateKey, public: X25519PublicKey, ephemeral: bytes,
         raise SecretError("the X25519 key agreement gives no secret: the public key is degenerate") from error
     derivation = HKDF(algorithm=SHA256(), length=32, salt=ephemeral + recipient, info=length_prefixed(_X25519_INFO))
     return derivation.derive(shared)
-
-
-def _stretch(passphrase: bytes, salt: bytes, cost: SealingCost) -> bytes:
-    if not passphrase:
-        raise SecretError("the passphrase must not be empty; got no bytes")
-    try:
-        argon2 = Argon2id(
-            salt=salt, length=32, iterations=cost.iterations, lanes=cost.lanes, memory_cost=cost.memory_kib
-        )
-        return argon2.derive(passphrase)
-    except UnsupportedAlgorithm as error:
-        raise SecretError("this build of the package cryptography has no Argon2id; it needs OpenSSL 3.2") from error
-    except MemoryError as error:
-        raise SecretError(f"Argon2id needs {cost.memory_kib} KiB of free memory; close other programs") from error
 
 
 def _bytes(stanza: Mapping[str, Any], name: str, length: int, *, others: set[str]) -> bytes:
