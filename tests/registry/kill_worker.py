@@ -60,7 +60,7 @@ def back_up(url: str | Path, first: int) -> None:
     with SqlStore(url) as store:
         for number in count(first):
             say(number - 1)
-            write_backup(store, Path(sys.argv[4]))
+            write_backup(store, Path(sys.argv[4]) / f"{number}.gz")
 
 
 def restore(url: str | Path, first: int) -> None:
