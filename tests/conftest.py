@@ -1,6 +1,7 @@
 """What every test gets: one torch thread, the environment put back, no network, and skips that say their reason.
 
 - `shared`: the folder with data/ and models/ that VARIEGATE_SHARED names; skips where there is none.
+- `small_disk`: a file system of 4 MB, where root may mount one.
 - `golden`: compares with a file in tests/golden; `pytest --update-goldens` writes the files anew.
 - Markers gpu, postgres, redis, ray, browser: skipped where the machine lacks the thing. Under CI=true a missing service
   fails instead, so that nothing is skipped there unseen; only gpu, which CI has not, still skips.
@@ -19,6 +20,10 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.disks import small_disk
+
+__all__ = ["small_disk"]
 
 GOLDEN = Path(__file__).parent / "golden"
 

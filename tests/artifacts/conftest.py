@@ -14,19 +14,20 @@ CHEAP = SealingCost(memory_kib=8192, iterations=1, lanes=1)
 def export(tmp_path):
     """`export(artifact, **options)`: writes the artifact of a copy and returns its folder."""
 
-    def write(artifact, sold=None, name="artifact", **options):
+    def write(artifact, sold=None, name="artifact", folder=None, **options):
+        folder = folder or tmp_path / name
         sold = sold or sell()
         options = {"created_at": CREATED, "log": LOG, "signing": KEY, "key": sold.key, "copy": sold.copy} | options
         if artifact == "vgc":
             options.setdefault("recipient", PassphraseRecipient(b"pass", CHEAP))
         write_artifact(
-            tmp_path / name,
+            folder,
             artifact=artifact,
             copy_manifest=sold.copy_manifest,
             model_manifest=sold.model_manifest,
             **options,
         )
-        return tmp_path / name
+        return folder
 
     return write
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from tests.artifacts.sold_copies import NOW, PEM, noise, sell
 from tests.authority.linear_seller import imported
+from tests.disks import fill_up
 from variegate.artifacts.formats.agreement import check_agreement
 from variegate.artifacts.formats.safetensors import load_safetensors_copy
 from variegate.artifacts.recipients import PassphraseRecipient
@@ -19,6 +20,7 @@ from variegate.errors import (
     InputError,
     ModelError,
     NotFoundError,
+    VariegateError,
     VerificationError,
 )
 from variegate.keys import CopyKey
@@ -188,6 +190,14 @@ def test_the_folder_appears_whole_or_not_at_all(export, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         export("vgc", name="other")
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
+
+
+@pytest.mark.parametrize("artifact", ["onnx", "pt2", "safetensors", "vgc"])
+def test_a_full_disk(export, small_disk, artifact):
+    fill_up(small_disk, leave=0)
+    with pytest.raises(VariegateError, match="no space left"):
+        export(artifact, folder=small_disk / "artifact")
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
 def test_the_agreement_check_counts():

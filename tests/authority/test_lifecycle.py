@@ -10,7 +10,7 @@ import pytest
 
 from tests.authority.conftest import NOW, SECRET
 from variegate.authority import issuer
-from variegate.authority.noticed import Noticed
+from variegate.authority.noticed import Noticed, sentences
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.registry.verify_log import verify_log
 from variegate.types import CopyStatus
@@ -156,6 +156,29 @@ def test_rotating_a_list_wakes_nobody_who_was_revoked(desk):
     assert tally == {Noticed.NOT_ACTIVE: 1, Noticed.NO_COPY: 1}
     assert states(desk, status=CopyStatus.ACTIVE) == [("bolt", 2, "active"), ("cold", 2, "active")]
     assert desk.rotate("net", "qim", ["acme"], epoch=2) == 1  # by name: the way back
+
+
+def test_an_epoch_that_the_buyer_is_past(desk):
+    desk.issue("net", "qim", ["acme"], epoch=3)
+    before = states(desk)
+    with pytest.raises(ConflictError, match="'acme' has had a copy of 'net' with the later epoch 3, and none with 2"):
+        desk.issue("net", "qim", ["bolt", "acme"], epoch=2)
+    assert states(desk) == before
+    tally = Counter()
+    assert desk.issue_many("net", "qim", ["acme", "bolt", "acme"], epoch=2, bulk=True, tally=tally) == 1
+    assert tally == {Noticed.LATER: 1}
+    assert states(desk) == [("acme", 3, "active"), ("bolt", 2, "active")]
+    assert sentences(tally) == [
+        "1 buyer has had a copy of a later epoch and got none; epochs only rise: variegate rotate"
+    ]
+
+
+def test_an_earlier_copy_is_handed_out_again_while_it_is_the_last(desk):
+    first = desk.issue("net", "qim", ["acme"])
+    assert desk.issue("net", "qim", ["acme"]) == first
+    desk.issue("net", "qim", ["acme"], epoch=2)
+    with pytest.raises(ConflictError, match="superseded"):
+        desk.issue("net", "qim", ["acme"])
 
 
 @pytest.mark.parametrize("many", [False, True])

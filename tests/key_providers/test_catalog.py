@@ -3,10 +3,11 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from variegate.errors import ConfigurationError
+from variegate.errors import ConfigurationError, SecretError
 from variegate.key_providers import catalog
 from variegate.key_providers.base import Access
 from variegate.key_providers.catalog import KEY_PROVIDERS, find_provider
@@ -55,8 +56,8 @@ def test_ours():
 def test_a_plugin_s(plugins):
     vault, ours = Entry("vault", Plugin("vault")), Entry("sealed_file", Plugin("sealed_file"))
     plugins(vault, ours)
-    assert find_provider("vault") is vault.value
-    assert find_provider("vault") is vault.value
+    assert find_provider("vault").name == "vault"
+    assert find_provider("vault") is find_provider("vault")
     assert find_provider("sealed_file") is KEY_PROVIDERS["sealed_file"]
     assert (vault.loaded, ours.loaded) == (1, 0)
 
@@ -67,6 +68,53 @@ def test_a_plugin_under_another_name(plugins):
         ConfigurationError, match="'vault' calls itself 'other': .*could not be found again; both names"
     ):
         find_provider("vault")
+
+
+@dataclass
+class Answering(Plugin):
+    """Raises what is an exception, returns the rest."""
+
+    answer: Any = None
+
+    def _answer(self, *_args, **_named):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    create = store = fetch = _answer
+
+
+ASKED = {
+    "create": lambda provider: provider.create(Access(env={})),
+    "store": lambda provider: provider.store(SellerSecret.generate(), Access(env={})),
+    "fetch": lambda provider: provider.fetch(b"", identifier="0", access=Access(env={})),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (OSError("PIN 1234"), "fails in {} with OSError; ask the author"),
+        (None, "must return .* from {}; it returned NoneType; ask the author"),
+        (SecretError("the vault is shut"), "the vault is shut"),
+    ],
+    ids=["raises", "returns_nothing", "its_own_sentence"],
+)
+def test_a_plugin_that_fails(plugins, what, answer, said):
+    plugins(Entry("vault", Answering("vault", answer)))
+    with pytest.raises(SecretError, match=said.format(what)) as failed:
+        ASKED[what](find_provider("vault"))
+    assert "1234" not in str(failed.value)
+    assert failed.value.__suppress_context__ or failed.value.__context__ is None
+
+
+def test_a_plugin_that_answers(plugins):
+    secret = SellerSecret.generate()
+    plugins(Entry("vault", Answering("vault", secret)), Entry("chest", Answering("chest", b"blob")))
+    assert ASKED["create"](find_provider("vault")) is secret
+    assert ASKED["fetch"](find_provider("vault")) is secret
+    assert ASKED["store"](find_provider("chest")) == b"blob"
 
 
 @pytest.mark.parametrize("value", [ImportError("no module named x"), ValueError("boom"), object()])

@@ -4,11 +4,11 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.disks import fill_up
 from tests.registry.conftest import SPEC, make_row, model_manifest
 from tests.registry.format_1 import old_rows, write_format_1
 from variegate.errors import InputError, VariegateError
@@ -19,26 +19,6 @@ from variegate.registry.verify_log import verify_log
 from variegate.types import CopyStatus
 
 FULL = "is full; nothing was recorded|no space left|disk failed or is full"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("only root may mount a small tmpfs, where mounting is allowed at all")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill_up(folder: Path, *, leave: int) -> None:
-    """Write a file that takes all room but `leave` bytes."""
-    with pytest.raises(OSError), (folder / "ballast").open("wb", buffering=0) as ballast:
-        while True:
-            ballast.write(b"x" * 4096)
-    os.truncate(folder / "ballast", (folder / "ballast").stat().st_size - leave)
 
 
 def filled(path: Path) -> SqlStore:

@@ -276,15 +276,16 @@ class Authority:
             buyers: who receives a copy.
             policy: the name of the policy to issue under, if any.
             epoch: 1 for a buyer's first copy of a model; a later one supersedes his active copies of lower epochs.
-            bulk: pass over buyers whose copy is revoked, superseded or expired, instead of refusing all.
+            bulk: pass over buyers whose copy is revoked, superseded or expired, or of a later epoch, instead of
+                refusing all.
             tally: counts them, and the buyers who keep a copy of an earlier secret.
 
         Raises:
             NotFoundError: if there is no such model, spec or policy.
             ConfigurationError: if a buyer's name is malformed, or the spec was calibrated for another model.
             ConflictError: if a buyer holds a copy of this model and epoch that was made with another spec or policy, or
-                that is no longer active or expired, or no copy is left that is far enough from the others; it names
-                the first such buyer.
+                that is no longer active or expired; or he has had one of a later epoch and none of this; or no copy is
+                left that is far enough from the others; it names the first such buyer.
             SecretError: if the secret is missing or is not this home's.
         """
         return self._issuer.issue(model, spec_name, buyers, policy=policy, epoch=epoch, bulk=bulk, tally=tally)
@@ -418,7 +419,8 @@ class Authority:
     def load_copy(self, copy: str) -> "RewrittenCopy":
         """Make an issued copy again, from the original, the spec and the key that the secret gives.
 
-        The copies of one original share it, its device included.
+        Superseded, revoked and expired copies, too: they can still be traced. Who hands a copy out or serves it looks
+        at its row first. The copies of one original share it, its device included.
 
         Raises:
             NotFoundError: if there is no such copy.

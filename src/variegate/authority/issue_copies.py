@@ -98,7 +98,8 @@ def add_copies(
         terms: what the copies have in common.
         buyers: who receives a copy, and of which epoch.
         supersede: the buyers' active copies with a lower epoch become superseded.
-        bulk: pass over buyers whose copy of that epoch is revoked, superseded or expired, instead of refusing them all.
+        bulk: pass over buyers whose copy of that epoch is revoked, superseded or expired, or who are past it, instead
+            of refusing them all.
         tally: counts the buyers who were passed over, and those whose copy comes from an earlier secret.
 
     Raises:
@@ -227,7 +228,7 @@ def _saved_spec(home: Home, name: str | None) -> SavedSpec:
 def _on_these_terms(
     store: SqlStore, rows: Iterable[CopyRow], terms: Terms, *, first_secret: str, bulk: bool, tally: Tally
 ) -> Iterator[CopyRow]:
-    """Yield the rows; refuse a copy that exists already on other terms than those that are asked for.
+    """Yield the rows; refuse a copy that exists already on other terms, and one of an epoch that the buyer is past.
 
     Read it while the registry is held.
     """
@@ -238,8 +239,14 @@ def _on_these_terms(
             store, terms.model.name, {row.buyer for row in piece}, epochs={row.epoch for row in piece}
         )
         known = {(row.buyer, row.epoch): row for row in found}
+        last = store.last_epochs(terms.model.name, list(dict.fromkeys(row.buyer for row in piece)))
         for row in wanted.values():
             recorded = known.get((row.buyer, row.epoch))
+            if recorded is None and last.get(row.buyer, 0) > row.epoch:
+                if not bulk:
+                    raise _refuse_earlier(row, last[row.buyer])
+                tally[Noticed.LATER] += 1
+                continue
             if recorded is None:
                 yield row
                 continue
@@ -273,6 +280,14 @@ def _refuse(recorded: CopyRow, row: CopyRow, terms: Terms) -> ConflictError:
     return ConflictError(
         f"buyer {row.buyer!r} holds copy {row.copy_id} already, which was issued {under}, not {asked}; nothing was "
         "recorded: rotate it (variegate rotate)"
+    )
+
+
+def _refuse_earlier(row: CopyRow, last: int) -> ConflictError:
+    """The error for a buyer who has had a copy of a later epoch, and none of this one."""
+    return ConflictError(
+        f"buyer {row.buyer!r} has had a copy of {row.model!r} with the later epoch {last}, and none with {row.epoch}; "
+        "nothing was recorded: epochs only rise, so rotate him (variegate rotate)"
     )
 
 

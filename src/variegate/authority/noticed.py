@@ -14,6 +14,7 @@ class Noticed(StrEnum):
     REVOKED = "revoked"
     SUPERSEDED = "superseded"
     EXPIRED = "expired"
+    LATER = "later_epoch"
     NOT_ACTIVE = "not_active"
     NO_COPY = "no_copy"
     REACHED = "reached"
@@ -27,6 +28,7 @@ _SENTENCES: Final[Mapping[Noticed, tuple[str, str]]] = {
     Noticed.REVOKED: ("holds a revoked copy", "hold a revoked copy"),
     Noticed.SUPERSEDED: ("holds a superseded copy", "hold a superseded copy"),
     Noticed.EXPIRED: ("holds an expired copy", "hold an expired copy"),
+    Noticed.LATER: ("has had a copy of a later epoch", "have had a copy of a later epoch"),
     Noticed.NOT_ACTIVE: ("holds no active copy", "hold no active copy"),
     Noticed.NO_COPY: ("was never issued a copy", "were never issued a copy"),
     Noticed.REACHED: ("has reached the epoch", "have reached the epoch"),
@@ -40,6 +42,7 @@ _ADVICE: Final[Mapping[Noticed, str]] = {
     Noticed.REVOKED: "for another one: variegate rotate --buyer NAME",
     Noticed.SUPERSEDED: "a later one was issued, or: variegate rotate --buyer NAME",
     Noticed.EXPIRED: "for a new one: variegate rotate",
+    Noticed.LATER: "epochs only rise: variegate rotate",
     Noticed.NOT_ACTIVE: "for another one: variegate rotate --buyer NAME",
     Noticed.NO_COPY: "for a first one: variegate issue",
     Noticed.EARLIER_SECRET: "for new ones, if that secret leaked: variegate rotate",

@@ -166,13 +166,11 @@ def certificate(
     """Write the certificate of issue: one page that tells a buyer which copy he holds, and that it can be traced."""
     from variegate.authority.issuing import issue_time
     from variegate.cli.desk import open_desk
-    from variegate.files import write_atomic
+    from variegate.files import file_that_appears_whole
     from variegate.report.certificate import Certificate, render_certificate
     from variegate.signing import key_digest, read_public_key
 
-    if out.exists():
-        raise ConflictError(f"{out} exists already; choose another name")
-    with open_desk(home, read_only=True) as desk:
+    with open_desk(home, read_only=True) as desk, file_that_appears_whole(out) as file:
         row = desk.store.get_copy(copy)
         head = desk.store.log_head()
         secrets = desk.store.list_secrets()
@@ -192,7 +190,7 @@ def certificate(
                 made_at=issue_time(int(time.time())),
             )
         )
-    write_atomic(out, page.encode())
+        file.write(page.encode())
     if as_json:
         print_json({"file": str(out), "copy_id": row.copy_id, "buyer": row.buyer})
     else:

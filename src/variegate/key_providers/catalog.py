@@ -1,7 +1,8 @@
 """Key providers by name. A new one is listed here, or a package offers it by the entry point `variegate.key_providers`.
 
 The entry point's value is an object with the methods of `KeyProvider`, whose name is the entry point's. It is loaded
-when it is asked for, and no earlier: a package that cannot be imported is in nobody else's way.
+when it is asked for, and no earlier: a package that cannot be imported is in nobody else's way. What it raises or
+returns that no provider should becomes a `SecretError`.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Final
 from variegate.errors import ConfigurationError
 from variegate.key_providers.base import KeyProvider
 from variegate.key_providers.environment import Environment
+from variegate.key_providers.guarded import GuardedProvider
 from variegate.key_providers.pkcs11 import Pkcs11
 from variegate.key_providers.sealed_file import SealedFile
 
@@ -47,7 +49,7 @@ def _loaded(name: str) -> KeyProvider:
             f"the key provider {name!r} calls itself {own!r}: a secret that it keeps could not be found again; both "
             "names must be the same, ask the package's author"
         )
-    return provider
+    return GuardedProvider(provider)
 
 
 def find_provider(name: str) -> KeyProvider:

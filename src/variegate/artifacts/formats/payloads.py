@@ -1,7 +1,5 @@
 """The payloads that hold tensors, each compared with the copy before it is written."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -9,10 +7,10 @@ from torch import Tensor
 from variegate.artifacts.formats.agreement import Agreement, check_agreement
 from variegate.artifacts.formats.head_tensors import head_tensors, restore_head
 from variegate.artifacts.formats.onnx import onnx_bytes, onnx_labeler
-from variegate.artifacts.formats.pt2 import export_program, program_labeler, write_program
+from variegate.artifacts.formats.pt2 import export_program, program_bytes, program_labeler
 from variegate.artifacts.formats.safetensors import write_safetensors
 from variegate.errors import ConfigurationError
-from variegate.files import file_error, write_atomic
+from variegate.files import write_atomic
 from variegate.keys import CopyKey
 from variegate.manifest import CopyManifest, ModelManifest
 from variegate.rewriters.base import RewrittenCopy, original_shape, rewrite
@@ -46,13 +44,11 @@ def write_payload(
     if artifact == "pt2":
         program = export_program(copy, scores=scores)
         agreement = check_agreement(copy, program_labeler(program), what="the exported program", sample=sample)
-        _written(path, lambda: write_program(program, path))
+        write_atomic(path, program_bytes(program))
         return agreement
     if artifact == "safetensors":
         agreement = check_restorable(copy, copy_manifest, key=None, sample=sample)
-        _written(
-            path, lambda: write_safetensors(path, copy, copy_manifest=copy_manifest, model_manifest=model_manifest)
-        )
+        write_safetensors(path, copy, copy_manifest=copy_manifest, model_manifest=model_manifest)
         return agreement
     raise ConfigurationError(f"a payload must be onnx, pt2 or safetensors; got {artifact!r}")
 
@@ -73,13 +69,3 @@ def check_restorable(
     head = restore_head(spec, head_tensors(copy.head), original_shape(copy.original))
     restored = RewrittenCopy(copy.original, head)
     return check_agreement(copy, restored.predict, what="the copy made from its tensors again", sample=sample)
-
-
-def _written(path: Path, write: Callable[[], None]) -> None:
-    """Write a file that a library writes, and flush it to the disk."""
-    try:
-        write()
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise file_error(error, path, "write") from error

@@ -3,8 +3,8 @@
 `torch.export.load` falls back to unpickling, which can run code; so what was exported is compared before it is saved.
 """
 
+import io
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from variegate.artifacts.formats.copy_module import CopyModule, example_inputs, 
 from variegate.errors import ConfigurationError, ModelError
 from variegate.rewriters.base import RewrittenCopy
 
-__all__ = ["export_program", "program_labeler", "write_program"]
+__all__ = ["export_program", "program_bytes", "program_labeler"]
 
 
 def export_program(copy: RewrittenCopy, *, scores: bool = False) -> ExportedProgram:
@@ -56,7 +56,9 @@ def program_labeler(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
     return predict
 
 
-def write_program(program: ExportedProgram, path: Path) -> None:
-    """Write the program to a new file, with torch's own writer."""
+def program_bytes(program: ExportedProgram) -> bytes:
+    """Return the file of the program, which torch's own writer makes."""
+    file = io.BytesIO()
     with quiet():
-        torch.export.save(program, path)
+        torch.export.save(program, file)
+    return file.getvalue()

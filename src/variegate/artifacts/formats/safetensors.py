@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from variegate.artifacts.formats.head_tensors import head_tensors, restore_head
 from variegate.artifacts.manifest import PAYLOADS
 from variegate.errors import FormatError, ModelError, VerificationError
-from variegate.files import read_bounded
+from variegate.files import read_bounded, write_atomic
 from variegate.manifest import CopyManifest, ModelManifest
 from variegate.manifest.canonical import canonical_json, load_json, shown
 from variegate.models.architectures.catalog import call_factory, find_architecture
@@ -44,14 +44,18 @@ _MOST_CODE_BYTES: Final = 2**20
 def write_safetensors(
     path: Path, copy: RewrittenCopy, *, copy_manifest: CopyManifest, model_manifest: ModelManifest
 ) -> None:
-    """Write the copy to a new file."""
+    """Write the copy to a file, whole or not at all; the file's bytes are held in memory for that.
+
+    Raises:
+        InputError, NotFoundError, VariegateError: if the file cannot be written.
+    """
     tensors: dict[str, Tensor] = {
         f"{_ORIGINAL}{name}": tensor.detach().cpu().contiguous().clone()
         for name, tensor in copy.original.module.state_dict().items()
     }
     tensors.update({f"{_HEAD}{name}": tensor for name, tensor in head_tensors(copy.head).items()})
     records = {"copy": copy_manifest.to_dict(), "format": SAFETENSORS_FORMAT, "model": model_manifest.to_dict()}
-    save_file(tensors, path, metadata={"format": "pt", _METADATA: canonical_json(records).decode()})
+    write_atomic(path, save(tensors, metadata={"format": "pt", _METADATA: canonical_json(records).decode()}))
 
 
 def load_safetensors_copy(path: Path | str, *, code: Path | str | None = None) -> RewrittenCopy:
