@@ -98,6 +98,14 @@ def test_whitened_cnn_is_prepared_with_images_of_its_own_kind() -> None:
         module.prepare(torch.zeros(4, 1, 32, 32))
 
 
+@pytest.mark.parametrize("side", [9, 24, 31])
+def test_whitened_cnn_takes_small_images(side: int) -> None:
+    assert build_architecture("whitened_cnn", {"num_classes": 4, "width": 8})(torch.zeros(2, 3, side, side)).shape == (
+        2,
+        4,
+    )
+
+
 @pytest.mark.parametrize("width", [7, 8.0, True])
 def test_wrong_widths_of_whitened_cnn(width: object) -> None:
     with pytest.raises(ConfigurationError, match=f"width must be an integer of at least 8; got {width}"):

@@ -6,6 +6,7 @@ from torch import nn
 
 from variegate.errors import ConfigurationError
 from variegate.training.methods import METHODS, find_method
+from variegate.training.muon import Muon
 from variegate.training.presets import PRESETS, find_preset, is_mirrored
 from variegate.training.recipe import RateSchedule, TrainingRecipe, parse_settings
 
@@ -58,6 +59,7 @@ def test_every_setting_changes_the_digest() -> None:
         {"weight_decay": 0.0},
         {"schedule": "steps"},
         {"label_smoothing": 0.1},
+        {"sizes": ("24x1",)},
         {"augmentations": ("flip",)},
         {"mean": None, "std": None},
         {"precision": "bfloat16"},
@@ -75,7 +77,7 @@ def test_every_setting_changes_the_digest() -> None:
         ({"epochs": 1.5}, "got 1.5"),
         ({"batch_size": 1}, "batch_size must be a whole number of at least 2; got 1"),
         ({"batch_size": True}, "got True"),
-        ({"optimizer": "lion"}, "optimizer must be sgd or adamw; got 'lion'"),
+        ({"optimizer": "lion"}, "optimizer must be sgd or adamw or muon; got 'lion'"),
         ({"schedule": "up"}, "schedule must be one_cycle or cosine or steps or constant; got 'up'"),
         ({"precision": "float16"}, "precision must be float32 or bfloat16; got 'float16'"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0; got 0"),
@@ -84,6 +86,8 @@ def test_every_setting_changes_the_digest() -> None:
         ({"momentum": 1.0}, "momentum must be below 1; got 1"),
         ({"label_smoothing": 1.0}, "label_smoothing must be below 1; got 1"),
         ({"method": "joint"}, "there is no training method 'joint'; choose from independent"),
+        ({"sizes": ("24",)}, "sizes are SIDExEPOCHS, such as 24x10 for ten epochs at 24 pixels; got '24'"),
+        ({"sizes": ("16x2", "24x99")}, "sizes must leave to other epochs what is left of .*; they name 101"),
         ({"augmentations": ("spin",)}, "there is no augmentation 'spin'"),
         ({"mean": None}, "mean and std must both be given, or both be none; got one of them"),
         ({"mean": (0.5, 0.5, 0.5)}, "mean and std must be as many numbers each; got 3 and 1"),
@@ -102,6 +106,7 @@ def test_settings_as_text() -> None:
             "epochs": "7",
             "learning_rate": "1e-2",
             "optimizer": "adamw",
+            "sizes": "16x2, 24x3",
             "augmentations": "crop:2, flip",
             "mean": "0.1,0.2,0.3",
             "std": "none",
@@ -111,6 +116,7 @@ def test_settings_as_text() -> None:
         "epochs": 7,
         "learning_rate": 0.01,
         "optimizer": "adamw",
+        "sizes": ("16x2", "24x3"),
         "augmentations": ("crop:2", "flip"),
         "mean": (0.1, 0.2, 0.3),
         "std": None,
@@ -143,6 +149,9 @@ def test_optimizers_spare_biases_and_have_the_momentum() -> None:
     plain = replace(RECIPE, momentum=0.0).make_optimizer(module)
     assert not plain.param_groups[0]["nesterov"]
     assert isinstance(replace(RECIPE, optimizer="adamw").make_optimizer(module), torch.optim.AdamW)
+    muon = replace(RECIPE, optimizer="muon", weight_decay=0.25, momentum=0.8).make_optimizer(module)
+    assert isinstance(muon, Muon)
+    assert [(group["weight_decay"], group["momentum"]) for group in muon.param_groups] == [(0.25, 0.8), (0.0, 0.8)]
 
 
 def test_the_paper_preset_is_the_papers() -> None:

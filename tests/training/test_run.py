@@ -96,6 +96,7 @@ def weights(out: Path, seed: int = 0) -> bytes:
 VARIANTS = {
     "sgd": RECIPE,
     "adamw": replace(RECIPE, optimizer="adamw", learning_rate=0.01, schedule="cosine"),
+    "muon": replace(RECIPE, optimizer="muon", sizes=("4x1",)),
     "bfloat16": replace(RECIPE, precision="bfloat16", channels_last=False, momentum=0.0, mean=None, std=None),
 }
 
@@ -114,6 +115,29 @@ def test_killed_and_resumed_gives_the_same_bits(variant: str, step: int, tmp_pat
     assert record["losses"] == whole["losses"]
     assert (whole["resumed"], record["resumed"]) == (0, 1)
     assert not (tmp_path / "cut" / "tiny-build-toy-s0.checkpoint").exists()
+
+
+def test_small_images_change_what_is_learned_and_must_fit_the_network(tmp_path: Path, code: Path) -> None:
+    seen = []
+    original = loop.shrink
+
+    def watched(images: torch.Tensor, side: int) -> torch.Tensor:
+        seen.append(side)
+        return original(images, side)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "shrink", watched)
+        go(replace(RECIPE, sizes=("4x1",)), tmp_path / "small", code)
+    assert seen == [4] * 4  # the steps of the first epoch
+    go(RECIPE, tmp_path / "whole", code)
+    assert weights(tmp_path / "small") != weights(tmp_path / "whole")
+    (code.parent / "strict.py").write_text(NET.replace("nn.AdaptiveAvgPool2d(2)", "nn.AvgPool2d(3)"))
+    strict = replace(RECIPE, architecture="strict:build", sizes=("2x1",))
+    with pytest.raises(ModelError, match=r"the module fails on images of shape \(1, 2, 2\): "):
+        go(strict, tmp_path / "strict", code.parent / "strict.py")
+    with pytest.raises(ConfigurationError, match="sizes are smaller than the images, which have 6 rows; got 6x1"):
+        go(replace(RECIPE, sizes=("6x1",)), tmp_path / "large", code)
+    assert not (tmp_path / "large").exists()
 
 
 def test_killed_twice_in_the_second_network(tmp_path: Path, code: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, final, runtime_checkable
 
@@ -26,6 +27,7 @@ from variegate.training.methods import find_method
 from variegate.training.networks import Network
 from variegate.training.recipe import RateSchedule, TrainingRecipe
 from variegate.training.records import import_command, model_card, versions
+from variegate.training.sizes import parse_size, shrink, side_in_epoch
 
 __all__ = ["Job", "Prepared", "Progress", "Rate"]
 
@@ -136,6 +138,8 @@ class Job:
         """Train, write and measure one network."""
         module = self.network.build(seed).requires_grad_(True).train()
         check_fit(module, self.images[:2], self.labels)
+        for side, _ in map(parse_size, self.recipe.sizes):
+            check_fit(module, shrink(self.images[:2], side), self.labels)
         if isinstance(module, Prepared):
             module.prepare(self._first_images())
         if self.recipe.channels_last:
@@ -207,6 +211,7 @@ class Job:
             generator=torch.Generator().manual_seed(seed),
             autocast=torch.bfloat16 if recipe.precision == "bfloat16" else None,
             memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format,
+            side=partial(side_in_epoch, recipe.sizes),
         )
         return loop, schedule
 

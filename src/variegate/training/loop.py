@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from variegate.errors import InputError, ModelError
 from variegate.training.augmentations import Augmentation
+from variegate.training.sizes import shrink
 
 __all__ = [
     "Loop",
@@ -56,6 +57,7 @@ class Loop:
         generator: on the CPU.
         autocast: the type in which the forward pass computes where that is safe; None for float32.
         memory_format: layout of the batches.
+        side: epoch, counted from 0 -> the side to which its images are shrunk; None for as they are.
 
     Attributes:
         epoch: how many epochs are done.
@@ -78,6 +80,7 @@ class Loop:
         generator: torch.Generator,
         autocast: torch.dtype | None = None,
         memory_format: torch.memory_format = torch.preserve_format,
+        side: Callable[[int], int | None] = lambda _epoch: None,
     ) -> None:
         self.module, self.optimizer, self.generator = module, optimizer, generator
         self.steps = batches_per_epoch(len(images), batch_size)
@@ -86,7 +89,7 @@ class Loop:
         self.order: Tensor | None = None
         self._images, self._labels, self._batch_size = images, labels, batch_size
         self._loss, self._augmentations, self._schedule = loss, tuple(augmentations), schedule
-        self._autocast, self._format = autocast, memory_format
+        self._autocast, self._format, self._side = autocast, memory_format, side
         self.device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
         self.total = torch.zeros((), dtype=torch.float64, device=self.device)
 
@@ -100,6 +103,8 @@ class Loop:
         batch = self._images[rows].to(self.device)
         for augmentation in self._augmentations:
             batch = augmentation(batch, self.generator)
+        if (side := self._side(self.epoch)) is not None:
+            batch = shrink(batch, side)
         if self._format is not torch.preserve_format:
             batch = batch.contiguous(memory_format=self._format)
         with torch.autocast(self.device.type, self._autocast) if self._autocast is not None else nullcontext():

@@ -14,17 +14,19 @@ from variegate.models.architectures.catalog import Argument
 from variegate.training.augmentations import parse_augmentation
 from variegate.training.loop import parameter_groups
 from variegate.training.methods import find_method
+from variegate.training.muon import Muon
+from variegate.training.sizes import parse_size
 
 __all__ = ["Optimizer", "Precision", "RateSchedule", "ScheduleName", "TrainingRecipe", "parse_settings"]
 
-Optimizer: TypeAlias = Literal["sgd", "adamw"]
+Optimizer: TypeAlias = Literal["sgd", "adamw", "muon"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 ScheduleName: TypeAlias = Literal["one_cycle", "cosine", "steps", "constant"]
 
 _WARM_UP = 0.2  # of the steps, in one_cycle
 _FALLS = (0.5, 0.75)  # of the steps, in steps
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("sgd", "adamw"),
+    "optimizer": ("sgd", "adamw", "muon"),
     "schedule": ("one_cycle", "cosine", "steps", "constant"),
     "precision": ("float32", "bfloat16"),
 }
@@ -42,13 +44,15 @@ class TrainingRecipe:
         method: a name of `variegate.training.methods`.
         epochs: passes over the images.
         batch_size: images of one step, at least 2.
-        optimizer: "sgd" with Nesterov's momentum, or "adamw".
+        optimizer: "sgd" with Nesterov's momentum; "adamw"; or "muon", which is sgd but for the kernels of convolutions
+            (`variegate.training.muon`).
         learning_rate: the highest.
-        momentum: of sgd; adamw has torch's own (0.9 and 0.999).
+        momentum: of sgd and of what muon leaves to it; adamw has torch's own (0.9 and 0.999).
         weight_decay: for kernels and matrices; biases and normalisation have none.
         schedule: "one_cycle" rises linearly in the first fifth of the steps and falls linearly to zero; "cosine" falls
             from the start; "steps" falls to a tenth after half and after three quarters; "constant" stays.
         label_smoothing: the share of the target that is spread over all classes.
+        sizes: "SIDExEPOCHS" for the first epochs, which see smaller images; those after them see whole ones.
         augmentations: in order, as `variegate.training.augmentations.parse_augmentation` reads them.
         mean, std: normalisation before the network, one number or one per channel; None if the network does it. It is
             no part of the saved weights: the importing command names it, and the classifier applies it to [0, 1].
@@ -71,6 +75,7 @@ class TrainingRecipe:
     weight_decay: float = 5e-4
     schedule: ScheduleName = "one_cycle"
     label_smoothing: float = 0.0
+    sizes: tuple[str, ...] = ()
     augmentations: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = (0.5,)
     std: tuple[float, ...] | None = (0.25,)
@@ -93,6 +98,11 @@ class TrainingRecipe:
         find_method(self.method)
         for text in self.augmentations:
             parse_augmentation(text)
+        small = sum(epochs for _, epochs in map(parse_size, self.sizes))
+        if small > self.epochs:
+            raise ConfigurationError(
+                f"sizes must leave to other epochs what is left of {self.epochs}; they name {small}"
+            )
         _check_normalisation(self.mean, self.std)
 
     @property
@@ -117,6 +127,8 @@ class TrainingRecipe:
         groups = parameter_groups(module, self.weight_decay)
         if self.optimizer == "adamw":
             return torch.optim.AdamW(groups, lr=self.learning_rate)
+        if self.optimizer == "muon":
+            return Muon(groups, lr=self.learning_rate, momentum=self.momentum)
         nesterov = self.momentum > 0
         return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=nesterov)
 
@@ -173,7 +185,7 @@ _SHARES: dict[str, Callable[[int, int], float]] = {
 def parse_settings(texts: Mapping[str, str]) -> dict[str, Any]:
     """Return keyword arguments for a recipe from NAME -> text.
 
-    "none" is no augmentation, no mean and no std; several are written with commas.
+    "none" is no size, no augmentation, no mean and no std; several are written with commas.
 
     Raises:
         ConfigurationError: if a recipe has no such setting, or the text is not what it takes.
@@ -217,6 +229,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "weight_decay": _NUMBER,
     "schedule": _TEXT,
     "label_smoothing": _NUMBER,
+    "sizes": (_names, "SIDExEPOCHS with commas, or none"),
     "augmentations": (_names, "names with commas, or none"),
     "mean": _SEVERAL,
     "std": _SEVERAL,

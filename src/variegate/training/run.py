@@ -28,6 +28,7 @@ from variegate.training.loop import check_data
 from variegate.training.networks import find_network
 from variegate.training.recipe import TrainingRecipe
 from variegate.training.records import data_digest
+from variegate.training.sizes import parse_size
 from variegate.types import check_identifier
 
 __all__ = ["CHECKPOINT_SECONDS", "Progress", "Rate", "train_models", "training_name"]
@@ -116,6 +117,7 @@ def train_models(
     )
     recipe = replace(recipe, arguments=network.arguments, code=network.code)
     _check_channels(recipe, train)
+    _check_sizes(recipe, train)
     name = training_name(recipe.architecture, data_name or train.name)
     labels = out / f"{name}-labels.json"
     if resume and not labels.is_file():
@@ -208,3 +210,10 @@ def _check_channels(recipe: TrainingRecipe, train: LabelledImages) -> None:
         raise ConfigurationError(
             f"mean and std must hold 1 number, or {channels}, one for each channel; got {len(recipe.mean)}"
         )
+
+
+def _check_sizes(recipe: TrainingRecipe, train: LabelledImages) -> None:
+    rows = train.image_shape[1]
+    for text in recipe.sizes:
+        if parse_size(text)[0] >= rows:
+            raise ConfigurationError(f"sizes are smaller than the images, which have {rows} rows; got {text}")

@@ -24,13 +24,13 @@ _LOGIT_SCALE: Final = 1.0 / 9.0
 
 
 class WhitenedCnn(nn.Module):
-    """Whitening, then three blocks of two convolutions with one 2 x 2 pooling each, then one linear layer.
+    """Whitening, then three blocks of two convolutions with one 2 x 2 pooling each, then a linear layer.
 
     Before training, `prepare` sets the first layer from the training images.
 
     Args:
         num_classes: how many logits.
-        in_channels: channels of the images, whose sides must be at least 25.
+        in_channels: channels of the images, whose sides must be at least 9.
         width: channels of the first block; the others have four times as many. Multiply-adds grow with its square.
 
     Raises:
@@ -46,7 +46,7 @@ class WhitenedCnn(nn.Module):
         self.whiten = nn.Conv2d(in_channels, channels, _PATCH)
         nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
         self.blocks = nn.Sequential(
-            nn.GELU(), _Block(channels, width), _Block(width, 4 * width), _Block(4 * width, 4 * width), nn.MaxPool2d(3)
+            nn.GELU(), _Block(channels, width), _Block(width, 4 * width), _Block(4 * width, 4 * width)
         )
         self.classifier = nn.Linear(4 * width, num_classes, bias=False)
 
