@@ -6,7 +6,7 @@ from variegate.evaluation.reproduction.effort import effort_of
 from variegate.evaluation.reproduction.paper import TABLE1
 from variegate.report.parts import Rate
 from variegate.report.reproduction.cells import place
-from variegate.report.reproduction.collusion_results import CollusionResults, Setting
+from variegate.report.reproduction.collusion_results import CollusionResults, Outputs, Setting
 from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Place
 from variegate.report.reproduction.record import ReproductionRecord, Study
 from variegate.report.reproduction.table_results import (
@@ -162,10 +162,19 @@ def collusion_reason(setting: Setting, variant: str, letter: str) -> str:
     """What to know of a curve of Figure 5."""
     ours = setting.number == 3 or variant != "mean" or letter == "V"
     said = ["not in the paper" if ours else "as the paper, through DeepFool of ART"]
-    norms = [point.outputs[letter].norm for point in setting.of(variant) if letter in point.outputs]
-    if known := [one for one in norms if one is not None]:
-        said.append(f"median norm {norm(known[0])} at the smallest r, {norm(known[-1])} at the largest")
+    found = [point.outputs[letter] for point in setting.of(variant) if letter in point.outputs]
+    if known := [one for one in found if one.norm is not None]:
+        said.append(
+            f"median norm {_norm_and_noise(known[0])} at the smallest r, {_norm_and_noise(known[-1])} at the largest"
+        )
     return "; ".join(said)
+
+
+def _norm_and_noise(outputs: Outputs) -> str:
+    """The median norm, and what random noise of equal norms does where that was measured."""
+    noise = outputs.noise
+    misled = "" if noise is None or noise.rate is None else f" (noise of equal norm: {percent(noise.rate)} %)"
+    return f"{norm(outputs.norm)}{misled}"
 
 
 def _of_results(record: ReproductionRecord, study: Study) -> Sequence[str]:
@@ -231,6 +240,11 @@ def _collusion(results: CollusionResults, record: ReproductionRecord) -> list[st
         )
     said.append(
         "Not in the paper: setting 3 (copies of one original), the logarithm, the vote and the stripped rewriter."
+    )
+    said.append(
+        "DeepFool steps by value over gradient. Where a softmax is flat that is far, so on the scores of a confident "
+        "network it ends deep behind the boundary: read a rate beside its norm and the noise of that norm. On "
+        "log-scores, which are as good as logits, it ends near the boundary."
     )
     return said
 
