@@ -7,6 +7,7 @@ import pytest
 from tests.cli.conftest import SECRET
 from variegate.authority import Authority
 from variegate.keys import SellerSecret
+from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
 
 
@@ -39,6 +40,19 @@ def test_table1_of_the_homes_own_original(invoke, calibrated, tmp_path):
     assert "Table 1" in invoke("report", out).stdout
 
 
+def test_some_rewriters_alone_and_a_spec_by_its_name(invoke, calibrated, tmp_path):
+    with Authority.open(calibrated, lambda: SellerSecret.from_bytes(SECRET)) as desk:
+        desk.save_spec("papers-alpha", PermutationSpec(alpha=0.8), model="net")
+    options = ("--study", "sold=digits:net", "--rewriters", "papers-alpha, spread_spectrum", "--out", tmp_path / "out")
+    study = json.loads(invoke("reproduce", "table1", *options, "--json").stdout)[0]["studies"][0]
+    assert {name: spec.get("alpha") for name, spec in study["specs"].items()} == {
+        "permutation": 0.8,
+        "spread_spectrum": None,
+    }
+    assert set(study["results"]["rows"]) == {"original", "permutation", "spread_spectrum"}
+    assert study["notes"]["specs"]["permutation"]["search"].startswith("by hand")
+
+
 @pytest.mark.parametrize(
     ("code", "arguments", "message"),
     [
@@ -46,6 +60,16 @@ def test_table1_of_the_homes_own_original(invoke, calibrated, tmp_path):
         (2, ("table1", "--preset", "huge"), "there is no preset 'huge'"),
         (2, ("table1", "--study", "digits"), "--study is written NAME=DATA:MODEL,MODEL"),
         (4, ("table1", "--study", "a=digits:nobody"), "nobody"),
+        (4, ("table1", "--study", "a=digits:net,nobody"), "nobody"),
+        (2, ("table1", "--study", "a=digits:net,net"), "the originals of a study must differ; got net, net"),
+        (4, ("table1", "--study", "a=digits:net", "--rewriters", "none-such"), "no rewriter spec named 'none-such'"),
+        (2, ("table1", "--study", "a=digits:net", "--rewriters", " , "), "expected rewriters among"),
+        (2, ("table1", "--rewriters", "papers-alpha"), "each once; got papers-alpha"),
+        (
+            2,
+            ("table1", "--study", "a=digits:net", "--rewriters", "spread_spectrum,net-spread_spectrum"),
+            "names two specs of spread_spectrum",
+        ),
         (2, ("table1", "--study", "a=digits:net", "--study", "a=digits:net"), "needs a name of its own"),
         (2, ("table1", "--study", "a=digits:net", "--note", "b=text"), "--note speaks of 'b'"),
         (2, ("fig3", "--study", "a=digits:net"), "study 'a' has 1"),

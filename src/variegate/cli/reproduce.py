@@ -39,6 +39,8 @@ def add_to(app: typer.Typer) -> None:
             "variegate reproduce all --preset smoke --out reproduction/",
             "variegate reproduce table2 fig3 --preset laptop --study cifar10=data/cifar10:net-0,net-1,net-2 "
             "--study gtsrb=data/gtsrb:sign-0,sign-1,sign-2 --out reproduction/ --jobs 2",
+            "variegate reproduce table2 --preset laptop --study cifar10=data/cifar10:net-0,net-1,net-2 "
+            "--rewriters my-permutation --out mine/",
         ),
     )(reproduce)
 
@@ -64,6 +66,9 @@ def reproduce(
         list[str] | None,
         typer.Option("--note", metavar="NAME=TEXT", help="What records shall say of a study's data; repeat."),
     ] = None,
+    rewriters: Annotated[
+        str, typer.Option("--rewriters", help="Which rewriters, by name or by the name of a saved spec; with commas.")
+    ] = "permutation,spread_spectrum,qim",
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=256, help="Processes that share the work.")] = 1,
     max_change: Annotated[
         str,
@@ -78,7 +83,8 @@ def reproduce(
 
     Work is cut into shards, which are kept in the folder: the same command goes on where a killed one stopped. Each
     experiment writes a record, NAME.json. Rewriters use the specs that `calibrate` saved for the first original of a
-    study, under their default names; missing ones are calibrated first, on training images.
+    study, under their default names, or the specs that --rewriters names; missing ones are calibrated first, on
+    training images. Handwritten digits are calibrated with fewer attacks than other data.
     """
     from variegate.cli.experiment import choose_device
     from variegate.errors import ConfigurationError
@@ -89,6 +95,7 @@ def reproduce(
 
     chosen, effort = choose_experiments(experiments), effort_of(preset)
     budget, where = parse_rate(max_change, "--max-change"), choose_device(device)
+    wanted = tuple(part.strip() for part in rewriters.split(",") if part.strip())
     said = split_pairs(note or [], "--note")
     names = [text.partition("=")[0] for text in study or ["digits="]]
     if len(set(names)) < len(names):
@@ -99,7 +106,9 @@ def reproduce(
     records: list[dict[str, Any]] = []
     try:
         with show_progress() as progress:
-            sources, notes = _studies(study or [], out, home, budget=budget, seed=seed, device=where, say=progress)
+            sources, notes = _studies(
+                study or [], out, home, rewriters=wanted, budget=budget, seed=seed, device=where, say=progress
+            )
             notes = {name: {**text, **({"data": said[name]} if name in said else {})} for name, text in notes.items()}
             given: dict[str, Any] = {"out": out, "jobs": jobs, "command": typed_command(context), "notes": notes}
             records += [run_experiment(one, sources, effort, progress=progress, **given) for one in chosen]
@@ -119,26 +128,44 @@ def reproduce(
 
 
 def _studies(
-    given: list[str], out: Path, home: Path, *, budget: float, seed: int, device: str, say: "Progress"
+    given: list[str],
+    out: Path,
+    home: Path,
+    *,
+    rewriters: tuple[str, ...],
+    budget: float,
+    seed: int,
+    device: str,
+    say: "Progress",
 ) -> tuple[list["StudySource"], dict[str, Any]]:
     """Return the studies and what the records shall say of them."""
     from variegate.cli.desk import open_desk
     from variegate.evaluation.reproduction.prepare import digits_study
 
     if not given:
-        source, note = digits_study(out / "studies" / "digits", seed=seed, progress=say)
+        source, note = digits_study(out / "studies" / "digits", rewriters=rewriters, seed=seed, progress=say)
         return [source], {source.name: note}
     sources, notes = [], {}
     with open_desk(home, read_only=True) as desk:
         for text in given:
-            source, note = _study(text, desk, out, budget=budget, seed=seed, device=device, say=say)
+            source, note = _study(
+                text, desk, out, rewriters=rewriters, budget=budget, seed=seed, device=device, say=say
+            )
             sources.append(source)
             notes[source.name] = note
     return sources, notes
 
 
 def _study(
-    text: str, desk: "Authority", out: Path, *, budget: float, seed: int, device: str, say: "Progress"
+    text: str,
+    desk: "Authority",
+    out: Path,
+    *,
+    rewriters: tuple[str, ...],
+    budget: float,
+    seed: int,
+    device: str,
+    say: "Progress",
 ) -> tuple["StudySource", dict[str, Any]]:
     from variegate.cli.experiment import find_spec, load_images, scale_to
     from variegate.errors import ConfigurationError, NotFoundError
@@ -152,18 +179,31 @@ def _study(
     if not (equals and colon and data and names):
         raise ConfigurationError(f"--study is written NAME=DATA:MODEL,MODEL, such as cifar10=data/:net-0; got {text!r}")
     check_identifier(name, "a study's name")
-    given = {}
-    for rewriter in REWRITERS:
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"the originals of a study must differ; got {', '.join(names)}")
+    originals = tuple((desk.store.get_model(model), desk.home.model(model)) for model in names)
+    given: dict[str, Any] = {}
+    missing: list[str] = []
+    for wanted in rewriters:
         try:
-            saved = find_spec(desk, rewriter, names[0])
+            saved = find_spec(desk, wanted, names[0])
         except NotFoundError:
+            if wanted not in REWRITERS:
+                raise
+            missing.append(wanted)
             continue
+        rewriter = str(saved.spec["rewriter"])
+        if rewriter in given or rewriter in missing:
+            raise ConfigurationError(
+                f"--rewriters names two specs of {rewriter}; give one, and the other to another run"
+            )
         given[rewriter] = {**(saved.record or {}), "chosen": saved.spec}
     original = desk.original(names[0]).to(device)
     specs, note = specs_for(
         out / "studies" / name / "specs",
         original,
         lambda: scale_to(load_images(data, "train", limit=_CALIBRATION_IMAGES), original.bounds).images,
+        rewriters=(*given, *missing),
         given=given,
         max_change=budget,
         attack_images=_ATTACK_IMAGES,
@@ -171,6 +211,5 @@ def _study(
         seed=seed,
         progress=say,
     )
-    originals = tuple((desk.store.get_model(model), desk.home.model(model)) for model in names)
     source = StudySource(name=name, data=data, originals=originals, specs=specs, seed=seed, device=device)
     return source, note

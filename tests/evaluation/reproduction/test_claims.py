@@ -110,6 +110,12 @@ def test_binding(gap: tuple[float, float], g2: float, above: str, little: str) -
     results = {"nearest_to_the_paper": nearest, "measures": {"logits": {"permutation": curves}}}
     assert _one("fig4", results, "on average above").verdict == above
     assert _one("fig4", results, "only a little").verdict == little
+    curves["receiving"] = curves["added"]
+    claims = judge({"fig4": {"studies": [{"name": "d", "results": results}]}})
+    assert [(claim.text[:6], claim.where) for claim in claims[::2]] == [
+        ("G2 is ", "logits"),
+        ("ours: ", "logits, partner receiving"),
+    ]
 
 
 def test_what_the_paper_does_not_look_at_is_marked() -> None:
@@ -120,6 +126,9 @@ def test_what_the_paper_does_not_look_at_is_marked() -> None:
     ]
     claims = judge({"fig3": {"studies": [{"name": "d", "results": {"places": places}}]}})
     assert {claim.where for claim in claims if not claim.text.startswith("ours: ")} == {"qim, clean"}
+    spread = [{**places[0], "rewriters": {"spread_spectrum": curves}}]
+    claims = judge({"fig3": {"studies": [{"name": "d", "results": {"places": spread}}]}})
+    assert [claim.text for claim in claims] == ["ours: H2 is on average below H1", "H3 is on average below H2"]
 
 
 def test_collusion() -> None:
@@ -128,10 +137,18 @@ def test_collusion() -> None:
         keys = ("rate", "low", "high", "n")
         return {"r": list(range(1, len(hits) + 1)), **{key: [rate[key] for rate in rates] for key in keys}}
 
-    gradual, jump = curve(40, 80, 120, 160), curve(20, 40, 380, 390)
-    results = {"curves": {"B1": gradual, "B2": jump, "C1": curve(40)}}
+    gradual, jump, wide = curve(40, 80, 120, 160), curve(20, 40, 380, 390), curve(40, 120, 200)
+    vote = {**curve(20, 300, 390), "r": [1, 3, 8]}
+    results = {"curves": {"B1": gradual, "B2": jump, "C1": curve(40), "C2": wide, "B3-qim-vote": vote}}
     assert _one("fig5", results, "rises from", "B1").verdict == "holds"
     assert _one("fig5", results, "no further colluder", "B1").verdict == "holds"
     assert _one("fig5", results, "no further colluder", "B2").verdict == "does not hold"
+    assert _one("fig5", results, "no further colluder", "C2").verdict == "undecided"
+    assert _one("fig5", results, "ours: replication rises", "B3-qim-vote").verdict == "holds"
+    assert (
+        _one("fig5", results, "ours: no further colluder", "B3-qim-vote").verdict == "does not hold"
+    )  # 70 points by two
+    assert _one("fig5", results, "together replicate less", "B2 below B1 at r = 4").verdict == "does not hold"
+    assert _one("fig5", {"curves": {"C1": jump, "C2": gradual}}, "together replicate less").verdict == "holds"
     assert not [c for c in judge({"fig5": {"studies": [{"name": "d", "results": results}]}}) if c.where == "C1"]
     assert _one("fig5", {"curves": {"B1": curve(160, 40)}}, "rises from").verdict == "does not hold"

@@ -2,9 +2,11 @@
 
 A claim holds where the whole 95 % interval says so, does not hold where the whole interval says the contrary, and is
 undecided between. "Less", "below" and "lowest" compare the intervals of two rates, which is stricter than a test of
-their difference. That a rate rises gradually holds by the rates themselves, and fails where intervals prove a jump.
+their difference. That a rate rises gradually holds where the intervals of two neighbouring points leave no room for a
+jump, and fails where they prove one.
 Every claim carries the numbers that it was judged by. Those that begin with "ours: " put the paper's claim to places
-that it does not look at: gradients at the boundary, other measures and variants, copies of one original.
+that it does not look at, or does not claim it of: gradients at the boundary, other measures, readings, attacks and
+variants, copies of one original.
 """
 
 import itertools
@@ -96,7 +98,7 @@ def _table2(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
         groups = results["attacks"][attack]["groups"]
         trained = groups["independent"].get("training")
         if "qim" in groups and trained is not None:
-            text = "QIM replicates less than independent training"
+            text = f"{'' if attack == 'hopskipjump' else _OURS}QIM replicates less than independent training"
             yield _below("table2", study, text, attack, groups["qim"]["rewriting"], trained)
         if "permutation" in groups:
             text = "permutation replicates less than identical copies"
@@ -122,14 +124,14 @@ def _fig3(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
     for place in results["places"]:
         where = place["place"] + (f", noise {place['sigma']:g}" if place["sigma"] else "")
         for name, curves in place["rewriters"].items():
-            ours = "" if place["place"] == "clean" and name != "permutation" else _OURS
+            clean = place["place"] == "clean"
             h1, h2, h3 = place["H1"], curves["H2"], curves["H3"]
             if name == "qim":
-                text = f"{ours}H2 lies near 0: peak and mean within 0.1"
+                text = f"{'' if clean else _OURS}H2 lies near 0: peak and mean within 0.1"
                 yield _near_zero(study, text, f"{name}, {where}", h2)
-            text = f"{ours}H2 is on average below H1"
+            text = f"{'' if clean and name == 'qim' else _OURS}H2 is on average below H1"
             yield _lower(study, text, f"{name}, {where}", h2, h1)
-            text = f"{ours}H3 is on average below H2"
+            text = f"{'' if clean and name != 'permutation' else _OURS}H3 is on average below H2"
             yield _lower(study, text, f"{name}, {where}", h3, h2)
 
 
@@ -161,41 +163,48 @@ def _lower(study: str, text: str, where: str, one: Mapping[str, Any], other: Map
 
 
 def _fig4(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
-    reading = results["nearest_to_the_paper"]["reading"]
+    nearest = results["nearest_to_the_paper"]
     for measure, curves in results["measures"].items():
-        if "permutation" not in curves:
-            continue
-        ours = "" if measure == results["nearest_to_the_paper"]["measure"] else _OURS
-        gap = curves["permutation"][reading]["G2_minus_G1"]
-        g1, g2 = curves["permutation"]["G1"], curves["permutation"][reading]["G2"]
-        numbers = {"G2_minus_G1": gap, "G1": g1["mean"], "G2": g2["mean"], "G2_low": g2["mean_low"]}
-        known = gap["low"] is not None and g2["mean_high"] is not None
-        above = known and gap["low"] > 0.0
-        yield Claim(
-            experiment="fig4",
-            study=study,
-            text=f"{ours}G2 is on average above G1",
-            where=measure,
-            verdict=_verdict(above, known and gap["high"] < 0.0),
-            numbers=numbers,
-        )
-        yield Claim(
-            experiment="fig4",
-            study=study,
-            text=f"{ours}G2 is only a little above G1, and negative like it",
-            where=measure,
-            verdict=_verdict(
-                above and gap["high"] < _A_LITTLE * abs(g1["mean"]) and g2["mean_high"] < 0.0,
-                known and (gap["low"] > _A_LITTLE * abs(g1["mean"]) or g2["mean_low"] > 0.0 or gap["high"] < 0.0),
-            ),
-            numbers=numbers,
-        )
+        for reading, partner in curves.get("permutation", {}).items():
+            if reading == "G1":
+                continue
+            near = (measure, reading) == (nearest["measure"], nearest["reading"])
+            where = measure if reading == nearest["reading"] else f"{measure}, partner {reading}"
+            yield from _partner(study, "" if near else _OURS, where, curves["permutation"]["G1"], partner)
+
+
+def _partner(study: str, ours: str, where: str, g1: Mapping[str, Any], partner: Mapping[str, Any]) -> Iterator[Claim]:
+    """Judge one reading of the partner: its change beside that of the attacked class."""
+    gap, g2 = partner["G2_minus_G1"], partner["G2"]
+    numbers = {"G2_minus_G1": gap, "G1": g1["mean"], "G2": g2["mean"], "G2_low": g2["mean_low"]}
+    known = gap["low"] is not None and g2["mean_high"] is not None
+    above = known and gap["low"] > 0.0
+    yield Claim(
+        experiment="fig4",
+        study=study,
+        text=f"{ours}G2 is on average above G1",
+        where=where,
+        verdict=_verdict(above, known and gap["high"] < 0.0),
+        numbers=numbers,
+    )
+    yield Claim(
+        experiment="fig4",
+        study=study,
+        text=f"{ours}G2 is only a little above G1, and negative like it",
+        where=where,
+        verdict=_verdict(
+            above and gap["high"] < _A_LITTLE * abs(g1["mean"]) and g2["mean_high"] < 0.0,
+            known and (gap["low"] > _A_LITTLE * abs(g1["mean"]) or g2["mean_low"] > 0.0 or gap["high"] < 0.0),
+        ),
+        numbers=numbers,
+    )
 
 
 def _fig5(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
-    for name, curve in results["curves"].items():
-        if len(curve["r"]) < 2 or "vote" in name or "stripped" in name:
-            continue  # of the vote not every r is measured, and what is stripped does not depend on r
+    curves = results["curves"]
+    for name, curve in curves.items():
+        if len(curve["r"]) < 2 or "stripped" in name:
+            continue  # what is stripped does not depend on r
         rate, low, high = curve["rate"], curve["low"], curve["high"]
         known = all(value is not None for value in rate)
         numbers = {key: curve[key] for key in ("r", "rate", "low", "high", "n")}
@@ -210,19 +219,44 @@ def _fig5(study: str, results: Mapping[str, Any]) -> Iterator[Claim]:
             numbers=numbers,
         )
         if known:
-            rises = [after - before for before, after in itertools.pairwise(rate)]
+            least, most = _rises(curve["r"], high, low), _rises(curve["r"], low, high)
             yield Claim(
                 experiment="fig5",
                 study=study,
                 text=f"{ours}no further colluder raises replication by 25 points or more",
                 where=name,
-                verdict=_verdict(max(rises) < _GRADUAL, _sure_jump(low, high)),
-                numbers={**numbers, "largest_rise": max(rises)},
+                verdict=_verdict(max(most) < _GRADUAL, max(least) >= _GRADUAL),
+                numbers={**numbers, "largest_rise": max(_rises(curve["r"], rate, rate))},
             )
+    for letter in ("B", "C"):
+        yield from _rewriting_helps(study, letter, curves)
 
 
-def _sure_jump(low: Sequence[float], high: Sequence[float]) -> bool:
-    return any(after - before >= _GRADUAL for before, after in zip(high[:-1], low[1:], strict=True))
+def _rises(colluders: Sequence[int], before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """How much each step along a curve rises, for one more colluder, from one of its bounds to another."""
+    steps = itertools.pairwise(range(len(colluders)))
+    return [(after[j] - before[i]) / (colluders[j] - colluders[i]) for i, j in steps]
+
+
+def _rewriting_helps(study: str, letter: str, curves: Mapping[str, Any]) -> Iterator[Claim]:
+    """Judge, at the largest r of both, whether copies of independent trainings replicate less than these alone."""
+    alone, rewritten = curves.get(f"{letter}1"), curves.get(f"{letter}2")
+    if alone is None or rewritten is None or not (common := set(alone["r"]) & set(rewritten["r"])):
+        return
+    r = max(common)
+    one, other = (
+        {name: curve[name][curve["r"].index(r)] for name in ("rate", "low", "high", "n")}
+        for curve in (rewritten, alone)
+    )
+    known = one["rate"] is not None and other["rate"] is not None
+    yield Claim(
+        experiment="fig5",
+        study=study,
+        text="rewriting and training together replicate less than training alone, at the most colluders",
+        where=f"{letter}2 below {letter}1 at r = {r}",
+        verdict=_verdict(known and one["high"] < other["low"], known and one["low"] > other["high"]),
+        numbers={"rate": one, "others": [other]},
+    )
 
 
 def _below(

@@ -5,7 +5,7 @@ The paper leaves the rewriters' parameters open (B, step, weights, A, alpha for 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from safetensors.torch import save
 
 from variegate.data.catalog import load_dataset
-from variegate.errors import FormatError
+from variegate.errors import ConfigurationError, FormatError
 from variegate.evaluation.calibration import calibrate_spec
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.reproduction.study import REWRITERS, StudySource
@@ -36,6 +36,7 @@ def specs_for(
     original: Classifier,
     training_images: Callable[[], npt.NDArray[np.float32]],
     *,
+    rewriters: Sequence[str] = REWRITERS,
     given: Mapping[str, Mapping[str, Any]],
     max_change: float,
     attack_images: int,
@@ -49,6 +50,7 @@ def specs_for(
         folder: where specs that are calibrated here are kept, for the next experiment.
         original: the study's first.
         training_images: loads float32 (N, *input_shape), within the original's bounds; called only if it is needed.
+        rewriters: which of `REWRITERS`.
         given: rewriter -> calibration record or {"chosen": spec} of specs that exist already.
         max_change: budget of a calibration here: the largest share of labels that a copy may change.
         attack_images, attack_queries: size of its attacks.
@@ -57,13 +59,18 @@ def specs_for(
 
     Raises:
         FormatError: a kept calibration cannot be read.
-        ConfigurationError: a rewriter has no parameters within the budget.
+        ConfigurationError: there is no rewriter, or one that the experiments do not know, or one has no parameters
+            within the budget.
     """
+    if not rewriters or set(rewriters) - set(REWRITERS) or len(set(rewriters)) < len(rewriters):
+        raise ConfigurationError(
+            f"expected rewriters among {', '.join(REWRITERS)}, each once; got {', '.join(rewriters) or 'none'}"
+        )
     specs: dict[str, Mapping[str, Any]] = {}
     notes: dict[str, Any] = {}
     images: npt.NDArray[np.float32] | None = None
     settings = (original.digest, max_change, seed, attack_images, attack_queries)
-    for rewriter in REWRITERS:
+    for rewriter in (name for name in REWRITERS if name in rewriters):
         record = given.get(rewriter) or _kept(folder / f"{rewriter}.json", settings)
         if record is None:
             images = images if images is not None else training_images()
@@ -84,7 +91,7 @@ def specs_for(
         notes[rewriter] = {
             "search": _search(record, here=rewriter not in given),
             **{name: record.get(name) for name in shown},
-            "candidates": len(record.get("candidates", [])) or None,
+            "tried": _tried(record.get("candidates") or []),
         }
     return specs, {"specs": notes}
 
@@ -101,9 +108,24 @@ def _search(record: Mapping[str, Any], *, here: bool) -> str:
     return f"variegate calibrate, on {data.get('images')} images of the {data['split']} split of {data.get('name')}"
 
 
+def _tried(candidates: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Say what a calibration tried, and what became of each."""
+    said = []
+    for one in candidates:
+        parts = [f"strength {one['strength']:g}"]
+        if one.get("quantization_step") is not None:
+            parts += [f"step {one['quantization_step']:g}", f"{one['messages_per_class']} messages"]
+        end = (
+            "chosen" if one.get("chosen") else "masks" if one.get("masks") else "" if one["feasible"] else "too costly"
+        )
+        said.append(", ".join(parts) + (f": {end}" if end else ""))
+    return said or None
+
+
 def digits_study(
     folder: Path,
     *,
+    rewriters: Sequence[str] = REWRITERS,
     seed: int = 0,
     attack_images: int = 8,
     attack_queries: int = 300,
@@ -113,6 +135,7 @@ def digits_study(
 
     Args:
         folder: for the originals and specs; what is there already is taken over.
+        rewriters: which of `REWRITERS`.
         seed: of the study; the originals are trained with the seeds 0, 1 and 2.
         attack_images, attack_queries: of the calibration.
         progress: is told what is being done.
@@ -135,6 +158,7 @@ def digits_study(
         folder / "specs",
         first,
         lambda: train.images,
+        rewriters=rewriters,
         given={},
         max_change=0.02,
         attack_images=attack_images,

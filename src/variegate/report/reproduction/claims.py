@@ -105,8 +105,8 @@ def _numbers(numbers: Mapping[str, Any]) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, Mapping):
-        if "rate" in value and "k" in value:
-            counts = f"{count(value['k'])}/{count(value['n'])}"
+        if "rate" in value and "n" in value:
+            counts = f"{count(value['k'])}/{count(value['n'])}" if "k" in value else f"n {count(value['n'])}"
             return f"{_rate(value['rate'], value['low'], value['high'])}, {counts}"
         if "low" in value and "mean" in value:
             return estimate(value["mean"], value["low"], value["high"])

@@ -37,6 +37,18 @@ __all__ = [
 _TRAININGS, _COPIES = 10, 10
 _ARCHITECTURE = "VGG-19"
 _IMAGES = {"cifar10": 10_000, "gtsrb": 12_630}
+_SYMBOLS: Mapping[str, Mapping[str, str]] = {
+    "qim": {
+        "messages_per_class": "B",
+        "quantization_step": "delta, for messages of norm 1 and a range of 1",
+        "strength": "of the errors' sum; 1 in the paper",
+    },
+    "spread_spectrum": {"strength": "A, for messages of norm 1"},
+}
+_MESSAGES = (
+    "keyed, independent random signs scaled to norm 1, less their mean where zero_mean says so; of more than 2^24 "
+    "values, rows of a keyed randomized Hadamard transform instead (projection auto)"
+)
 _PLENTY = 30  # images of an attacker, below which a standard deviation over attackers is mostly chance
 
 
@@ -74,12 +86,21 @@ def differences(record: ReproductionRecord, study: Study) -> list[str]:
 
 
 def spec_notes(study: Study, rewriter: str) -> tuple[tuple[str, str], ...]:
-    """A rewriter's parameters and how they were chosen, as (name, value)."""
+    """A rewriter's parameters, with the paper's symbols, and how they were chosen, as (name, value)."""
     specs = study.notes.get("specs")
     notes = specs.get(rewriter) if isinstance(specs, Mapping) else None
     chosen = flat(notes) if isinstance(notes, Mapping) else ()
     titles = {"inputs": "training images", "max_change": "labels changed at most"}
-    return (*flat(study.specs[rewriter]), *((titles.get(name, name), value) for name, value in chosen))
+    symbols = _SYMBOLS.get(rewriter, {})
+    spec = {name: value for name, value in study.specs[rewriter].items() if name != "weights" or value}
+    said = [(f"{name} ({symbols[name]})" if name in symbols else name, value) for name, value in flat(spec)]
+    if rewriter == "qim" and "weights" not in spec:
+        said.append(("weights (alpha_h)", "all equal"))
+    if rewriter in ("qim", "spread_spectrum"):
+        said.append(("distribution of messages", _MESSAGES))
+    if rewriter == "permutation":
+        said.append(("alpha in the paper", "0.8 on CIFAR-10; not given for GTSRB"))
+    return (*said, *((titles.get(name, name), value) for name, value in chosen))
 
 
 def accuracy_reason(study: Study, results: AccuracyResults, row: AccuracyRow) -> str:
