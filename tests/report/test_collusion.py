@@ -46,6 +46,12 @@ def test_text_and_page(record):
     text = render_text(record)
     assert "1, 2 colluders attack the mean of their scores on 80 images of noise (test) with deepfool, L2 norm" in text
     assert "qim, independent" in text
+    assert "NOT measured for more" not in text
+    asked = " ".join(render_text({**record, "colluders": [1, 2, 9]}).split())
+    assert (
+        "NOT measured for more colluders, who need k + 1 independent trainings: qim, independent (k = 2 at most)"
+        in asked
+    )
     assert "8 bits" not in text  # records from before the control was asked again
     for setting in record["settings"]:
         setting["identical"][0]["rounded"] = {"rate": 0.3, "k": 24, "n": 80, "low": 0.2, "high": 0.4, "interval": None}

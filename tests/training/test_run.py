@@ -431,6 +431,7 @@ def test_what_cannot_be_trained(
     recipe = options.pop("recipe", RECIPE)
     with pytest.raises(kind, match=message):
         go(recipe, tmp_path / "out", code, **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_names_of_files() -> None:

@@ -27,8 +27,21 @@ def collusion_setting(record: CollusionRecord) -> str:
     return (
         f"{numbers} colluders attack {what} on {count(record.images)} images of {record.data_name} ({record.split}) "
         f"with {record.attack}{within}, {norm_title(record.norm)}; what they find is shown to {count(record.victims)} "
-        f"other copies at most; seed {record.seed}."
+        f"other copies at most; seed {record.seed}.{_too_few(record)}"
     )
+
+
+def _too_few(record: CollusionRecord) -> str:
+    """Say where fewer colluders were measured than were asked for."""
+    wanted = max(record.colluders, default=0)
+    reached = {
+        copies_title(one.number, one.rewriter): max((point.r for point in one.points), default=0)
+        for one in record.settings
+    }
+    short = [f"{name} (k = {count(most)} at most)" for name, most in reached.items() if most < wanted]
+    if not short:
+        return ""
+    return f" NOT measured for more colluders, who need k + 1 independent trainings: {'; '.join(short)}."
 
 
 def collusion_table(record: CollusionRecord) -> Table:

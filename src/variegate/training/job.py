@@ -134,12 +134,24 @@ class Job:
         if (checkpoint := self.file(seed, ".checkpoint")).exists():
             check_run(checkpoint, run_digest=self.run_digest(seed))
 
-    def run(self, seed: int, progress: Progress) -> dict[str, Any]:
-        """Train, write and measure one network."""
-        module = self.network.build(seed).requires_grad_(True).train()
+    def check_network(self, seed: int) -> None:
+        """Check that the network takes the images, of every size that it will see, and has a logit for each label.
+
+        Raises:
+            ConfigurationError: if an augmentation does not fit the images.
+            ModelError: if it fails on them, or cannot be built.
+            InputError: if a label has no logit.
+        """
+        for text in self.recipe.augmentations:
+            parse_augmentation(text)(self.images[:2], torch.Generator())
+        module = self.network.build(seed).train()
         check_fit(module, self.images[:2], self.labels)
         for side, _ in map(parse_size, self.recipe.sizes):
             check_fit(module, shrink(self.images[:2], side), self.labels)
+
+    def run(self, seed: int, progress: Progress) -> dict[str, Any]:
+        """Train, write and measure one network."""
+        module = self.network.build(seed).requires_grad_(True).train()
         if isinstance(module, Prepared):
             module.prepare(self._first_images())
         if self.recipe.channels_last:

@@ -148,6 +148,7 @@ def train_models(
     done = {seed: job.finished(seed) for seed in seeds}
     for seed in (seed for seed, record in done.items() if record is None):
         job.check_begun(seed)
+    job.check_network(seeds[0])
     if not resume:
         make_folder(out)
         write_atomic(labels, (json.dumps(list(train.class_names), ensure_ascii=False, indent=1) + "\n").encode())

@@ -93,7 +93,7 @@ class AttackShard:
             device=target.device,
         )
         original = study.originals[self.attacker.original]
-        raw = raw_queries_per_second(original, rows=_RAW_ROWS, repeats=1)
+        raw = raw_queries_per_second(original, rows=_RAW_ROWS)
         result = run_attack(self.make(), oracle, inputs, labels, seed=self.source.seed, identities=list(self.images))
         if result.error is not None:
             raise OracleError(f"{self.name}: {result.error}")
