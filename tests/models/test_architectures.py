@@ -106,6 +106,20 @@ def test_whitened_cnn_takes_small_images(side: int) -> None:
     )
 
 
+def test_a_mirrored_image_gets_the_same_answer_if_that_is_asked_for() -> None:
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, mirror = (
+        build_architecture("whitened_cnn", {"num_classes": 4, "width": 8, "mirror": mirror}) for mirror in (False, True)
+    )
+    assert torch.equal(plain.train()(x), mirror.train()(x))
+    plain, mirror = plain.eval(), mirror.eval()
+    assert torch.allclose(mirror(x), (plain(x) + plain(x.flip(3))) / 2, atol=1e-6)
+    assert torch.allclose(mirror(x), mirror(x.flip(3)), atol=1e-6)
+    assert not torch.allclose(plain(x), plain(x.flip(3)), atol=1e-6)
+    with pytest.raises(ConfigurationError, match="mirror must be true or false; got 1"):
+        build_architecture("whitened_cnn", {"num_classes": 4, "mirror": 1})
+
+
 @pytest.mark.parametrize("width", [7, 8.0, True])
 def test_wrong_widths_of_whitened_cnn(width: object) -> None:
     with pytest.raises(ConfigurationError, match=f"width must be an integer of at least 8; got {width}"):

@@ -172,9 +172,12 @@ def test_presets_build_and_leave_out_the_flip_where_it_would_harm(name: str) -> 
 
 def test_another_network_does_not_get_the_presets_arguments() -> None:
     laptop = find_preset("laptop")
-    assert laptop.recipe(data_name="x").arguments == {"width": 48}
-    assert laptop.recipe(data_name="x", architecture="whitened_cnn").arguments == {"width": 48}
-    assert laptop.recipe(data_name="x", arguments={"width": 32}).arguments == {"width": 32}
+    own = {"width": 48, "mirror": True}
+    assert laptop.recipe(data_name="x").arguments == own
+    assert laptop.recipe(data_name="x", architecture="whitened_cnn").arguments == own
+    assert laptop.recipe(data_name="x", arguments={"width": 32}).arguments == {**own, "width": 32}
+    assert laptop.recipe(data_name="gtsrb").arguments == {"width": 48}
+    assert laptop.recipe(data_name="gtsrb", arguments={"mirror": True}).arguments == own
     assert laptop.recipe(data_name="x", architecture="vgg11").arguments == {}
 
 

@@ -22,7 +22,7 @@ class TrainingPreset:
     Attributes:
         summary: what it is for, in a few words.
         architecture: its own network.
-        arguments: of this network.
+        arguments: of this network; "mirror" goes to data sets alone whose classes stay the same in a mirror.
         settings: of the recipe, as its attributes.
         limit: how many images of each split it takes; None for all.
     """
@@ -44,7 +44,8 @@ class TrainingPreset:
         """Return the preset's recipe for a data set.
 
         Args:
-            data_name: decides, with `is_mirrored`, whether `flip` stays among the preset's augmentations.
+            data_name: decides, with `is_mirrored`, whether `flip` stays among the preset's augmentations, and `mirror`
+                among its arguments.
             architecture: another network than the preset's, which then has none of the preset's arguments.
             arguments: more arguments of the network, or other values.
             settings: other values of the recipe; augmentations given here are taken as they are.
@@ -55,7 +56,9 @@ class TrainingPreset:
         chosen = dict(self.settings)
         if not is_mirrored(data_name):
             chosen["augmentations"] = tuple(name for name in chosen["augmentations"] if name != "flip")
-        own = {} if architecture not in (None, self.architecture) else self.arguments
+        own = {} if architecture not in (None, self.architecture) else dict(self.arguments)
+        if not is_mirrored(data_name):
+            own.pop("mirror", None)
         return TrainingRecipe(
             architecture=architecture or self.architecture,
             arguments={**own, **(arguments or {})},
@@ -79,12 +82,14 @@ PRESETS: dict[str, TrainingPreset] = {
     "laptop": TrainingPreset(
         summary="a whitened network in bfloat16, for half an hour of one core",
         architecture="whitened_cnn",
-        arguments={"width": 48},
+        arguments={"width": 48, "mirror": True},
         settings={
-            "epochs": 13,
+            "epochs": 17,
             "batch_size": 256,
-            "learning_rate": 0.25,
+            "optimizer": "muon",
+            "learning_rate": 0.2,
             "weight_decay": 1.3e-3,
+            "sizes": ("24x10",),
             "schedule": "one_cycle",
             "label_smoothing": 0.2,
             "augmentations": ("crop:2", "flip"),

@@ -4,7 +4,8 @@ After Keller Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 24
 layer's kernels are the principal patches of the training images, scaled to unit variance, and are not trained; the
 other kernels start close to the identity; biases move faster than kernels; the logits are scaled down. Differences:
 written anew from the paper; biases are multiplied by 8 in the forward pass, which has the effect of the paper's 64-fold
-learning rate under any optimizer; no averaging of weights, no change of the images when the network is asked.
+learning rate under any optimizer; no averaging of weights; when the network is asked, the mean over an image and its
+mirror image only, without the six shifted views, and only on request.
 """
 
 from typing import Final
@@ -32,14 +33,19 @@ class WhitenedCnn(nn.Module):
         num_classes: how many logits.
         in_channels: channels of the images, whose sides must be at least 9.
         width: channels of the first block; the others have four times as many. Multiply-adds grow with its square.
+        mirror: whether, in evaluation mode, the logits are the mean of those of an image and of its mirror image, which
+            costs twice as much. The weights are the same either way. Not for images whose meaning changes in a mirror.
 
     Raises:
         ConfigurationError: if an argument is out of range.
     """
 
-    def __init__(self, num_classes: int, in_channels: int = 3, width: int = 64) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 3, width: int = 64, *, mirror: bool = False) -> None:
         super().__init__()
         check_sizes(num_classes, in_channels)
+        if not isinstance(mirror, bool):
+            raise ConfigurationError(f"mirror must be true or false; got {mirror!r}")
+        self.mirror = mirror
         if isinstance(width, bool) or not isinstance(width, int) or width < 8:
             raise ConfigurationError(f"width must be an integer of at least 8; got {width!r}")
         channels = 2 * in_channels * _PATCH**2  # each principal patch and its negative
@@ -75,6 +81,12 @@ class WhitenedCnn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float32 (N, in_channels, H, W) to logits (N, num_classes)."""
+        logits = self._logits(x)
+        if self.mirror and not self.training:
+            logits = 0.5 * (logits + self._logits(x.flip(3)))
+        return logits
+
+    def _logits(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.blocks(self.whiten(x)).amax((2, 3)))
         return _LOGIT_SCALE * logits
 
@@ -118,6 +130,6 @@ def _convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
     return convolution
 
 
-def whitened_cnn(num_classes: int, in_channels: int = 3, width: int = 64) -> WhitenedCnn:
+def whitened_cnn(num_classes: int, in_channels: int = 3, width: int = 64, *, mirror: bool = False) -> WhitenedCnn:
     """Return the network: 1.97 million parameters and 118 million multiply-adds at width 64 and 32 x 32 pixels."""
-    return WhitenedCnn(num_classes, in_channels, width)
+    return WhitenedCnn(num_classes, in_channels, width, mirror=mirror)
