@@ -128,7 +128,7 @@ def test_what_the_paper_does_not_look_at_is_marked() -> None:
     assert {claim.where for claim in claims if not claim.text.startswith("ours: ")} == {"qim, clean"}
     spread = [{**places[0], "rewriters": {"spread_spectrum": curves}}]
     claims = judge({"fig3": {"studies": [{"name": "d", "results": {"places": spread}}]}})
-    assert [claim.text for claim in claims] == ["ours: H2 is on average below H1", "H3 is on average below H2"]
+    assert [claim.text for claim in claims] == ["H3 is on average below H2", "ours: H2 is on average below H1"]
 
 
 def test_collusion() -> None:

@@ -78,7 +78,7 @@ def test_what_differs_comes_from_the_record() -> None:
 
 def test_claims_are_judged_in_the_text() -> None:
     text = " ".join(render_record(make_record("table1")).split())
-    assert "Claims of the paper (holds: 1, does not hold: 1, undecided: 1)" in text
+    assert "Claims of the paper (holds 1, does not hold 1, undecided 1)" in text
     assert "does not hold: accuracy falls by less than two points (cifar10; 1: qim)" in text
 
 

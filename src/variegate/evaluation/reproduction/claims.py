@@ -49,6 +49,11 @@ class Claim:
     verdict: Verdict
     numbers: Mapping[str, Any]
 
+    @property
+    def is_papers(self) -> bool:
+        """Whether the paper says so itself, of this place."""
+        return not self.text.startswith(_OURS)
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
@@ -62,7 +67,7 @@ class Claim:
 
 
 def judge(records: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
-    """Judge every claim for which there is a record.
+    """Judge every claim for which there is a record; of each study the paper's own come first.
 
     Args:
         records: experiment -> record (kind "reproduction").
@@ -73,7 +78,7 @@ def judge(records: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
         for name, judged in judges.items()
         if name in records
         for study in records[name]["studies"]
-        for claim in judged(study["name"], study["results"])
+        for claim in sorted(judged(study["name"], study["results"]), key=lambda claim: not claim.is_papers)
     ]
 
 

@@ -67,9 +67,13 @@ def sentences(claims: Sequence[Claim]) -> list[str]:
 
 
 def counts(claims: Sequence[Claim]) -> str:
-    """How many claims hold, do not hold, are undecided."""
-    verdicts = [claim.verdict for claim in claims]
-    return ", ".join(f"{one}: {count(verdicts.count(one))}" for one in VERDICTS)
+    """How many claims hold, do not hold, are undecided: of the paper's own, and of those that we put beside them."""
+    said = []
+    for papers, whose in ((True, ""), (False, "ours: ")):
+        verdicts = [claim.verdict for claim in claims if claim.is_papers is papers]
+        if verdicts or papers:
+            said.append(whose + ", ".join(f"{one} {count(verdicts.count(one))}" for one in VERDICTS))
+    return "; ".join(said)
 
 
 def claims_table(claims: Sequence[Claim], title: str) -> Table:

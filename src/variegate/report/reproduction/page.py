@@ -84,7 +84,7 @@ def render_reproduction(records: Sequence[object]) -> str:
             ("runs", "Runs"),
             ("glossary", "Glossary"),
         ],
-        counts=counts(claims).capitalize(),
+        counts=counts(claims),
         overview=overview_table(claims),
         claims=[
             (claims_table(of, EXPERIMENT_TITLES[experiment]), len(of) <= _MANY_CLAIMS)
