@@ -222,6 +222,14 @@ def test_a_list_that_cannot_be_relied_on(artifact, data, now, said):
     fails(artifact, "revocation", said, revocations=data, now=now)
 
 
+def test_an_earlier_list_than_the_newest_that_was_seen(artifact):
+    data = revoked()
+    seq = read_revocations(data, KEY.public_key()).log.seq
+    said = f"it ends at entry {seq} of the seller's log, and one of entry {seq + 1} was seen"
+    fails(artifact, "revocation", said, revocations=data, list_since=seq + 1)
+    assert f"entry {seq} of the seller's log" in verify(artifact, revocations=data, list_since=seq).steps[5].detail
+
+
 def test_a_list_of_another_key_that_was_read_already(artifact):
     listed = read_revocations(revoked(key=OTHER), OTHER.public_key())
     fails(artifact, "revocation", "another signing key", revocations=listed)

@@ -255,6 +255,22 @@ def test_after_a_new_secret_nobody_is_left_behind(desk):
         assert other.rotate("net", "qim", ["acme", "bolt"], epoch=2) == 0
 
 
+def test_a_secret_that_is_rotated_between_two_batches(desk, monkeypatch):
+    """What is issued after a rotation of the secret never comes from the secret before it."""
+    monkeypatch.setattr(
+        issue_copies.add_batches, "__kwdefaults__", {**issue_copies.add_batches.__kwdefaults__, "batch_rows": 1}
+    )
+    second = SellerSecret.from_bytes(bytes(32))
+
+    def rotate(through):
+        if through == 1:
+            desk.store.add_secret(second.identifier, provider="environment", public_key=_pem(second))
+
+    with pytest.raises(ConflictError, match="the seller's secret was rotated meanwhile.*give the same command again"):
+        desk.issue_many("net", "qim", ["acme", "bolt"], progress=rotate)
+    assert [row.buyer for row in desk.store.list_copies()] == ["acme"]
+
+
 def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):
     x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     (old,) = desk.issue("net", "qim", ["acme"])

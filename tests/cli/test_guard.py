@@ -66,12 +66,23 @@ def test_interruption(raising):
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
-def test_a_reader_that_leaves_is_no_error(home):
+def test_a_reader_that_leaves_is_told_nothing_but_the_result_is_not_taken_for_known(home):
+    """As a shell reports it of programs that SIGPIPE ends: `variegate verify ... | head -1` must not look verified."""
     command = f"{sys.executable} -m variegate model show net | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True, env=os.environ
     )
-    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+def test_a_full_disk_behind_the_output(home):
+    command = f"{sys.executable} -m variegate model ls >/dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False, env=os.environ
+    )
+    assert done.returncode == 1
+    assert "internal error" not in done.stderr
+    assert "No space left" in done.stderr
 
 
 def test_the_entry_point_exits_with_the_code(home):

@@ -15,6 +15,7 @@ from tests.registry.conftest import NOW, SPEC, make_row, model_manifest, postgre
 from variegate.errors import ConflictError, FormatError, InputError, NotFoundError, VariegateError, VerificationError
 from variegate.registry import backup, backup_format
 from variegate.registry.backup import BackupSummary, restore_backup, write_backup
+from variegate.registry.backup_format import read_rows
 from variegate.registry.protocol import LogHead
 from variegate.registry.store import SqlStore
 from variegate.registry.verify_log import verify_log
@@ -84,6 +85,24 @@ def test_round_trip(store, target, tmp_path, monkeypatch, page):
         assert verify_log(restored, expect=head).ok
         assert restored.add_copies([make_row("later")]) == 1
         assert verify_log(restored).ok
+
+
+def test_pieces_are_bounded_by_their_bytes_too(store, target, tmp_path, monkeypatch):
+    fill(store)
+    write_backup(store, tmp_path / "backup.gz")
+    pieces = []
+    monkeypatch.setattr(backup_format, "MOST_PIECE", 1)
+    monkeypatch.setattr(backup, "read_rows", lambda *args: _counted(read_rows(*args), pieces))
+    restore_backup(tmp_path / "backup.gz", target)
+    assert set(pieces) == {1}
+    with SqlStore(target) as restored:
+        assert state(restored) == state(store)
+
+
+def _counted(found, pieces):
+    for table, piece in found:
+        pieces.append(len(piece))
+        yield table, piece
 
 
 def test_the_same_registry_gives_the_same_bytes(sqlite_store, file, tmp_path):

@@ -2,18 +2,23 @@
 
 import dataclasses
 import hashlib
+import os
 import threading
+import traceback
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
-from tests.registry.conftest import SPEC, model_manifest
-from variegate.errors import ConfigurationError, ConflictError, NotFoundError
+from tests.registry.conftest import SPEC, make_row, model_manifest, postgres_schema
+from variegate.errors import ConfigurationError, ConflictError, NotFoundError, VariegateError
 from variegate.manifest import digest
 from variegate.registry.copies import PAGE_ROWS
+from variegate.registry.schema import copy_salts
 from variegate.registry.statuses import CHUNK_ROWS
 from variegate.registry.store import SqlStore
+from variegate.registry.verify_log import verify_log
 from variegate.types import CopyStatus
 
 OTHER = {"rewriter": "permutation", "alpha": 0.8}
@@ -278,3 +283,47 @@ def size(store: SqlStore, url: str | Path) -> int:
 def test_pages_beyond_all_bounds(store, page):
     with pytest.raises(ConfigurationError, match="limit and offset must be from 0 to"):
         store.list_copies(**page)
+
+
+def test_errors_do_not_show_the_values_of_a_statement(store):
+    """Salts are among them, and services log exceptions with their causes."""
+    twice = [(999, b"SECRETSALT123456"), (999, b"SECRETSALT123456")]
+    with pytest.raises(VariegateError) as failed, store.writing() as connection:
+        connection.execute(insert(copy_salts), [{"copy_id": number, "salt": salt} for number, salt in twice])
+    shown = "".join(traceback.format_exception(failed.value))
+    assert "IntegrityError" in shown
+    assert "SECRETSALT" not in shown
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path):
+    before = os.umask(0o022)
+    try:
+        for place in (tmp_path / "a.db", f"sqlite:///{tmp_path}/b.db"):
+            with SqlStore(place, create=True) as store:
+                store.put_meta("key", "value")
+                assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("level", [r"repeatable\ read", "serializable"])
+def test_writers_see_what_was_committed_whatever_the_servers_default(level):
+    with postgres_schema() as place:
+        url = place + quote(f" -cdefault_transaction_isolation={level}")
+        with SqlStore(url, create=True) as store:
+            store.add_model(model_manifest())
+            store.add_spec("first", SPEC)
+            rows = [[make_row(f"t{thread}-{number}") for number in range(20)] for thread in range(4)]
+
+            def work(mine):
+                for row in mine:
+                    store.add_copies([row])
+
+            threads = [threading.Thread(target=work, args=(mine,)) for mine in rows]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert store.count_copies() == 80
+            assert verify_log(store).ok

@@ -175,6 +175,9 @@ def test_a_forged_chain_does_not_fit_the_rows(filled):
 
 
 def test_a_head_kept_elsewhere_finds_another_log(check):
+    nothing = check(expect=LogHead(seq=0, hash="sha256:" + "1" * 64))
+    assert nothing.problem == "the head kept elsewhere is that of an empty log, but has another hash than that"
+    assert check(expect=LogHead(seq=0, hash=ZERO)).ok
     report = check(expect=LogHead(seq=7, hash="sha256:" + "1" * 64))
     assert report.bad_entry == 7
     assert "entry 7 of the log is not the one whose hash was kept elsewhere" in report.problem

@@ -48,6 +48,7 @@ def verify_artifact(
     now: float,
     skew_seconds: float = 300,
     revocations: RevocationList | bytes | None = None,
+    list_since: int = 0,
     checks: Sequence[Check] = (),
 ) -> Verification:
     """Verify the artifact in `folder`; whatever its bytes are, the answer is a `Verification`.
@@ -58,6 +59,7 @@ def verify_artifact(
         now: Unix time in seconds.
         skew_seconds: how far the clocks of seller and verifier may differ.
         revocations: the seller's signed list, read or as bytes; None skips step 6.
+        list_since: a list whose log ends before this entry fails step 6: the number of the newest list that was seen.
         checks: more steps; each takes the manifest and returns what became of it, or raises a `VariegateError`.
 
     Raises:
@@ -77,7 +79,7 @@ def verify_artifact(
         run.read_manifest,
         run.identity,
         run.times,
-        lambda: run.revocation(revocations),
+        lambda: run.revocation(revocations, list_since),
         *(_bound(check, run) for check in checks),
     )
     names = (*STEPS, *(_name(check) for check in checks))
@@ -167,7 +169,7 @@ class _Run:
             raise VerificationError(f"the copy expired: {manifest.expires_at}, and now it is {utc_text(self.now)}")
         return _passed(f"issued {manifest.issued_at}, expires {manifest.expires_at}")
 
-    def revocation(self, revocations: RevocationList | bytes | None) -> Step:
+    def revocation(self, revocations: RevocationList | bytes | None, since: int) -> Step:
         if revocations is None:
             return Step(number=0, name="", outcome="skipped", detail="no list of revoked copies was given")
         listed = revocations if isinstance(revocations, RevocationList) else read_revocations(revocations, self.key)
@@ -179,9 +181,17 @@ class _Run:
             raise VerificationError(
                 f"the list of revoked copies is too old: the next was due {utc_text(listed.next_update)}; fetch it"
             )
+        if listed.log.seq < since:
+            raise VerificationError(
+                f"the list of revoked copies is an earlier one: it ends at entry {listed.log.seq} of the seller's log, "
+                f"and one of entry {since} was seen; fetch the newest"
+            )
         if (name := self.known().copy_id) in listed.copies:
             raise VerificationError(f"the copy {name} is revoked, by the list of {utc_text(listed.issued_at)}")
-        return _passed(f"not among the {len(listed.copies)} copies that were revoked by {utc_text(listed.issued_at)}")
+        return _passed(
+            f"not among the {len(listed.copies)} copies that were revoked by {utc_text(listed.issued_at)}, entry "
+            f"{listed.log.seq} of the seller's log"
+        )
 
 
 def _bound(check: Check, run: _Run) -> Callable[[], Step]:

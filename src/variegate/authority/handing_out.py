@@ -156,14 +156,14 @@ def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
             raise VerificationError(f"the copy {manifest.copy_id} is revoked")
         return Step(number=0, name="state", outcome="passed", detail=f"the copy is {status}")
 
-    def log_chain(manifest: ArtifactManifest) -> Step:
+    def log(manifest: ArtifactManifest) -> Step:
         report = verify_log(store, expect=manifest.log)
         if not report.ok:
             raise VerificationError(f"the log does not hold: {report.problem}")
         detail = f"{report.entries:,} entries hold, number {manifest.log.seq} as the manifest says"
         return Step(number=0, name="log", outcome="passed", detail=detail)
 
-    return [registry, state, log_chain] if chain else [registry, state]
+    return [registry, state, log] if chain else [registry, state]
 
 
 def _require_exportable(store: Store, copy: str, now: float) -> CopyRow:

@@ -104,13 +104,16 @@ def add_copies(
 
     Raises:
         ConflictError: see `Store.add_copies`; also if a buyer's copy exists already, but expired or was issued under
-            another policy, or no copy is left that is far enough from the others.
+            another policy, or no copy is left that is far enough from the others, or the secret was rotated since the
+            terms were made.
         ConfigurationError: if a buyer's name is malformed.
     """
     salts: dict[str, bytes] = {}
     tally = Counter() if tally is None else tally
     first = keyring.rows()[0].identifier
-    plain = _on_these_terms(store, plain_rows(buyers, terms), terms, first_secret=first, bulk=bulk, tally=tally)
+    plain = _on_these_terms(
+        store, keyring, plain_rows(buyers, terms), terms, first_secret=first, bulk=bulk, tally=tally
+    )
     rows = copy_rows(plain, terms, keyring.get(terms.secret), salts)
     if terms.most_equal_partners is not None:
         rows = _far_enough(store, keyring, terms, rows, salts)
@@ -226,13 +229,25 @@ def _saved_spec(home: Home, name: str | None) -> SavedSpec:
 
 
 def _on_these_terms(
-    store: SqlStore, rows: Iterable[CopyRow], terms: Terms, *, first_secret: str, bulk: bool, tally: Tally
+    store: SqlStore,
+    keyring: KeyRing,
+    rows: Iterable[CopyRow],
+    terms: Terms,
+    *,
+    first_secret: str,
+    bulk: bool,
+    tally: Tally,
 ) -> Iterator[CopyRow]:
     """Yield the rows; refuse a copy that exists already on other terms, and one of an epoch that the buyer is past.
 
     Read it while the registry is held.
     """
     iterator = iter(rows)
+    if keyring.rows()[-1].identifier != terms.secret:
+        raise ConflictError(
+            "the seller's secret was rotated meanwhile, and copies would have come from the earlier one; nothing was "
+            "recorded of this batch: give the same command again"
+        )
     while piece := list(islice(iterator, _PIECE_ROWS)):
         wanted = {row.copy_id: row for row in piece}
         found = copies_of_buyers(

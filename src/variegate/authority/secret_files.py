@@ -96,7 +96,7 @@ class SecretFiles:
             SecretError: if a sealed file is not there, or the file cannot be read.
         """
         path = self.path(row)
-        if is_first and row.provider == SEALED_FILE and not path.exists():
+        if is_first and row.provider == SEALED_FILE and not path.exists() and self.old_file.exists():
             path = self.old_file
         try:
             return read_bounded(path, MOST_BLOB_BYTES)

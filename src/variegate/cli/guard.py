@@ -23,6 +23,7 @@ DEBUG = "VARIEGATE_DEBUG"
 """Set to 1 to see the traceback of an error."""
 
 _INTERRUPTED = 130
+_UNREAD = 141  # as a shell reports a program that SIGPIPE ended
 _ORDER = (
     "doctor",
     "quickstart",
@@ -85,7 +86,10 @@ class GuardedGroup(TyperGroup):
         except BrokenPipeError as error:  # whoever read our output has seen enough
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from error
+            raise typer.Exit(_UNREAD) from error  # not 0: the exit code may be the result, as that of verify
+        except OSError as error:  # such as a full disk behind stdout; files of ours have sentences of their own
+            reason = error.strerror or type(error).__name__
+            raise self._failed(error, f"error: the system refused a step: {reason}", 1) from error
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "format_message"):
                 raise  # typer's own: help, usage errors

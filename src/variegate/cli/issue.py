@@ -99,7 +99,9 @@ def issue(
                 )
             return
         if as_json or total <= _SHOWN:
-            manifests = desk.issue(model, spec, list(everyone), policy=policy, epoch=epoch, bulk=bulk, tally=tally)
+            manifests = desk.issue(
+                model, spec, list(dict.fromkeys(everyone)), policy=policy, epoch=epoch, bulk=bulk, tally=tally
+            )
             if as_json:
                 print_json([manifest.to_dict() for manifest in manifests])
             else:

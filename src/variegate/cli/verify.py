@@ -16,6 +16,7 @@ __all__ = ["add_to"]
 
 _PEM_LIMIT = 64 * 1024
 _MOST_SKEW = 86_400.0
+_YEAR_10000 = 253_402_300_800
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "variegate verify acme-net/ --public-key seller.pem",
             "variegate verify acme-net/ --public-key seller.pem --revocations revocations.json",
+            "variegate verify acme-net/ --public-key seller.pem --revocations revocations.json --list-since 1204",
             "variegate verify acme-net/ --home .variegate --json",
         ),
     )(verify)
@@ -39,6 +41,14 @@ def verify(
     revocations: Annotated[
         Path | None, typer.Option("--revocations", help="The seller's signed list of revoked copies.")
     ] = None,
+    list_since: Annotated[
+        int,
+        typer.Option(
+            "--list-since",
+            min=0,
+            help="Refuse a list of an earlier entry of the seller's log: give the number of the newest list you saw.",
+        ),
+    ] = 0,
     home: Annotated[
         Path | None,
         typer.Option("--home", help="For the seller: the home, whose registry and log are asked, too."),
@@ -65,8 +75,17 @@ def verify(
     pem = None if public_key is None else read_bounded(public_key, _PEM_LIMIT)
     listed = None if revocations is None else read_bounded(revocations, MOST_REVOCATION_BYTES)
     now = time.time() if at is None else _parse_time(at)
+    if list_since and listed is None:
+        raise ConfigurationError("--list-since is about the list of --revocations; give that, too")
     if home is None:
-        result = verify_artifact(artifact, public_key_pem=pem or b"", now=now, skew_seconds=skew, revocations=listed)
+        result = verify_artifact(
+            artifact,
+            public_key_pem=pem or b"",
+            now=now,
+            skew_seconds=skew,
+            revocations=listed,
+            list_since=list_since,
+        )
     else:
         from variegate.authority.handing_out import registry_checks, signing_pem
         from variegate.authority.home import DATABASE_URL, Home
@@ -79,6 +98,7 @@ def verify(
                 now=now,
                 skew_seconds=skew,
                 revocations=listed,
+                list_since=list_since,
                 checks=registry_checks(store),
             )
     if as_json:
@@ -96,4 +116,7 @@ def _parse_time(text: str) -> float:
         when = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigurationError(f"--at must be a time such as 2027-01-31T12:00:00Z; got {text!r:.60}") from error
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= seconds < _YEAR_10000:
+        raise ConfigurationError(f"--at must lie from 1970 to 9999 in UTC; got {text!r:.60}")
+    return seconds

@@ -43,6 +43,8 @@ MOST_LINE = 64 * 1024 * 1024
 """The longest line, in bytes, that is read."""
 PAGE, PAGES = 1000, {"events": 20, "models": 20}
 """Rows at once; fewer of those that can be long."""
+MOST_PIECE = 16 * 1024 * 1024
+"""Bytes of lines at which a piece ends, however few its rows: bounds the memory for a file that nobody checked yet."""
 TABLES: tuple[Table, ...] = tuple(metadata.tables[name] for name in _ORDER)
 """In the order in which they are written and restored: a row refers to earlier ones only."""
 
@@ -135,14 +137,16 @@ def read_rows(
     summed = hashlib.sha256(first)
     for table in TABLES:
         piece: list[tuple[Any, ...]] = []
+        size = 0
         columns = list(table.columns)
         for _ in range(header.counts[table.name]):
             line = _line(file, what)
             summed.update(line)
             piece.append(_values(line, table, columns, what))
-            if len(piece) == PAGES.get(table.name, PAGE):
+            size += len(line)
+            if len(piece) == PAGES.get(table.name, PAGE) or size >= MOST_PIECE:
                 yield table, piece
-                piece = []
+                piece, size = [], 0
         if piece:
             yield table, piece
     last = _line(file, what)

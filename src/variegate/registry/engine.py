@@ -6,11 +6,14 @@ Rules, the same on both:
   IMMEDIATE; PostgreSQL: an advisory lock of the schema) and waits for it five seconds at most;
 - a reading transaction sees one state of the registry, however long it lasts, and holds up no writer (SQLite: the
   write-ahead log; PostgreSQL: REPEATABLE READ, READ ONLY);
+- errors do not show the values of a statement, among which are salts;
 - what was committed lasts through a power cut (SQLite: `synchronous=FULL`);
-- SQLite: write-ahead log, foreign keys on, erased bytes overwritten.
+- SQLite: a new file is its owner's alone (mode 0600); write-ahead log, foreign keys on, erased bytes overwritten.
 """
 
+import contextlib
 import importlib.util
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,11 +95,11 @@ def open_engine(database: Database, *, create: bool = False, read_only: bool = F
         read_only: open it without the right to write to it.
     """
     if database.path is None:
-        engine = create_engine(database.url or "", pool_pre_ping=True)
+        engine = create_engine(database.url or "", pool_pre_ping=True, hide_parameters=True)
         event.listen(engine, "begin", _begin_read_only_postgres if read_only else _begin_postgres)
         return engine
     connect = _connector(database.path, create=create, read_only=read_only)
-    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
+    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -138,6 +141,9 @@ def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sql
     uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc' if create else 'rw'}"
 
     def connect() -> sqlite3.Connection:
+        if create:  # SQLite gives its other files the mode of this one
+            with contextlib.suppress(OSError):  # what is wrong SQLite says
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         try:
             for pragma in (
@@ -170,6 +176,8 @@ def _begin_postgres(connection: Connection) -> None:
     if step == "read":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return
+    # Whatever the server's default: what others committed before the lock was had must be seen.
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}")
     if step == "write":
         connection.exec_driver_sql(_LOCK)

@@ -67,7 +67,8 @@ def _explain_sqlite(location: str, error: sqlite3.Error) -> VariegateError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
     if code in _READ_ONLY:
         return InputError(
-            f"the registry {location} is read-only; nothing was recorded: make the file and its folder writable"
+            f"the registry {location} is read-only; nothing was recorded: make the file and its folder writable "
+            "(SQLite needs that to read, too, unless another program has it open)"
         )
     if code == sqlite3.SQLITE_FULL:
         return _full(location)

@@ -185,6 +185,8 @@ def _check_end(connection: Connection, end: LogHead, expect: LogHead | None) -> 
         raise BadEntryError(
             seq, f"entry {seq} of the log was not written by variegate: the registry remembers {remembered.seq} entries"
         )
+    if expect is not None and expect.seq == 0 and expect.hash != ZERO:
+        raise BadEntryError(None, "the head kept elsewhere is that of an empty log, but has another hash than that")
     if expect is not None and expect.seq > end.seq:
         raise BadEntryError(
             end.seq + 1,
