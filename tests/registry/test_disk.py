@@ -150,3 +150,6 @@ def test_a_read_only_file_system(small_disk):
     ):
         with pytest.raises(InputError, match="is read-only|cannot open"):
             step()
+    with SqlStore(small_disk / "registry.db", read_only=True) as store:
+        assert store.count_copies() == 500
+        assert verify_log(store).ok

@@ -139,6 +139,8 @@ def emptied_log(engine: Engine) -> bool:
 
 def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:
     uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc' if create else 'rw'}"
+    if read_only and _is_frozen(path):
+        uri += "&immutable=1"  # else SQLite wants to make its shared memory beside the file
 
     def connect() -> sqlite3.Connection:
         if create:  # SQLite gives its other files the mode of this one
@@ -161,6 +163,15 @@ def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sql
         return connection
 
     return connect
+
+
+def _is_frozen(path: Path) -> bool:
+    """Whether nobody can change the file: it lies on a file system that is mounted read-only, and its log is taken in."""
+    try:
+        mounted = os.statvfs(path).f_flag & os.ST_RDONLY
+        return bool(mounted) and not Path(f"{path}-wal").exists()
+    except OSError:
+        return False
 
 
 def _step(connection: Connection) -> str:
