@@ -166,7 +166,7 @@ def _connector(path: Path, *, create: bool, read_only: bool) -> Callable[[], sql
 
 
 def _is_frozen(path: Path) -> bool:
-    """Whether nobody can change the file: it lies on a file system that is mounted read-only, and its log is taken in."""
+    """Whether nobody can change the file: its file system is mounted read-only, and its log is taken in."""
     try:
         mounted = os.statvfs(path).f_flag & os.ST_RDONLY
         return bool(mounted) and not Path(f"{path}-wal").exists()
