@@ -60,8 +60,9 @@ paper: $(READY) ## Run every table and figure of the paper at the smallest size,
 	$(BIN)/variegate reproduce all --preset smoke --jobs 2 --out build/paper
 	$(BIN)/variegate report build/paper --html build/paper/index.html
 
-reproduction: $(READY) ## Measure docs/results/reproduction anew from the shared models and data: hours
+reproduction: $(READY) ## Measure docs/results/reproduction* anew from the shared models and data: hours
 	VARIEGATE=$(BIN)/variegate tools/run-reproduction.sh
+	VARIEGATE=$(BIN)/variegate tools/run-more-reproduction.sh
 
 results: $(READY) ## Measure docs/results anew from the shared models and data: hours
 	VARIEGATE=$(BIN)/variegate tools/run-results.sh
