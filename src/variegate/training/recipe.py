@@ -48,7 +48,7 @@ class TrainingRecipe:
             (`variegate.training.muon`).
         learning_rate: the highest.
         momentum: of sgd and of what muon leaves to it; adamw has torch's own (0.9 and 0.999).
-        weight_decay: for kernels and matrices; biases and normalisation have none.
+        weight_decay: for kernels and matrices, with muon for matrices alone; biases and normalisation have none.
         schedule: "one_cycle" rises linearly in the first fifth of the steps and falls linearly to zero; "cosine" falls
             from the start; "steps" falls to a tenth after half and after three quarters; "constant" stays.
         label_smoothing: the share of the target that is spread over all classes.
