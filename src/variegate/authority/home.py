@@ -186,8 +186,6 @@ def create_home(
         with SqlStore(database_url or home.registry, create=True) as store:
             _require_unused(store)
             KeyRing(folder, store, access=access, source=lambda: secret).begin(secret, provider=provider)
-        if database_url is None:
-            home.registry.chmod(0o600)
 
     _make(root, fill)
     return Home(root)

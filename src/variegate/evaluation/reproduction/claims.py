@@ -253,15 +253,8 @@ def _rewriting_helps(study: str, letter: str, curves: Mapping[str, Any]) -> Iter
         {name: curve[name][curve["r"].index(r)] for name in ("rate", "low", "high", "n")}
         for curve in (rewritten, alone)
     )
-    known = one["rate"] is not None and other["rate"] is not None
-    yield Claim(
-        experiment="fig5",
-        study=study,
-        text="rewriting and training together replicate less than training alone, at the most colluders",
-        where=f"{letter}2 below {letter}1 at r = {r}",
-        verdict=_verdict(known and one["high"] < other["low"], known and one["low"] > other["high"]),
-        numbers={"rate": one, "others": [other]},
-    )
+    text = "rewriting and training together replicate less than training alone, at the most colluders"
+    yield _below("fig5", study, text, f"{letter}2 below {letter}1 at r = {r}", one, other)
 
 
 def _below(
@@ -278,7 +271,8 @@ def _below(
 
 
 def _short(rate: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: rate[name] for name in ("rate", "k", "n", "low", "high")}
+    """The numbers of a rate; those of a curve's point have no count k."""
+    return {name: rate[name] for name in ("rate", "k", "n", "low", "high") if name in rate}
 
 
 def _verdict(holds: bool, fails: bool) -> Verdict:  # noqa: FBT001 (two facts)
