@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Two more runs on CIFAR-10, beside docs/results/reproduction: run-more-reproduction.sh [alpha] [nine]   (default: both)
+# More runs, beside docs/results/reproduction: run-more-reproduction.sh [alpha] [nine] [gpu]   (default: alpha nine)
 #   alpha  Tables 1 and 2 of permutation copies with the paper's alpha, 0.8, where our calibration chose another;
-#   nine   Figure 5 with nine independent originals of one architecture and recipe, so that eight can collude.
-# What it needs: see reproduction-home.sh. About an hour and a half on two cores; a killed run goes on.
+#   nine   Figure 5 with nine independent originals of one architecture and recipe, so that eight can collude;
+#   gpu    the preset gpu with nine originals of each data set, which needs a GPU: a record for each data set.
+# What it needs: see reproduction-home.sh. About an hour and a half on two cores for the first two, and for the third
+# 45 minutes of training on two cores and ten minutes of an H100 with sixteen cores; a killed run goes on.
 set -euo pipefail
 source "$(dirname "$0")/reproduction-home.sh"
 
@@ -18,6 +20,42 @@ measure() {
     "$variegate" report "docs/results/reproduction-$name" --html "docs/results/reproduction-$name/index.html"
 }
 
+# train_nine DATA FOLDER: nine originals DATA-t0 to -t8 in the home, their records in FOLDER, their names in originals
+train_nine() {
+    local data=$1 records=$2 prefix=$work/nine-originals part seed trained
+    if [ "$data" != cifar10 ]; then prefix=$work/nine-$data; fi
+    for part in 0-4 5-8; do  # one process for each core
+        if [ -e "$prefix-$part" ]; then where=(--resume "$prefix-$part"); else where=(--out "$prefix-$part"); fi
+        "$variegate" train seller_net:build --code-path "$shared/models/seller_net.py" --data "$shared/data/$data" \
+            --preset laptop --set epochs=5 --set sizes=24x3 --set mean=none --set std=none --seeds "$part" \
+            --threads 1 "${where[@]}" &
+    done
+    wait -n
+    wait -n
+    mkdir -p "$records"
+    originals=
+    for seed in 0 1 2 3 4 5 6 7 8; do
+        trained=$(echo "$prefix"-*/"seller_net-build-$data-s$seed.safetensors")
+        import_original "$trained" "$data-t$seed"
+        cp "${trained%.safetensors}.json" "$records/"
+        originals+=${originals:+,}$data-t$seed
+    done
+}
+
+# use_specs DATA REWRITER...: DATA-t0 has the parameters that were calibrated for DATA-s0, of the same architecture
+use_specs() {
+    local data=$1 rewriter
+    shift
+    for rewriter in "$@"; do
+        python3 -c 'import json, sys; print(json.dumps(json.load(open(sys.argv[1]))["spec"]))' \
+            "docs/results/$data-s0/$data-s0-$rewriter.json" >"$work/$rewriter.json"
+        "$variegate" spec save "$work/$rewriter.json" --name "$data-t0-$rewriter" --model "$data-t0" --replace
+    done
+}
+
+jpeg=${notes[1]}
+nine="nine networks of the sellers' architecture, five epochs each (training/)"
+
 for run in "$@"; do
     case $run in
         alpha)
@@ -26,34 +64,24 @@ for run in "$@"; do
             measure alpha "cifar10=$shared/data/cifar10:cifar10-s0,cifar10-s1,cifar10-s2" table1 table2 \
                 --rewriters papers-alpha
             ;;
-        nine)
-            originals=cifar10-t0
-            for part in 0-4 5-8; do  # one process for each core
-                training=$work/nine-originals-$part
-                if [ -e "$training" ]; then where=(--resume "$training"); else where=(--out "$training"); fi
-                "$variegate" train seller_net:build --code-path "$shared/models/seller_net.py" \
-                    --data "$shared/data/cifar10" --preset laptop --set epochs=5 --set sizes=24x3 --set mean=none \
-                    --set std=none --seeds "$part" --threads 1 "${where[@]}" &
-            done
-            wait -n
-            wait -n
-            mkdir -p docs/results/reproduction-nine/training
-            for seed in 0 1 2 3 4 5 6 7 8; do
-                trained=$(echo "$work"/nine-originals-*/"seller_net-build-cifar10-s$seed.safetensors")
-                import_original "$trained" "cifar10-t$seed"
-                cp "${trained%.safetensors}.json" docs/results/reproduction-nine/training/
-                [ "$seed" = 0 ] || originals+=,cifar10-t$seed
-            done
-            # QIM's parameters are those that were calibrated for cifar10-s0, of the same architecture; the copies of one
-            # original by the other rewriters are in docs/results/reproduction
-            python3 -c 'import json, sys; print(json.dumps(json.load(open(sys.argv[1]))["spec"]))' \
-                docs/results/cifar10-s0/cifar10-s0-qim.json >"$work/qim.json"
-            "$variegate" spec save "$work/qim.json" --name cifar10-t0-qim --model cifar10-t0 --replace
-            notes=(--note "${notes[1]}; nine networks of the sellers' architecture, five epochs each (training/)")
+        nine)  # QIM alone: the copies of one original by the other rewriters are in docs/results/reproduction
+            train_nine cifar10 docs/results/reproduction-nine/training
+            use_specs cifar10 qim
+            notes=(--note "$jpeg; $nine")
             measure nine "cifar10=$shared/data/cifar10:$originals" fig5 --rewriters qim
             ;;
+        gpu)
+            preset=gpu jobs=${REPRODUCTION_JOBS:-12}
+            for data in cifar10 gtsrb; do
+                train_nine "$data" "docs/results/reproduction-gpu-$data/training"
+                use_specs "$data" permutation spread_spectrum qim
+                case $data in cifar10) text=$jpeg ;; *) text="gtsrb=GTSRB, frames resized to 32 x 32" ;; esac
+                notes=(--note "$text; $nine; rewriters as calibrated for $data-s0")
+                measure "gpu-$data" "$data=$shared/data/$data:$originals" table1 table2 fig3 fig4 fig5 --device cuda
+            done
+            ;;
         *)
-            echo "run-more-reproduction.sh: expected alpha or nine; got $run" >&2
+            echo "run-more-reproduction.sh: expected alpha, nine or gpu; got $run" >&2
             exit 2
             ;;
     esac

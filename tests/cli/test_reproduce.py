@@ -53,6 +53,21 @@ def test_some_rewriters_alone_and_a_spec_by_its_name(invoke, calibrated, tmp_pat
     assert study["notes"]["specs"]["permutation"]["search"].startswith("by hand")
 
 
+@pytest.mark.usefixtures("calibrated")
+def test_other_numbers_of_attacked_images(invoke, tmp_path):
+    """A run with more images goes on from the record and the shards of one with fewer."""
+    options = ("--study", "sold=digits:net", "--rewriters", "spread_spectrum", "--out", tmp_path / "out")
+    sizes, fresh = [], []
+    for images in (6, 12):
+        record = json.loads(invoke("reproduce", "table2", *options, "--attack-images", images, "--json").stdout)[0]
+        groups = record["studies"][0]["results"]["attacks"]["geoda"]["groups"]
+        assert record["effort"]["attack_images"] == images
+        sizes.append({name: group["images"] for name, group in groups.items()})
+        fresh.append(record["shards_computed_in_this_run"])
+    assert sizes == [{"independent": 6, "spread_spectrum": 6}, {"independent": 12, "spread_spectrum": 12}]
+    assert fresh == [2 * 3 * (1 + 3), 2 * 3 * (1 + 3)]  # of the originals, whose shards are full, six images were done
+
+
 @pytest.mark.parametrize(
     ("code", "arguments", "message"),
     [

@@ -117,6 +117,18 @@ def test_killed_and_resumed_gives_the_same_bits(variant: str, step: int, tmp_pat
     assert not (tmp_path / "cut" / "tiny-build-toy-s0.checkpoint").exists()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_gpu_gives_the_same_bits_again_killed_or_not(variant: str, tmp_path: Path, code: Path) -> None:
+    for out in ("whole", "again"):
+        (record,) = go(VARIANTS[variant], tmp_path / out, code, device="cuda")
+        assert record["device"] == "cuda"
+    with pytest.raises(StopError):
+        go(VARIANTS[variant], tmp_path / "cut", code, device="cuda", checkpoint_seconds=0, progress=stop_at(5))
+    go(VARIANTS[variant], tmp_path / "cut", code, device="cuda", resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "again") == weights(tmp_path / "cut")
+
+
 def test_small_images_change_what_is_learned_and_must_fit_the_network(tmp_path: Path, code: Path) -> None:
     seen = []
     original = loop.shrink

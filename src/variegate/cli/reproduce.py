@@ -1,5 +1,6 @@
 """`variegate reproduce`: the paper's tables and figures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +53,7 @@ def reproduce(
         list[str], typer.Argument(metavar="NAME...", help="table1, table2, table3, fig3, fig4, fig5, or all.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for records and shards; what is there is taken over.")],
-    preset: Annotated[str, typer.Option("--preset", help="How much work: smoke, laptop or paper.")] = "smoke",
+    preset: Annotated[str, typer.Option("--preset", help="How much work: smoke, laptop, gpu or paper.")] = "smoke",
     study: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +75,10 @@ def reproduce(
         str,
         typer.Option("--max-change", help="Budget of changed labels for rewriters that the home has no spec for."),
     ] = "2%",
+    attack_images: Annotated[
+        int | None,
+        typer.Option("--attack-images", min=1, help="Images that Table 2 attacks, in place of the preset's number."),
+    ] = None,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
     home: HomeFolder = HOME,
@@ -94,6 +99,8 @@ def reproduce(
     from variegate.files import make_folder
 
     chosen, effort = choose_experiments(experiments), effort_of(preset)
+    if attack_images is not None:
+        effort = replace(effort, attack_images=attack_images)
     budget, where = parse_rate(max_change, "--max-change"), choose_device(device)
     wanted = tuple(part.strip() for part in rewriters.split(",") if part.strip())
     said = split_pairs(note or [], "--note")

@@ -79,6 +79,16 @@ def test_a_shard_is_computed_once_and_bound_to_its_settings(tiny_source: StudySo
         folder.run([shard(60), shard(61)])
 
 
+def test_a_shard_names_the_gpu_that_was_used(tiny_source: StudySource, tmp_path, monkeypatch) -> None:
+    shard = AttackShard(source=tiny_source, attacker=CopyOf(0), attack="geoda", images=(3,), queries=60)
+    folder = ShardFolder(tmp_path / "shards")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    folder.run([shard])
+    (made,) = folder.made_by([shard])
+    assert made["gpu"] == "NVIDIA H100"
+
+
 def test_shards_are_bound_to_the_data_and_to_the_manifests(tiny_source: StudySource, tmp_path) -> None:
     digests = set()
     for name, brighter in (("a", 0.0), ("b", 1 / 16)):

@@ -32,6 +32,13 @@ def texts(drawing: Any) -> str:
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", drawing.inline_svg()))
 
 
+def test_the_page_names_the_gpu() -> None:
+    record = make_record("table1")
+    assert "on one NVIDIA" not in render_reproduction([record])
+    record["made_by"][0]["gpu"] = "NVIDIA H100 80GB HBM3"
+    assert "on one NVIDIA H100 80GB HBM3" in render_reproduction([record])
+
+
 @pytest.fixture(scope="module")
 def text() -> str:
     return render_reproduction([*make_all().values()])

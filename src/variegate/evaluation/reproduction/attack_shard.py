@@ -20,7 +20,8 @@ from variegate.models.oracle import HardLabelOracle
 
 __all__ = ["AttackShard"]
 
-_RAW_ROWS = 256
+_RAW_ROWS = {"cpu": 256}
+_RAW_ROWS_ELSEWHERE = 8192
 
 
 @final
@@ -93,7 +94,7 @@ class AttackShard:
             device=target.device,
         )
         original = study.originals[self.attacker.original]
-        raw = raw_queries_per_second(original, rows=_RAW_ROWS)
+        raw = raw_queries_per_second(original, rows=_RAW_ROWS.get(target.device.type, _RAW_ROWS_ELSEWHERE))
         result = run_attack(self.make(), oracle, inputs, labels, seed=self.source.seed, identities=list(self.images))
         if result.error is not None:
             raise OracleError(f"{self.name}: {result.error}")

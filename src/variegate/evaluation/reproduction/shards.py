@@ -195,7 +195,13 @@ def _compute(task: ShardTask, path: Path, digest: str) -> None:
         raise VerificationError(f"the data or an original changed while {task.name} was waiting; run the command again")
     started = time.monotonic()
     arrays = dict(task.run())
-    made = {"source": source_digest(), "instructions": torch.backends.cpu.get_cpu_capability(), "threads": 1}
+    made: dict[str, Any] = {
+        "source": source_digest(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": 1,
+    }
+    if torch.cuda.is_initialized():  # by the task, or by one before it on the same study
+        made["gpu"] = torch.cuda.get_device_name()
     arrays |= {"seconds": np.array(time.monotonic() - started), _MADE: np.array(json.dumps(made, sort_keys=True))}
     arrays[_DIGEST] = np.array(digest)
     buffer = io.BytesIO()

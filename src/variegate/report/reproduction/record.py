@@ -96,7 +96,7 @@ class ReproductionRecord:
         preset, effort: how much was done.
         seconds: wall-clock seconds of the run that wrote the record.
         fresh: shards that this run computed; the others were there already.
-        made_by: which code made the shards, each source's digest with how many.
+        made_by: which code made the shards, each source's digest (and the GPU, if there was one) with how many.
         studies: of different names.
         raw: the record as JSON gives it, for `variegate.evaluation.reproduction.claims`.
     """
@@ -142,7 +142,13 @@ class ReproductionRecord:
             effort=top["effort"].mapping(),
             seconds=top["seconds"].number(),
             fresh=top["shards_computed_in_this_run"].integer(),
-            made_by=tuple((one["source"].text(), one["shards"].integer()) for one in top["made_by"].elements()),
+            made_by=tuple((_maker(one), one["shards"].integer()) for one in top["made_by"].elements()),
             studies=studies,
             raw=top.mapping(),
         )
+
+
+def _maker(made: Field) -> str:
+    """Return the digest of the source that made some shards, and where, as far as a record says it."""
+    gpu = made.optional("gpu")
+    return made["source"].text() + ("" if gpu is None else f", on one {gpu.text()}")
