@@ -150,6 +150,16 @@ def test_normalisation_is_folded_in(mean, std):
     torch.testing.assert_close(classifier.logits(x), module(by_hand), atol=1e-5, rtol=0)
 
 
+@pytest.mark.gpu
+def test_a_module_on_a_gpu_is_taken_there():
+    """As at the end of a training, with a normalisation that is written on the CPU."""
+    x = inputs(5, 6)
+    here = Classifier(linear(), input_shape=(6,), labels=3, mean=[0.4], std=[0.2])
+    there = Classifier(linear().cuda(), input_shape=(6,), labels=3, mean=[0.4], std=[0.2])
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(there.scores(x).cpu(), here.scores(x), rtol=0, atol=1e-6)
+
+
 def test_probabilities_become_log_probabilities():
     module = nn.Sequential(linear(), nn.Softmax(1))
     classifier = Classifier(module, input_shape=(6,), labels=3, outputs="probabilities")

@@ -80,7 +80,7 @@ def find_starts(
         open_rows = (~found & (ask.remaining(rows) > 0)).nonzero().flatten()
         if open_rows.numel() == 0:
             break
-        drawn = torch.stack([_draw(problem, int(row), trial, bounds, starts) for row in rows[open_rows]])
+        drawn = torch.stack([_draw(problem, row, trial, bounds, starts) for row in rows[open_rows].tolist()])
         hit = ask(drawn, rows[open_rows])
         points[open_rows[hit]] = drawn[hit]
         found[open_rows[hit]] = True

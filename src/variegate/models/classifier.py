@@ -112,7 +112,8 @@ class Classifier:
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(torch.float32)
         self.digest = digest if digest is not None else weights_digest(self.module)
-        self._mean, self._std = _normalisation(mean, std, self.input_shape)
+        normalisation = _normalisation(mean, std, self.input_shape)
+        self._mean, self._std = (None if value is None else value.to(self.device) for value in normalisation)
         self._batch_size = batch_size
         self._layout = torch.contiguous_format
         self._probe()

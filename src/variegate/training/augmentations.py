@@ -37,7 +37,7 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     Not for images whose meaning changes in a mirror, such as traffic signs and digits.
     """
     mirrored = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
+    return torch.where(mirrored.to(images.device, non_blocking=True).view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def shift(images: Tensor, generator: torch.Generator, *, pixels: int = 4) -> Tensor:
@@ -65,7 +65,7 @@ def cutout(images: Tensor, generator: torch.Generator, *, side: int = 8) -> Tens
     ("Improved Regularization of Convolutional Neural Networks with Cutout", 2017) have it. Grey is 0.5.
     """
     count, _, height, width = images.shape
-    middle = torch.rand((2, count, 1), generator=generator).to(images.device)
+    middle = torch.rand((2, count, 1), generator=generator).to(images.device, non_blocking=True)
     rows = _within(torch.arange(height, device=images.device), middle[0] * height, side)
     columns = _within(torch.arange(width, device=images.device), middle[1] * width, side)
     hidden = (rows[:, :, None] & columns[:, None, :])[:, None]
@@ -88,7 +88,7 @@ def resized_crop(images: Tensor, generator: torch.Generator, *, area: float = 0.
     theta = torch.zeros((count, 2, 3))
     theta[:, 0, 0], theta[:, 1, 1] = wide, tall
     theta[:, 0, 2], theta[:, 1, 2] = (2 * right - 1) * (1 - wide), (2 * down - 1) * (1 - tall)
-    grid = nn.functional.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+    grid = nn.functional.affine_grid(theta.to(images, non_blocking=True), list(images.shape), align_corners=False)
     cut = nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return cut.clamp(0.0, 1.0)
 
@@ -144,7 +144,7 @@ def _cut(padded: Tensor, shape: torch.Size, generator: torch.Generator) -> Tenso
     """Return a window of `shape` from each padded image, its corner uniform over all that fit."""
     count, channels, height, width = shape
     places = padded.shape[2] - height + 1
-    corner = torch.randint(0, places, (2, count, 1), generator=generator).to(padded.device)
+    corner = torch.randint(0, places, (2, count, 1), generator=generator).to(padded.device, non_blocking=True)
     rows = (corner[0] + torch.arange(height, device=padded.device)).view(count, 1, height, 1)
     columns = (corner[1] + torch.arange(width, device=padded.device)).view(count, 1, 1, width)
     sample = torch.arange(count, device=padded.device).view(count, 1, 1, 1)

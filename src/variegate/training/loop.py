@@ -100,7 +100,8 @@ class Loop:
             self.total = torch.zeros((), dtype=torch.float64, device=self.device)
         first = self.position * self._batch_size
         rows = self.order[first : first + self._batch_size]
-        batch = self._images[rows].to(self.device)
+        images = self._images[rows.to(self._images.device, non_blocking=True)]
+        batch = images.to(self.device)
         for augmentation in self._augmentations:
             batch = augmentation(batch, self.generator)
         if (side := self._side(self.epoch)) is not None:
@@ -108,7 +109,7 @@ class Loop:
         if self._format is not torch.preserve_format:
             batch = batch.contiguous(memory_format=self._format)
         with torch.autocast(self.device.type, self._autocast) if self._autocast is not None else nullcontext():
-            value = self._loss(self.module, batch, self._labels[rows].to(self.device))
+            value = self._loss(self.module, batch, self._labels[rows].to(self.device, non_blocking=True))
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self.optimizer.step()

@@ -34,7 +34,7 @@ from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import source_digest
 from variegate.files import make_folder, read_bounded, write_atomic
 
-__all__ = ["Arrays", "ShardFolder", "ShardTask", "one_thread"]
+__all__ = ["Arrays", "ShardFolder", "ShardTask"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -148,7 +148,7 @@ class ShardFolder:
         """Compute and keep each task, and yield it."""
         if jobs == 1 or len(tasks) < 2:
             for task in tasks:
-                with one_thread():
+                with _settled():
                     _compute(task, self._path(task), _digest(task))
                 yield task
             return
@@ -173,20 +173,23 @@ class ShardFolder:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread inside the block."""
-    before = torch.get_num_threads()
+def _settled() -> Iterator[None]:
+    """Let torch use one thread inside the block, and the same algorithms of a GPU every time."""
+    threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.deterministic = deterministic
 
 
 def _settle() -> None:
-    """Prepare a worker: one thread, and nothing on stdout, which is for results, whatever a seller's code prints."""
+    """Do in a worker what `_settled` does, and keep stdout for results, whatever a seller's code prints."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
     sys.stdout = sys.stderr
 
 

@@ -60,6 +60,8 @@ class TimingShard:
     def identity(self) -> Mapping[str, Any]:
         """What decides the result, the machine too."""
         machine = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]
+        if torch.device(self.source.device).type == "cuda":
+            machine.append(torch.cuda.get_device_name(self.source.device))
         return {"study": self.source.identity, "repeats": self.repeats, "machine": machine, "revision": 4}
 
     @property
@@ -77,7 +79,7 @@ class TimingShard:
         targets: dict[str, Classifier | RewrittenCopy] = {"original": original}
         targets |= {name: study.classifier(CopyOf(0, name, 0)) for name in REWRITERS if name in study.specs}
         noise = torch.rand((max(_BATCHES), *original.input_shape), generator=torch.Generator().manual_seed(0))
-        x = original.bounds.lower + original.bounds.range * noise
+        x = (original.bounds.lower + original.bounds.range * noise).to(original.device)
         actions: dict[str, Callable[[], object]] = {
             f"{name}/{batch}": _asking(target, x[:batch]) for name, target in targets.items() for batch in _BATCHES
         }
@@ -130,7 +132,7 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
         }
     return {
         "rows": rows,
-        "device": str(original.device),
+        "device": _name_of(original.device),
         "threads": 1,
         "repeats": effort.timing_repeats,
         "training": f"one step of {_BATCH} images times the steps of {_EPOCHS} epochs of {_TRAINING_IMAGES:,} images",
@@ -193,9 +195,19 @@ def _rows(model: ModelManifest, spec: str, numbers: range) -> Iterator[CopyRow]:
         )
 
 
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
 def _timed(action: Callable[[], object], device: torch.device) -> float:
+    _wait_for(device)
     started = time.perf_counter()
     action()
+    _wait_for(device)
+    return time.perf_counter() - started
+
+
+def _wait_for(device: torch.device) -> None:
+    """Wait until a GPU, which answers before it is done, has done what it was asked."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - started
