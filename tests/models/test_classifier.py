@@ -93,7 +93,7 @@ def test_rows_of_a_forward_pass_follow_from_the_device_and_the_size(monkeypatch)
     small, said = (Classifier(linear(), input_shape=(6,), labels=3, batch_size=rows) for rows in (None, 7))
     assert (large.batch_size, small.batch_size, said.batch_size) == (64, 64, 7)
     monkeypatch.setattr(Classifier, "device", property(lambda _: torch.device("cuda")))
-    assert (large.batch_size, small.batch_size, said.batch_size) == (256, 8192, 7)
+    assert (large.batch_size, small.batch_size, said.batch_size) == (64, 512, 7)
 
 
 class Conversions(TorchDispatchMode):

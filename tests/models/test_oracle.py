@@ -173,7 +173,7 @@ def test_rounding_at_the_bounds_is_no_mistake():
 def test_preferred_rows():
     assert oracle(preferred_rows=5).preferred_rows == 5
     assert oracle().preferred_rows == 1024
-    assert oracle(device="cuda").preferred_rows == 16384
+    assert oracle(device="cuda").preferred_rows == 4096
 
 
 def test_preferred_rows_of_large_images_fit_into_memory():

@@ -116,6 +116,7 @@ class Classifier:
         self._mean, self._std = (None if value is None else value.to(self.device) for value in normalisation)
         self._batch_size = batch_size
         self._layout = torch.contiguous_format
+        self._takes_channels_last = False
         self._probe()
 
     @property
@@ -141,6 +142,8 @@ class Classifier:
         """Move to `device` in place and return self."""
         self.module.to(device)
         self._mean, self._std = (None if t is None else t.to(device) for t in (self._mean, self._std))
+        if self._takes_channels_last:  # which is faster on a CPU; on an H100, in float32, it takes 1.4 times as long
+            self._arrange(torch.channels_last if self.device.type == "cpu" else torch.contiguous_format)
         return self
 
     @torch.no_grad()
@@ -240,17 +243,21 @@ class Classifier:
             )
         if not bool(plain.isfinite().all()):
             raise ModelError("the module must return finite numbers; got NaN or infinity for a constant input")
-        if len(self.input_shape) != 3 or not any(p.ndim == 4 for p in self.module.parameters()):
+        images = len(self.input_shape) == 3 and any(p.ndim == 4 for p in self.module.parameters())
+        if not images or self.device.type != "cpu":
             return
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._layout = torch.channels_last
+        self._arrange(torch.channels_last)
         try:
             other = self._logits(x)
         except RuntimeError:
             other = None
-        if other is None or not torch.allclose(plain, other, rtol=1e-3, atol=1e-3):
-            self._layout = torch.contiguous_format
-            self.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self._takes_channels_last = other is not None and torch.allclose(plain, other, rtol=1e-3, atol=1e-3)
+        if not self._takes_channels_last:
+            self._arrange(torch.contiguous_format)
+
+    def _arrange(self, layout: torch.memory_format) -> None:
+        self._layout = layout
+        self.module.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def _normalisation(
