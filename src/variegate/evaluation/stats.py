@@ -13,6 +13,7 @@ about there being three.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, final
 
 import numpy as np
@@ -106,23 +107,18 @@ def rate_of_triples(
     least_low, least_high = _wilson(k / n, int(counted.any((0, 1)).sum()))
     if k in (0, n):
         return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
-    generator = np.random.default_rng(seed)
-    images = hit.shape[2]
-    image_weights = generator.multinomial(images, np.full(images, 1 / images), _REPLICATES).astype(np.float64)
-    copy_weights = _drawn(generator, np.zeros(copies, dtype=np.int64) if clusters is None else clusters)
+    known = (0,) * copies if clusters is None else tuple(clusters.tolist())
+    image_weights, copy_weights = _weights(seed, hit.shape[2], known)
     attacker_weights = (
         copy_weights[:, attackers] if len(set(attackers.tolist())) > 1 else np.ones((_REPLICATES, len(attackers)))
     )
     victim_weights = copy_weights[:, : hit.shape[1]] if hit.shape[1] > 1 else np.ones((_REPLICATES, 1))
-    hits, counts = (table.reshape(-1, images).astype(np.float64).T for table in (hit, counted))  # (images, pairs)
-    block = max(1, _BLOCK // hits.shape[1])
-    totals, found = np.empty(_REPLICATES), np.empty(_REPLICATES)
-    for start in range(0, _REPLICATES, block):
-        chosen = slice(start, start + block)
-        pair_weights = attacker_weights[chosen, :, None] * victim_weights[chosen, None, :]
-        pair_weights = pair_weights.reshape(-1, hits.shape[1])
-        found[chosen] = (image_weights[chosen] @ hits * pair_weights).sum(1)  # whole numbers: exact in any order
-        totals[chosen] = (image_weights[chosen] @ counts * pair_weights).sum(1)
+    totals, found = np.zeros(_REPLICATES), np.zeros(_REPLICATES)
+    for place in range(hit.shape[0]):  # sums of whole numbers: exact in any order
+        mine = counted[place].any(0)
+        weights = attacker_weights[:, place, None] * victim_weights
+        for table, sums in ((hit, found), (counted, totals)):
+            np.add(sums, (image_weights[:, mine] @ table[place][:, mine].T.astype(float) * weights).sum(1), out=sums)
     rates = found[totals > 0] / totals[totals > 0]
     if rates.size < _FEWEST_REPLICATES:
         return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
@@ -153,6 +149,16 @@ def mean_of_units(
         means[start : start + block] = (drawn @ values.T * part).sum(1) / (images * part.sum(1))
     low, high = (float(end) for end in np.quantile(means, [0.025, 0.975]))
     return {"mean": float(values.mean()), "low": low, "high": high}
+
+
+@lru_cache(maxsize=4)
+def _weights(
+    seed: int, images: int, clusters: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return float64 (replicates, images) and (replicates, copies): how often each is drawn; not to be changed."""
+    generator = np.random.default_rng(seed)
+    image_weights = generator.multinomial(images, np.full(images, 1 / images), _REPLICATES).astype(np.float64)
+    return image_weights, _drawn(generator, np.array(clusters, dtype=np.int64))
 
 
 def _drawn(generator: np.random.Generator, clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
