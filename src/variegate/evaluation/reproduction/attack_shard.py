@@ -21,7 +21,7 @@ from variegate.models.oracle import HardLabelOracle
 __all__ = ["AttackShard"]
 
 _RAW_ROWS = {"cpu": 256}
-_RAW_ROWS_ELSEWHERE = 4096
+_RAW_ROWS_ELSEWHERE = 1024
 
 
 @final

@@ -53,7 +53,7 @@ class ReplayShard:
     @property
     def identity(self) -> Mapping[str, Any]:
         """What decides the result."""
-        return {"attack": self.attack.identity, "copies": self.copies, "scales": list(SCALES), "revision": 2}
+        return {"attack": self.attack.identity, "copies": self.copies, "scales": list(SCALES), "revision": 3}
 
     @property
     def cost(self) -> float:
@@ -82,18 +82,20 @@ class ReplayShard:
             ]
         )
 
-        def labels(x: Tensor) -> np.ndarray[Any, Any]:
-            return self._label(study, x.clamp(bounds.lower, bounds.upper))
-
+        points = [clean, *(clean + s * step for s in SCALES), clean + as_rows(kept, step) * step]
+        points.append(moved(clean, noise, size, norm, bounds))
+        labels = self._label(study, torch.cat(points).clamp(bounds.lower, bounds.upper))
+        by_point = labels.reshape(len(labels), len(points), len(rows)).swapaxes(0, 1)
         return {
             "truth": study.labels[rows].numpy(),
-            "clean": labels(clean),
-            "at": np.stack([labels(clean + s * step) for s in SCALES]),
-            "boundary": labels(clean + as_rows(kept, step) * step),
-            "noise": labels(moved(clean, noise, size, norm, bounds)),
+            "clean": by_point[0],
+            "at": by_point[1:-2],
+            "boundary": by_point[-2],
+            "noise": by_point[-1],
         }
 
     def _label(self, study: Study, x: Tensor) -> np.ndarray[Any, Any]:
+        """Return int16 (V, len(x))."""
         rewriter = self.attack.attacker.rewriter
         if rewriter is None:
             found = [original.predict(x)[:, None] for original in study.originals]
