@@ -54,6 +54,19 @@ def test_some_rewriters_alone_and_a_spec_by_its_name(invoke, calibrated, tmp_pat
 
 
 @pytest.mark.usefixtures("calibrated")
+def test_a_folder_of_another_preset_is_refused_before_any_work(invoke, fails, tmp_path, monkeypatch):
+    out, study = tmp_path / "out", ("--study", "sold=digits:net", "--rewriters", "spread_spectrum")
+    invoke("reproduce", "table1", *study, "--out", out)
+    before = (out / "table1.json").read_bytes()
+    monkeypatch.setattr("variegate.cli.reproduce._studies", lambda *_, **__: pytest.fail("nothing is calibrated"))
+    said = fails(2, "reproduce", "table3", "table1", "--preset", "laptop", *study, "--out", out)
+    assert "table1.json holds the preset 'smoke'; got 'laptop': choose another --out" in said
+    assert (out / "table1.json").read_bytes() == before
+    (out / "table1.json").write_text("{}")
+    assert "is no record of this experiment" in fails(1, "reproduce", "table1", *study, "--out", out)
+
+
+@pytest.mark.usefixtures("calibrated")
 def test_other_numbers_of_attacked_images(invoke, tmp_path):
     """A run with more images goes on from the record and the shards of one with fewer."""
     options = ("--study", "sold=digits:net", "--rewriters", "spread_spectrum", "--out", tmp_path / "out")

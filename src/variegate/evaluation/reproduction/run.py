@@ -21,7 +21,7 @@ from variegate.evaluation.reproduction.shards import ShardFolder, ShardTask
 from variegate.evaluation.reproduction.study import StudySource, load_study
 from variegate.files import read_bounded, write_atomic
 
-__all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "reproduce"]
+__all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "refuse_another_preset", "reproduce"]
 
 _LIMIT = 2**30
 
@@ -194,16 +194,34 @@ def reproduce(
     return record
 
 
+def refuse_another_preset(experiments: Sequence[Experiment], effort: Effort, out: Path) -> None:
+    """Find out before any work whether `out` holds one of these experiments' records of another preset.
+
+    Raises:
+        ConfigurationError: it does.
+        FormatError: what lies there is no record.
+    """
+    for experiment in experiments:
+        path = out / f"{experiment.name}.json"
+        if (kept := _kept(path)) is not None and kept[0] != effort.name:
+            raise ConfigurationError(f"{path} holds the preset {kept[0]!r}; got {effort.name!r}: choose another --out")
+
+
 def _refuse_another(path: Path, sources: Sequence[StudySource], effort: Effort) -> None:
     """Refuse to write over a record of another preset or of other studies."""
+    wanted = (effort.name, {source.name: source.seed for source in sources})
+    if (kept := _kept(path)) is not None and kept != wanted:
+        raise ConfigurationError(
+            f"{path} holds the preset and the studies with their seeds {kept}; got {wanted}: choose another --out"
+        )
+
+
+def _kept(path: Path) -> tuple[str, dict[str, int]] | None:
+    """Return the preset of the record that is there and its studies with their seeds, or None."""
     if not path.exists():
-        return
+        return None
     try:
         kept = json.loads(read_bounded(path, _LIMIT))
-        found = (kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]})
+        return kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]}
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is no record of this experiment; move it away, or choose another folder") from error
-    if found != (wanted := (effort.name, {source.name: source.seed for source in sources})):
-        raise ConfigurationError(
-            f"{path} holds the preset and the studies with their seeds {found}; got {wanted}: choose another --out"
-        )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
@@ -15,6 +16,10 @@ __all__ = ["PANEL", "draw_rates", "file_name", "percentages", "subtitle"]
 
 PANEL = 2.6
 """Height of one panel in inches."""
+
+Interval: TypeAlias = Literal["band", "bars", "none"]
+
+_BARS = 0.55
 
 
 def subtitle(axes: Axes, text: str) -> None:
@@ -30,21 +35,35 @@ def percentages(axes: Axes, label: str) -> None:
     axes.set_ylabel(label)
 
 
-def draw_rates(axes: Axes, points: Sequence[tuple[float, Rate]], look: GroupStyle, *, band: bool = True) -> None:
-    """Draw rates in per cent, with their 95 % intervals as a band; rates without counts are left out."""
-    shown = [(at, rate.rate) for at, rate in points if rate.rate is not None]
+def draw_rates(
+    axes: Axes,
+    points: Sequence[tuple[float, Rate]],
+    look: GroupStyle,
+    *,
+    interval: Interval = "band",
+    shift: float = 0.0,
+) -> None:
+    """Draw rates in per cent with their 95 % intervals; rates without counts are left out.
+
+    Args:
+        points: where each rate lies, and the rate.
+        interval: "band"; "bars" where many lines share the panel; or "none".
+        shift: by how much the line is moved to the right, so that bars of several lines do not lie on each other.
+    """
+    shown = [(at + shift, rate.rate) for at, rate in points if rate.rate is not None]
     if not shown:
         return
-    banded = [(at, rate.low, rate.high) for at, rate in points if rate.low is not None and rate.high is not None]
-    if band:
-        axes.fill_between(
-            [at for at, _, _ in banded],
-            [100.0 * low for _, low, _ in banded],
-            [100.0 * high for _, _, high in banded],
-            color="#777777" if look.colour == BLACK else look.colour,
-            alpha=BAND,
-            linewidth=0,
-        )
+    ends = [
+        (at + shift, 100.0 * rate.low, 100.0 * rate.high)
+        for at, rate in points
+        if rate.low is not None and rate.high is not None
+    ]
+    colour = "#777777" if look.colour == BLACK else look.colour
+    if interval == "band":
+        places, low, high = zip(*ends, strict=True)
+        axes.fill_between(places, low, high, color=colour, alpha=BAND, linewidth=0)
+    elif interval == "bars":
+        axes.vlines(*zip(*ends, strict=True), color=colour, alpha=_BARS, linewidth=1.0)
     draw_line(axes, [at for at, _ in shown], [100.0 * rate for _, rate in shown], look)
 
 

@@ -23,6 +23,7 @@ _HEADINGS = {
     "V": "(c) outputs lengthened until they do (not in the paper)",
 }
 _MAIN = "mean"
+_APART = 0.07  # of one colluder: between two lines of a panel
 
 
 def collusion_figures(study: str, results: CollusionResults, position: int = 0) -> list[Drawing]:
@@ -81,7 +82,8 @@ def _variants(name: str, study: str, settings: Sequence[Setting]) -> Drawing:
             for variant in setting.variants:
                 look = looks[VARIANT_TITLES.get(variant, variant)]
                 points = _points(setting, variant, "B")
-                draw_rates(axes, points, look, band=False)
+                shift = _APART * (variants.index(variant) - 0.5 * (len(variants) - 1))
+                draw_rates(axes, points, look, interval="bars", shift=shift)
                 parts.append(f"setting {setting.name}, {look.title}: {_words(points)}")
             _colluders(axes, settings)
             subtitle(axes, setting_title(setting))

@@ -55,7 +55,7 @@ def lengthened(study: str, results: ReplicationResults, position: int = 0) -> Dr
         figure, panels = canvas(1.9 + PANEL * len(results.attacks), rows=len(results.attacks), sharex=True)
         for axes, attack in zip(panels, results.attacks, strict=True):
             for look, points in _steps(attack):
-                draw_rates(axes, [(point.at, point.rate) for point in points], look, band=False)
+                draw_rates(axes, [(point.at, point.rate) for point in points], look, interval="none")
                 shown = (points[0], points[-1])
                 values = ", ".join(f"{percent(point.rate.rate)} % at s = {number(point.at)}" for point in shown)
                 parts.append(f"{attack.name}, {look.title}: {values}")
