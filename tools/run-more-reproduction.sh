@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # More runs, beside docs/results/reproduction: run-more-reproduction.sh [alpha] [nine] [gpu]   (default: alpha nine)
 #   alpha  Tables 1 and 2 of permutation copies with the paper's alpha, 0.8, where our calibration chose another;
-#   nine   Figure 5 with nine independent originals of one architecture and recipe, so that eight can collude;
+#   nine   Figure 5, and Table 1, with nine independent originals of one architecture and recipe, so that eight can collude;
 #   gpu    the preset gpu with nine originals of each data set, which needs a GPU: a record for each data set.
 # What it needs: see reproduction-home.sh. About two hours on two cores for the first two; the third trains for 45 minutes
 # on two cores and was never run to its end: Table 2 of one data set took more than four minutes of an H100. A killed run
@@ -23,16 +23,17 @@ measure() {
 
 # train_nine DATA FOLDER: nine originals DATA-t0 to -t8 in the home, their records in FOLDER, their names in originals
 train_nine() {
-    local data=$1 records=$2 prefix=$work/nine-originals part seed trained
+    local data=$1 records=$2 prefix=$work/nine-originals part seed trained running=() one failed=0
     if [ "$data" != cifar10 ]; then prefix=$work/nine-$data; fi
     for part in 0-4 5-8; do  # one process for each core
         if [ -e "$prefix-$part" ]; then where=(--resume "$prefix-$part"); else where=(--out "$prefix-$part"); fi
         "$variegate" train seller_net:build --code-path "$shared/models/seller_net.py" --data "$shared/data/$data" \
             --preset laptop --set epochs=5 --set sizes=24x3 --set mean=none --set std=none --seeds "$part" \
             --threads 1 "${where[@]}" &
+        running+=($!)
     done
-    wait -n
-    wait -n
+    for one in "${running[@]}"; do wait "$one" || failed=1; done
+    [ "$failed" = 0 ] || exit 1
     mkdir -p "$records"
     originals=
     for seed in 0 1 2 3 4 5 6 7 8; do
@@ -54,33 +55,37 @@ use_specs() {
     done
 }
 
-jpeg=${notes[1]}
-nine="nine networks of the sellers' architecture, five epochs each (training/)"
+nine="nine networks of the sellers' architecture, five epochs each (training/); rewriters as calibrated for"
+
+run_alpha() {
+    echo '{"rewriter": "permutation", "alpha": 0.8}' >"$work/papers-alpha.json"
+    "$variegate" spec save "$work/papers-alpha.json" --name papers-alpha --model cifar10-s0 --replace
+    measure alpha "cifar10=$shared/data/cifar10:cifar10-s0,cifar10-s1,cifar10-s2" table1 table2 --rewriters papers-alpha
+}
+
+run_nine() {  # QIM alone: the copies of one original by the other rewriters are in docs/results/reproduction
+    train_nine cifar10 docs/results/reproduction-nine/training
+    use_specs cifar10 qim
+    notes=(--note "${notes[1]}; $nine cifar10-s0")
+    measure nine "cifar10=$shared/data/cifar10:$originals" table1 fig5 --rewriters qim
+}
+
+run_gpu() {
+    local data text jpeg=${notes[1]}
+    preset=gpu jobs=${REPRODUCTION_JOBS:-1}
+    for data in cifar10 gtsrb; do
+        train_nine "$data" "docs/results/reproduction-gpu-$data/training"
+        use_specs "$data" permutation spread_spectrum qim
+        case $data in cifar10) text=$jpeg ;; *) text="gtsrb=GTSRB, frames resized to 32 x 32" ;; esac
+        notes=(--note "$text; $nine $data-s0")
+        measure "gpu-$data" "$data=$shared/data/$data:$originals" table1 table2 fig3 fig4 fig5 --device cuda
+    done
+}
+
 
 for run in "$@"; do
     case $run in
-        alpha)
-            echo '{"rewriter": "permutation", "alpha": 0.8}' >"$work/papers-alpha.json"
-            "$variegate" spec save "$work/papers-alpha.json" --name papers-alpha --model cifar10-s0 --replace
-            measure alpha "cifar10=$shared/data/cifar10:cifar10-s0,cifar10-s1,cifar10-s2" table1 table2 \
-                --rewriters papers-alpha
-            ;;
-        nine)  # QIM alone: the copies of one original by the other rewriters are in docs/results/reproduction
-            train_nine cifar10 docs/results/reproduction-nine/training
-            use_specs cifar10 qim
-            notes=(--note "$jpeg; $nine")
-            measure nine "cifar10=$shared/data/cifar10:$originals" fig5 --rewriters qim
-            ;;
-        gpu)
-            preset=gpu jobs=${REPRODUCTION_JOBS:-1}
-            for data in cifar10 gtsrb; do
-                train_nine "$data" "docs/results/reproduction-gpu-$data/training"
-                use_specs "$data" permutation spread_spectrum qim
-                case $data in cifar10) text=$jpeg ;; *) text="gtsrb=GTSRB, frames resized to 32 x 32" ;; esac
-                notes=(--note "$text; $nine; rewriters as calibrated for $data-s0")
-                measure "gpu-$data" "$data=$shared/data/$data:$originals" table1 table2 fig3 fig4 fig5 --device cuda
-            done
-            ;;
+        alpha | nine | gpu) ("run_$run") ;;  # by itself: each changes what the next one starts from
         *)
             echo "run-more-reproduction.sh: expected alpha, nine or gpu; got $run" >&2
             exit 2

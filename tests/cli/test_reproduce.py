@@ -54,13 +54,20 @@ def test_some_rewriters_alone_and_a_spec_by_its_name(invoke, calibrated, tmp_pat
 
 
 @pytest.mark.usefixtures("calibrated")
-def test_a_folder_of_another_preset_is_refused_before_any_work(invoke, fails, tmp_path, monkeypatch):
+def test_a_folder_of_another_record_is_refused_before_any_work(invoke, fails, tmp_path, monkeypatch):
     out, study = tmp_path / "out", ("--study", "sold=digits:net", "--rewriters", "spread_spectrum")
     invoke("reproduce", "table1", *study, "--out", out)
     before = (out / "table1.json").read_bytes()
     monkeypatch.setattr("variegate.cli.reproduce._studies", lambda *_, **__: pytest.fail("nothing is calibrated"))
-    said = fails(2, "reproduce", "table3", "table1", "--preset", "laptop", *study, "--out", out)
-    assert "table1.json holds the preset 'smoke'; got 'laptop': choose another --out" in said
+    for options, what in (
+        (
+            ("--preset", "laptop"),
+            "table1.json holds the preset and the studies with their seeds ('smoke', {'sold': 0})",
+        ),
+        (("--seed", "1"), "table1.json holds the preset and the studies with their seeds ('smoke', {'sold': 0})"),
+        (("--attack-images", "5"), "table1.json is of a run with 12 attacked images; got 5: choose another --out"),
+    ):
+        assert what in fails(2, "reproduce", "table3", "table1", *options, *study, "--out", out)
     assert (out / "table1.json").read_bytes() == before
     (out / "table1.json").write_text("{}")
     assert "is no record of this experiment" in fails(1, "reproduce", "table1", *study, "--out", out)
@@ -68,7 +75,7 @@ def test_a_folder_of_another_preset_is_refused_before_any_work(invoke, fails, tm
 
 @pytest.mark.usefixtures("calibrated")
 def test_other_numbers_of_attacked_images(invoke, tmp_path):
-    """A run with more images goes on from the record and the shards of one with fewer."""
+    """A run with more images takes over the full shards of one with fewer, and its place."""
     options = ("--study", "sold=digits:net", "--rewriters", "spread_spectrum", "--out", tmp_path / "out")
     sizes, fresh = [], []
     for images in (6, 12):

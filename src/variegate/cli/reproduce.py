@@ -94,7 +94,7 @@ def reproduce(
     from variegate.cli.experiment import choose_device
     from variegate.errors import ConfigurationError
     from variegate.evaluation.reproduction.effort import effort_of
-    from variegate.evaluation.reproduction.run import choose_experiments, refuse_another_preset
+    from variegate.evaluation.reproduction.run import choose_experiments, refuse_another_record
     from variegate.evaluation.reproduction.run import reproduce as run_experiment
     from variegate.files import make_folder
 
@@ -109,7 +109,7 @@ def reproduce(
         raise ConfigurationError(f"every --study needs a name of its own; got {', '.join(names)}")
     if unknown := sorted(set(said) - set(names)):
         raise ConfigurationError(f"--note speaks of {unknown[0]!r}, which is no study of this run")
-    refuse_another_preset(chosen, effort, out)
+    refuse_another_record(chosen, dict.fromkeys(names, seed), effort, out)
     make_folder(out)
     records: list[dict[str, Any]] = []
     try:
@@ -151,7 +151,9 @@ def _studies(
     from variegate.evaluation.reproduction.prepare import digits_study
 
     if not given:
-        source, note = digits_study(out / "studies" / "digits", rewriters=rewriters, seed=seed, progress=say)
+        source, note = digits_study(
+            out / "studies" / "digits", rewriters=rewriters, seed=seed, device=device, progress=say
+        )
         return [source], {source.name: note}
     sources, notes = [], {}
     with open_desk(home, read_only=True) as desk:

@@ -27,7 +27,7 @@ _Z = 1.959963984540054
 _ONE_SIDED = 1.6448536269514722
 _REPLICATES = 2000
 _FEWEST_REPLICATES = 100
-_BLOCK = 1 << 20  # pairs of copies times replicates that are weighed at once
+_BLOCK = 1 << 20  # images times replicates that `mean_of_units` draws at once
 
 
 @final
@@ -116,9 +116,10 @@ def rate_of_triples(
     totals, found = np.zeros(_REPLICATES), np.zeros(_REPLICATES)
     for place in range(hit.shape[0]):  # sums of whole numbers: exact in any order
         mine = counted[place].any(0)
-        weights = attacker_weights[:, place, None] * victim_weights
+        drawn = image_weights if mine.all() else image_weights[:, mine]
         for table, sums in ((hit, found), (counted, totals)):
-            np.add(sums, (image_weights[:, mine] @ table[place][:, mine].T.astype(float) * weights).sum(1), out=sums)
+            shown = drawn @ table[place][:, mine].T.astype(np.float64)  # (replicates, victims)
+            np.add(sums, attacker_weights[:, place] * np.einsum("rv,rv->r", shown, victim_weights), out=sums)
     rates = found[totals > 0] / totals[totals > 0]
     if rates.size < _FEWEST_REPLICATES:
         return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
@@ -151,14 +152,20 @@ def mean_of_units(
     return {"mean": float(values.mean()), "low": low, "high": high}
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _weights(
     seed: int, images: int, clusters: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return float64 (replicates, images) and (replicates, copies): how often each is drawn; not to be changed."""
+    """Return float64 (replicates, images) and (replicates, copies): how often each is drawn.
+
+    Kept for the next rate of the same table: 16 KB an image.
+    """
     generator = np.random.default_rng(seed)
     image_weights = generator.multinomial(images, np.full(images, 1 / images), _REPLICATES).astype(np.float64)
-    return image_weights, _drawn(generator, np.array(clusters, dtype=np.int64))
+    copy_weights = _drawn(generator, np.array(clusters, dtype=np.int64))
+    for weights in (image_weights, copy_weights):
+        weights.setflags(write=False)
+    return image_weights, copy_weights
 
 
 def _drawn(generator: np.random.Generator, clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -228,7 +228,7 @@ class Classifier:
 
     @torch.no_grad()
     def _probe(self) -> None:
-        """Run two inputs: check the answer's shape, and take the faster channels-last layout if the module can."""
+        """Run two inputs: check the answer's shape, and take the layout that is faster on the module's device."""
         middle = 0.5 * (self.bounds.lower + self.bounds.upper)
         x = torch.full((2, *self.input_shape), middle, device=self.device)
         try:
@@ -243,8 +243,12 @@ class Classifier:
             )
         if not bool(plain.isfinite().all()):
             raise ModelError("the module must return finite numbers; got NaN or infinity for a constant input")
-        images = len(self.input_shape) == 3 and any(p.ndim == 4 for p in self.module.parameters())
-        if not images or self.device.type != "cpu":
+        if len(self.input_shape) != 3 or not any(p.ndim == 4 for p in self.module.parameters()):
+            return
+        if self.device.type != "cpu":
+            self._arrange(
+                torch.contiguous_format
+            )  # whether it takes channels last is not found out: it stays with this
             return
         self._arrange(torch.channels_last)
         try:

@@ -17,12 +17,12 @@ __all__ = ["forward_rows", "full_precision", "gradient_rows", "question_rows"]
 
 _CPU_ROWS, _CPU_BYTES = 64, 2**26  # larger batches fall out of the cache of a core and run slower
 _CPU_PASSES = 16
-# On one H100, in float32 without TF32, a residual network of 0.7 million weights labels 183, 202 and 185 thousand
-# inputs of (3, 32, 32) a second in passes of 256, 1,024 and 8,192 rows, and VGG-19 23 thousand in passes of 256 and 16
-# of 1,024; what cuDNN takes as work memory grows with the rows, to 17 GiB at 8,192.
+# Seen on one H100, in float32 without TF32: a residual network of 0.7 million weights labelled 183, 202 and 185
+# thousand inputs of (3, 32, 32) a second in passes of 256, 1,024 and 8,192 rows, and VGG-19 23 thousand in passes of
+# 256, 16 in those of 1,024; cuDNN's work memory grew with the rows, to 17 GiB. 512 lies between what suits the two.
 _ACCELERATOR_ROWS, _ACCELERATOR_BYTES = 512, 2**26
 _ACCELERATOR_PASSES = 8
-_ROWS_PER_GRADIENT_ROW = 2  # a backward pass keeps the activations of all layers, a forward pass of two
+_ROWS_PER_GRADIENT_ROW = 2  # a backward pass keeps the activations of all layers, a forward pass of two at a time
 
 
 def forward_rows(input_shape: Sequence[int], device: torch.device | str) -> int:
@@ -46,8 +46,10 @@ def question_rows(input_shape: Sequence[int], device: torch.device | str) -> int
     On a CPU all of them stay within the bytes of one; the more rows, the less overhead each has on a tiny network.
     """
     rows = forward_rows(input_shape, device)
-    fitting = _CPU_BYTES // (4 * math.prod(input_shape) * rows)
-    return rows * (max(1, min(_CPU_PASSES, fitting)) if _on_cpu(device) else _ACCELERATOR_PASSES)
+    nbytes = 4 * math.prod(input_shape) * rows
+    if _on_cpu(device):
+        return rows * max(1, min(_CPU_PASSES, _CPU_BYTES // nbytes))
+    return rows * max(1, min(_ACCELERATOR_PASSES, _ACCELERATOR_PASSES * _ACCELERATOR_BYTES // nbytes))
 
 
 def full_precision(device: torch.device | str) -> AbstractContextManager[None]:

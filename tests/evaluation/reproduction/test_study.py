@@ -10,6 +10,7 @@ import torch
 from variegate.errors import ConfigurationError, FormatError, VariegateError
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.reproduction.attack_shard import AttackShard
+from variegate.evaluation.reproduction.replay_shard import ReplayShard
 from variegate.evaluation.reproduction.shards import ShardFolder
 from variegate.evaluation.reproduction.study import CopyOf, StudySource, load_study
 from variegate.models.bank import CopyBank
@@ -80,13 +81,34 @@ def test_a_shard_is_computed_once_and_bound_to_its_settings(tiny_source: StudySo
 
 
 def test_a_shard_names_the_gpu_that_was_used(tiny_source: StudySource, tmp_path, monkeypatch) -> None:
+    """A process may have used one for another task."""
     shard = AttackShard(source=tiny_source, attacker=CopyOf(0), attack="geoda", images=(3,), queries=60)
+    replay = ReplayShard(attack=shard, folder=tmp_path / "shards", copies=1)
     folder = ShardFolder(tmp_path / "shards")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     folder.run([shard])
-    (made,) = folder.made_by([shard])
-    assert made["gpu"] == "NVIDIA H100"
+    assert "gpu" not in folder.made_by([shard])[0]
+    monkeypatch.setattr(AttackShard, "identity", property(lambda _: {"study": {"device": "cuda"}}))
+    folder.run([shard])
+    folder.run([replay])
+    assert {made["gpu"] for made in folder.made_by([shard, replay])} == {"NVIDIA H100"}
+
+
+def test_torch_is_left_as_it_was(tiny_source: StudySource, tmp_path, monkeypatch) -> None:
+    shard = AttackShard(source=tiny_source, attacker=CopyOf(0), attack="geoda", images=(3,), queries=60)
+    seen = []
+
+    def run(_self: AttackShard) -> dict[str, np.ndarray]:
+        seen.append((torch.get_num_threads(), torch.backends.cudnn.deterministic))
+        raise VariegateError("stopped")
+
+    monkeypatch.setattr(AttackShard, "run", run)
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic
+    with pytest.raises(VariegateError, match="stopped"):
+        ShardFolder(tmp_path / "shards").run([shard])
+    assert seen == [(1, True)]
+    assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == before
 
 
 def test_shards_are_bound_to_the_data_and_to_the_manifests(tiny_source: StudySource, tmp_path) -> None:

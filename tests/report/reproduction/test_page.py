@@ -2,11 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import matplotlib.pyplot as plt
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,7 +18,10 @@ from variegate.cli.main import app
 from variegate.errors import ConfigurationError
 from variegate.report.figures import draw_all
 from variegate.report.html import render_html, render_reproduction
+from variegate.report.palette import group_styles
+from variegate.report.parts import Rate
 from variegate.report.record import parse_record
+from variegate.report.reproduction.axes import draw_rates
 from variegate.report.reproduction.figures import draw_reproduction
 from variegate.report.reproduction.record import ReproductionRecord
 
@@ -37,6 +42,22 @@ def test_the_page_names_the_gpu() -> None:
     assert "on one NVIDIA" not in render_reproduction([record])
     record["made_by"][0]["gpu"] = "NVIDIA H100 80GB HBM3"
     assert "on one NVIDIA H100 80GB HBM3" in render_reproduction([record])
+
+
+@pytest.mark.parametrize("interval", ["band", "bars", "none"])
+def test_rates_without_intervals_are_drawn(interval: Any) -> None:
+    look = group_styles(["qim"])["qim"]
+    known = Rate(rate=0.25, k=1, n=4, low=0.1, high=0.6, interval="wilson")
+    for points, ends in (([(1.0, replace(known, low=None, high=None))], 0), ([(1.0, known), (2.0, known)], 1)):
+        axes = plt.figure().add_subplot()
+        draw_rates(axes, points, look, interval=interval, shift=0.25)
+        (line,) = axes.get_lines()
+        assert list(line.get_xdata()) == [at + 0.25 for at, _ in points]
+        filled = [list(path.vertices.ravel()) for c in axes.collections for path in c.get_paths() if len(path.vertices)]
+        assert bool(filled) is (interval != "none" and bool(ends))
+        if filled:
+            assert {round(value) for value in filled[0]} >= {10, 60}
+        plt.close("all")
 
 
 @pytest.fixture(scope="module")

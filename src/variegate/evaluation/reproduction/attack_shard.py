@@ -20,8 +20,7 @@ from variegate.models.oracle import HardLabelOracle
 
 __all__ = ["AttackShard"]
 
-_RAW_ROWS = {"cpu": 256}
-_RAW_ROWS_ELSEWHERE = 1024
+_RAW_ROWS, _RAW_ROWS_ON_A_GPU = 256, 1024
 
 
 @final
@@ -94,7 +93,7 @@ class AttackShard:
             device=target.device,
         )
         original = study.originals[self.attacker.original]
-        raw = raw_queries_per_second(original, rows=_RAW_ROWS.get(target.device.type, _RAW_ROWS_ELSEWHERE))
+        raw = raw_queries_per_second(original, rows=_RAW_ROWS if target.device.type == "cpu" else _RAW_ROWS_ON_A_GPU)
         result = run_attack(self.make(), oracle, inputs, labels, seed=self.source.seed, identities=list(self.images))
         if result.error is not None:
             raise OracleError(f"{self.name}: {result.error}")

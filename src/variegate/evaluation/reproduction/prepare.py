@@ -129,6 +129,7 @@ def digits_study(
     seed: int = 0,
     attack_images: int = 8,
     attack_queries: int = 300,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> tuple[StudySource, dict[str, Any]]:
     """Return a study of scikit-learn's handwritten digits, whose three small originals are trained now, in seconds.
@@ -138,6 +139,7 @@ def digits_study(
         rewriters: which of `REWRITERS`.
         seed: of the study; the originals are trained with the seeds 0, 1 and 2.
         attack_images, attack_queries: of the calibration.
+        device: where calibration and study run; the originals are trained on the CPU.
         progress: is told what is being done.
     """
     say = progress or silent
@@ -153,7 +155,7 @@ def digits_study(
             state = {name: value.contiguous() for name, value in module.state_dict().items()}
             write_atomic(place / WEIGHTS_FILE, save(state))
         originals.append((_digits_manifest(place, number), place))
-    first = load_classifier(*originals[0])
+    first = load_classifier(*originals[0]).to(device)
     specs, notes = specs_for(
         folder / "specs",
         first,
@@ -166,7 +168,10 @@ def digits_study(
         seed=seed,
         progress=progress,
     )
-    return StudySource(name="digits", data="digits", originals=tuple(originals), specs=specs, seed=seed), notes
+    source = StudySource(
+        name="digits", data="digits", originals=tuple(originals), specs=specs, seed=seed, device=device
+    )
+    return source, notes
 
 
 def _digits_manifest(place: Path, number: int) -> ModelManifest:

@@ -21,7 +21,7 @@ from variegate.evaluation.reproduction.shards import ShardFolder, ShardTask
 from variegate.evaluation.reproduction.study import StudySource, load_study
 from variegate.files import read_bounded, write_atomic
 
-__all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "refuse_another_preset", "reproduce"]
+__all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "refuse_another_record", "reproduce"]
 
 _LIMIT = 2**30
 
@@ -141,13 +141,12 @@ def reproduce(
         progress: is told how far it is, in thousandths.
 
     Raises:
-        ConfigurationError: no study, or two of one name, or `out` holds this experiment's record of another preset,
-            seed or data.
+        ConfigurationError: no study, or two of one name, or `out` holds another record (`refuse_another_record`).
     """
     if not sources or len({source.name for source in sources}) < len(sources):
         raise ConfigurationError(f"expected studies of different names; got {[source.name for source in sources]}")
     path = out / f"{experiment.name}.json"
-    _refuse_another(path, sources, effort)
+    refuse_another_record([experiment], {source.name: source.seed for source in sources}, effort, out)
     say = progress or silent
     every: list[ShardTask] = []
     shards, started, fresh = ShardFolder(out / "shards"), time.monotonic(), 0
@@ -194,34 +193,36 @@ def reproduce(
     return record
 
 
-def refuse_another_preset(experiments: Sequence[Experiment], effort: Effort, out: Path) -> None:
-    """Find out before any work whether `out` holds one of these experiments' records of another preset.
+def refuse_another_record(
+    experiments: Sequence[Experiment], studies: Mapping[str, int], effort: Effort, out: Path
+) -> None:
+    """Find out, before any work, whether one of these experiments would write over a record of something else.
+
+    Args:
+        studies: their names, with their seeds.
 
     Raises:
-        ConfigurationError: it does.
+        ConfigurationError: `out` holds a record of another preset, of other studies or seeds, or one for which Table 2
+            attacked more images.
         FormatError: what lies there is no record.
     """
     for experiment in experiments:
         path = out / f"{experiment.name}.json"
-        if (kept := _kept(path)) is not None and kept[0] != effort.name:
-            raise ConfigurationError(f"{path} holds the preset {kept[0]!r}; got {effort.name!r}: choose another --out")
-
-
-def _refuse_another(path: Path, sources: Sequence[StudySource], effort: Effort) -> None:
-    """Refuse to write over a record of another preset or of other studies."""
-    wanted = (effort.name, {source.name: source.seed for source in sources})
-    if (kept := _kept(path)) is not None and kept != wanted:
-        raise ConfigurationError(
-            f"{path} holds the preset and the studies with their seeds {kept}; got {wanted}: choose another --out"
-        )
-
-
-def _kept(path: Path) -> tuple[str, dict[str, int]] | None:
-    """Return the preset of the record that is there and its studies with their seeds, or None."""
-    if not path.exists():
-        return None
-    try:
-        kept = json.loads(read_bounded(path, _LIMIT))
-        return kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path} is no record of this experiment; move it away, or choose another folder") from error
+        if not path.exists():
+            continue
+        try:
+            kept = json.loads(read_bounded(path, _LIMIT))
+            found = (kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]})
+            images = int(kept["effort"]["attack_images"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(
+                f"{path} is no record of this experiment; move it away, or choose another folder"
+            ) from error
+        if found != (wanted := (effort.name, dict(studies))):
+            raise ConfigurationError(
+                f"{path} holds the preset and the studies with their seeds {found}; got {wanted}: choose another --out"
+            )
+        if images > effort.attack_images:
+            raise ConfigurationError(
+                f"{path} is of a run with {images} attacked images; got {effort.attack_images}: choose another --out"
+            )

@@ -203,7 +203,7 @@ def _compute(task: ShardTask, path: Path, digest: str) -> None:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": 1,
     }
-    if torch.cuda.is_initialized():  # by the task, or by one before it on the same study
+    if _on_a_gpu(task.identity):
         made["gpu"] = torch.cuda.get_device_name()
     arrays |= {"seconds": np.array(time.monotonic() - started), _MADE: np.array(json.dumps(made, sort_keys=True))}
     arrays[_DIGEST] = np.array(digest)
@@ -211,6 +211,12 @@ def _compute(task: ShardTask, path: Path, digest: str) -> None:
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stubs take arrays for allow_pickle
     make_folder(path.parent)
     write_atomic(path, buffer.getvalue())
+
+
+def _on_a_gpu(identity: Mapping[str, Any]) -> bool:
+    """Say whether a task's study, or that of the task it goes on from, runs on a GPU."""
+    nested = (value for value in identity.values() if isinstance(value, Mapping))
+    return identity.get("device") == "cuda" or any(_on_a_gpu(value) for value in nested)
 
 
 def _digest(task: ShardTask) -> str:

@@ -59,11 +59,11 @@ def draw_rates(
         if rate.low is not None and rate.high is not None
     ]
     colour = "#777777" if look.colour == BLACK else look.colour
+    places, low, high = ([end[i] for end in ends] for i in range(3))
     if interval == "band":
-        places, low, high = zip(*ends, strict=True)
         axes.fill_between(places, low, high, color=colour, alpha=BAND, linewidth=0)
     elif interval == "bars":
-        axes.vlines(*zip(*ends, strict=True), color=colour, alpha=_BARS, linewidth=1.0)
+        axes.vlines(places, low, high, color=colour, alpha=_BARS, linewidth=1.0)
     draw_line(axes, [at for at, _ in shown], [100.0 * rate for _, rate in shown], look)
 
 

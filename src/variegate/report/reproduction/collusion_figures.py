@@ -87,7 +87,7 @@ def _variants(name: str, study: str, settings: Sequence[Setting]) -> Drawing:
                 parts.append(f"setting {setting.name}, {look.title}: {_words(points)}")
             _colluders(axes, settings)
             subtitle(axes, setting_title(setting))
-        panels[-1].set_xlabel("colluders (r)")
+        panels[-1].set_xlabel("colluders (r); lines set apart; bars: 95 % intervals")
         finish(figure, panels, title)
     alt = f"Line charts of replication in per cent against the number of colluders. {'; '.join(parts)}."
     return Drawing(name=name, title=title, alt=alt, figure=figure)
