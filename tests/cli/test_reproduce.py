@@ -65,7 +65,7 @@ def test_a_folder_of_another_record_is_refused_before_any_work(invoke, fails, tm
             "table1.json holds the preset and the studies with their seeds ('smoke', {'sold': 0})",
         ),
         (("--seed", "1"), "table1.json holds the preset and the studies with their seeds ('smoke', {'sold': 0})"),
-        (("--attack-images", "5"), "table1.json is of a run with 12 attacked images; got 5: choose another --out"),
+        (("--images", "15"), "table1.json is of a run that attacks more images (12 and 20): choose another --out"),
     ):
         assert what in fails(2, "reproduce", "table3", "table1", *options, *study, "--out", out)
     assert (out / "table1.json").read_bytes() == before
@@ -79,7 +79,7 @@ def test_other_numbers_of_attacked_images(invoke, tmp_path):
     options = ("--study", "sold=digits:net", "--rewriters", "spread_spectrum", "--out", tmp_path / "out")
     sizes, fresh = [], []
     for images in (6, 12):
-        record = json.loads(invoke("reproduce", "table2", *options, "--attack-images", images, "--json").stdout)[0]
+        record = json.loads(invoke("reproduce", "table2", *options, "--images", images, "--json").stdout)[0]
         groups = record["studies"][0]["results"]["attacks"]["geoda"]["groups"]
         assert record["effort"]["attack_images"] == images
         sizes.append({name: group["images"] for name, group in groups.items()})

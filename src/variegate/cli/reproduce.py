@@ -75,9 +75,11 @@ def reproduce(
         str,
         typer.Option("--max-change", help="Budget of changed labels for rewriters that the home has no spec for."),
     ] = "2%",
-    attack_images: Annotated[
+    images: Annotated[
         int | None,
-        typer.Option("--attack-images", min=1, help="Images that Table 2 attacks, in place of the preset's number."),
+        typer.Option(
+            "--images", min=1, help="Images that Table 2 and Figure 5 attack, in place of the preset's numbers."
+        ),
     ] = None,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
@@ -99,8 +101,8 @@ def reproduce(
     from variegate.files import make_folder
 
     chosen, effort = choose_experiments(experiments), effort_of(preset)
-    if attack_images is not None:
-        effort = replace(effort, attack_images=attack_images)
+    if images is not None:
+        effort = replace(effort, attack_images=images, collusion_images=images)
     budget, where = parse_rate(max_change, "--max-change"), choose_device(device)
     wanted = tuple(part.strip() for part in rewriters.split(",") if part.strip())
     said = split_pairs(note or [], "--note")

@@ -24,6 +24,7 @@ from variegate.files import read_bounded, write_atomic
 __all__ = ["EXPERIMENTS", "Experiment", "choose_experiments", "refuse_another_record", "reproduce"]
 
 _LIMIT = 2**30
+_IMAGES = ("attack_images", "collusion_images")
 
 Stage = Callable[[StudySource, Effort, ShardFolder], list[ShardTask]]
 """(study, effort, shards) -> tasks, which may need the shards of the stages before."""
@@ -202,8 +203,7 @@ def refuse_another_record(
         studies: their names, with their seeds.
 
     Raises:
-        ConfigurationError: `out` holds a record of another preset, of other studies or seeds, or one for which Table 2
-            attacked more images.
+        ConfigurationError: `out` holds a record of another preset, of other studies or seeds, or of more images.
         FormatError: what lies there is no record.
     """
     for experiment in experiments:
@@ -213,7 +213,7 @@ def refuse_another_record(
         try:
             kept = json.loads(read_bounded(path, _LIMIT))
             found = (kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]})
-            images = int(kept["effort"]["attack_images"])
+            images = [int(kept["effort"][name]) for name in _IMAGES]
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(
                 f"{path} is no record of this experiment; move it away, or choose another folder"
@@ -222,7 +222,7 @@ def refuse_another_record(
             raise ConfigurationError(
                 f"{path} holds the preset and the studies with their seeds {found}; got {wanted}: choose another --out"
             )
-        if images > effort.attack_images:
+        if any(there > getattr(effort, name) for name, there in zip(_IMAGES, images, strict=True)):
             raise ConfigurationError(
-                f"{path} is of a run with {images} attacked images; got {effort.attack_images}: choose another --out"
+                f"{path} is of a run that attacks more images ({' and '.join(map(str, images))}): choose another --out"
             )
