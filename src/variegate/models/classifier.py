@@ -245,10 +245,8 @@ class Classifier:
             raise ModelError("the module must return finite numbers; got NaN or infinity for a constant input")
         if len(self.input_shape) != 3 or not any(p.ndim == 4 for p in self.module.parameters()):
             return
-        if self.device.type != "cpu":
-            self._arrange(
-                torch.contiguous_format
-            )  # whether it takes channels last is not found out: it stays with this
+        if self.device.type != "cpu":  # it keeps this layout on a CPU, too: whether it takes the other is not found out
+            self._arrange(torch.contiguous_format)
             return
         self._arrange(torch.channels_last)
         try:
