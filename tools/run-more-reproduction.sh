@@ -24,8 +24,7 @@ measure() {
 
 # train_nine DATA FOLDER: nine originals DATA-t0 to -t8 in the home, their records in FOLDER, their names in originals
 train_nine() {
-    local data=$1 records=$2 prefix=$work/nine-originals part seed trained running=() one failed=0
-    if [ "$data" != cifar10 ]; then prefix=$work/nine-$data; fi
+    local data=$1 records=$2 prefix=$work/nine-$1 part seed trained running=() one failed=0
     for part in 0-4 5-8; do  # one process for each core
         if [ -e "$prefix-$part" ]; then where=(--resume "$prefix-$part"); else where=(--out "$prefix-$part"); fi
         "$variegate" train seller_net:build --code-path "$shared/models/seller_net.py" --data "$shared/data/$data" \

@@ -46,10 +46,12 @@ def question_rows(input_shape: Sequence[int], device: torch.device | str) -> int
     On a CPU all of them stay within the bytes of one; the more rows, the less overhead each has on a tiny network.
     """
     rows = forward_rows(input_shape, device)
-    nbytes = 4 * math.prod(input_shape) * rows
-    if _on_cpu(device):
-        return rows * max(1, min(_CPU_PASSES, _CPU_BYTES // nbytes))
-    return rows * max(1, min(_ACCELERATOR_PASSES, _ACCELERATOR_PASSES * _ACCELERATOR_BYTES // nbytes))
+    most, budget = (
+        (_CPU_PASSES, _CPU_BYTES)
+        if _on_cpu(device)
+        else (_ACCELERATOR_PASSES, _ACCELERATOR_PASSES * _ACCELERATOR_BYTES)
+    )
+    return rows * max(1, min(most, budget // (4 * math.prod(input_shape) * rows)))
 
 
 def full_precision(device: torch.device | str) -> AbstractContextManager[None]:

@@ -175,21 +175,23 @@ class ShardFolder:
 @contextmanager
 def _settled() -> Iterator[None]:
     """Let torch use one thread inside the block, and the same algorithms of a GPU every time."""
-    threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(1)
-    torch.backends.cudnn.deterministic = True
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic
+    _set_torch()
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.deterministic = deterministic
+        _set_torch(*before)
+
+
+def _set_torch(threads: int = 1, deterministic: bool = True) -> None:  # noqa: FBT001, FBT002 (put back by position)
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = deterministic
 
 
 def _settle() -> None:
     """Do in a worker what `_settled` does, and keep stdout for results, whatever a seller's code prints."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    torch.backends.cudnn.deterministic = True
+    _set_torch()
     sys.stdout = sys.stderr
 
 

@@ -60,8 +60,8 @@ class TimingShard:
     def identity(self) -> Mapping[str, Any]:
         """What decides the result, the machine too."""
         machine = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]
-        if torch.device(self.source.device).type == "cuda":
-            machine.append(torch.cuda.get_device_name(self.source.device))
+        if (device := torch.device(self.source.device)).type == "cuda":
+            machine.append(_name_of(device))
         return {"study": self.source.identity, "repeats": self.repeats, "machine": machine, "revision": 4}
 
     @property
