@@ -30,8 +30,6 @@ from benchmarks.speed_engines import ENGINES, Engine, Run
 from benchmarks.tables import print_table
 from benchmarks.timing import Samples, alternate, ratio
 
-__all__ = ["add_arguments", "run"]
-
 _LARGE = ("vgg19", "resnet18")
 
 

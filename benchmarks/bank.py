@@ -16,8 +16,6 @@ from variegate.models.bank import CopyBank
 from variegate.rewriters.base import original_shape
 from variegate.rewriters.qim import QimSpec
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -20,8 +20,6 @@ from variegate.models.architectures.catalog import build_architecture
 from variegate.models.loading import prepare_import
 from variegate.rewriters.qim import QimSpec
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

@@ -41,8 +41,6 @@ from variegate.manifest.identity import copy_id
 from variegate.registry.schema import metadata
 from variegate.registry.verify_log import verify_log
 
-__all__ = ["AIMS", "add_arguments", "run"]
-
 AIMS: Final = {"issue_seconds": 120.0, "bytes_per_copy": 300.0, "growth_mib": 500.0, "look_up_ms": 2.0}
 """For a million copies on two cores: each should lie below."""
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "growth_mib"]
-
 _PACKAGES = ("torch", "numpy", "adversarial-robustness-toolbox", "foolbox", "SQLAlchemy")
 
 

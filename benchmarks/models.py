@@ -15,17 +15,6 @@ from variegate.models.architectures.catalog import ARCHITECTURES, build_architec
 from variegate.models.classifier import Classifier
 from variegate.models.loading import load_factory, load_state
 
-__all__ = [
-    "Subject",
-    "count_macs",
-    "digits_subject",
-    "imagenet_sized_stack",
-    "named_subject",
-    "random_subject",
-    "shared_subject",
-    "timing_keys",
-]
-
 CIFAR_LIKE = (3, 32, 32)
 
 

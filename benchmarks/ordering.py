@@ -43,10 +43,8 @@ from variegate.attacks.parameters import parse_parameters, plain_parameters
 from variegate.attacks.result import AttackResult
 from variegate.cli.options import split_pairs
 from variegate.errors import ConfigurationError, OracleError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.types import Norm
-
-__all__ = ["CHECKPOINTS", "CLAIMS", "add_arguments", "run"]
 
 CHECKPOINTS = (250, 500, 1000, 2500, 5000, 10_000, 20_000)
 Verdict = Literal["holds", "does not hold", "undecided"]

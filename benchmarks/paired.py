@@ -11,22 +11,6 @@ import numpy as np
 
 from variegate.errors import FormatError
 
-__all__ = [
-    "FEWEST",
-    "Floats",
-    "append_line",
-    "attack_code",
-    "estimate",
-    "failures",
-    "interval_text",
-    "jsonable",
-    "kept_lines",
-    "median_interval",
-    "medians",
-    "ratios",
-    "stale_note",
-]
-
 FEWEST = 6
 """Paired images that a verdict needs: the range of fewer covers the median in less than 95 % of cases."""
 

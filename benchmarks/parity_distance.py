@@ -36,9 +36,7 @@ from variegate.adapters.foolbox import foolbox_classifier as foolbox_model
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
-
-__all__ = ["CHECKPOINTS", "add_arguments", "run"]
+from variegate.oracles.hard_label import HardLabelOracle
 
 CHECKPOINTS = (250, 500, 1000, 2500, 5000)
 _MORE_THAN_ENOUGH = 1000  # iterations: the budget ends the attack before

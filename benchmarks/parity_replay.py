@@ -27,12 +27,10 @@ from benchmarks.paired import FEWEST, append_line, attack_code, interval_text, k
 from benchmarks.replay import boundary, deepfool, geoda, hopskipjump
 from benchmarks.replay.common import Replay
 from benchmarks.tables import print_table
-from variegate.attacks.distances import distance
 from variegate.attacks.white_box.deepfool import DeepFoolScores
 from variegate.errors import ConfigurationError
+from variegate.oracles.distances import distance
 from variegate.types import Norm
-
-__all__ = ["CHECKPOINTS", "add_arguments", "run"]
 
 CHECKPOINTS = (100, 250, 500, 1000, 2500, 5000)
 _MARGIN = 0.05

@@ -20,8 +20,6 @@ from variegate.rewriters.base import OriginalShape, rewrite
 from variegate.rewriters.qim import QimHead, QimSpec
 from variegate.types import Bounds
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""

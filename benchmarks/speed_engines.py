@@ -20,9 +20,7 @@ from variegate.attacks.geoda import GeoDA
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.rays import RayS
 from variegate.attacks.surfree import SurFree
-from variegate.models.oracle import HardLabelOracle
-
-__all__ = ["ENGINES", "Engine", "Run"]
+from variegate.oracles.hard_label import HardLabelOracle
 
 Run = Callable[[Subject, nn.Module, Tensor, Tensor, float], int]
 """(subject, module, images, labels, scale) -> rows that the model labelled."""

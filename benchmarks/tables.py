@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-__all__ = ["print_table"]
-
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a title and aligned columns; numbers with four significant digits, None as a dash."""

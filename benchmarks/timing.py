@@ -12,8 +12,6 @@ from typing import Any, final
 
 import numpy as np
 
-__all__ = ["Samples", "alternate", "ratio"]
-
 
 @final
 @dataclass(slots=True)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["fill_up", "small_disk"]
-
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

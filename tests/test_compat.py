@@ -25,7 +25,7 @@ from variegate.authority.authority import Authority
 from variegate.authority.handing_out import registry_checks
 from variegate.authority.home import restore_home
 from variegate.errors import FormatError, SecretError, VerificationError
-from variegate.key_providers.base import Access
+from variegate.keystore.base import Access
 from variegate.registry.migrations import current_format, upgrade
 from variegate.registry.protocol import LogHead
 from variegate.registry.schema import FORMAT

@@ -20,8 +20,6 @@ from variegate.adapters.art import art_classifier
 from variegate.attacks.boundary import Boundary, Semantics
 from variegate.models.classifier import Classifier
 
-__all__ = ["replay_art", "replay_variegate"]
-
 
 def replay_art(
     classifier: Classifier,

@@ -17,14 +17,12 @@ from torch import Tensor, nn
 
 from variegate.adapters.closest import BudgetSpentError
 from variegate.attacks.base import Attack
-from variegate.attacks.distances import distance
 from variegate.attacks.driver import run_attack
 from variegate.attacks.noise import NoiseSource
 from variegate.models.classifier import Classifier
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.types import Norm
-
-__all__ = ["RecordingModule", "Replay", "replay_attack", "seeded_numpy", "until_a_tie"]
 
 _ROUNDING = 1e-5  # of the range, between a point of ART's and ours
 _TIE = 5e-6  # between the two best logits

@@ -17,8 +17,6 @@ from variegate.attacks.white_box.losses import log_scores
 from variegate.models.classifier import Classifier
 from variegate.types import Bounds
 
-__all__ = ["Iterates", "RecordingTarget", "replay_art", "replay_variegate"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

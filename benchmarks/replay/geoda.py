@@ -22,8 +22,6 @@ from variegate.attacks.geoda import GeoDA
 from variegate.models.classifier import Classifier
 from variegate.types import Norm
 
-__all__ = ["ArtDraws", "replay_art", "replay_variegate"]
-
 
 @final
 class ArtDraws:

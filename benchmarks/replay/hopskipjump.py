@@ -19,8 +19,6 @@ from variegate.attacks.hopskipjump import HopSkipJump, Semantics
 from variegate.models.classifier import Classifier
 from variegate.types import Norm
 
-__all__ = ["ArtDraws", "replay_art", "replay_variegate"]
-
 
 @final
 class ArtDraws:

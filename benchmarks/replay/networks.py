@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from variegate.models.classifier import Classifier
 
-__all__ = ["SHAPE", "Slab", "small_network"]
-
 SHAPE = (3, 4, 4)
 
 

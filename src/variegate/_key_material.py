@@ -13,17 +13,6 @@ from typing import Any, ClassVar, Final, NoReturn, Self, SupportsIndex, final
 
 from variegate.errors import InputError, SecretError
 
-__all__ = [
-    "SECRET_BYTES",
-    "Hidden",
-    "KeyedHash",
-    "check_integer",
-    "check_text",
-    "extract",
-    "hkdf",
-    "length_prefixed",
-]
-
 SECRET_BYTES: Final = 32
 
 _IDENTIFIER_FORMAT: Final = "variegate-identifier-v1"

@@ -20,24 +20,6 @@ A message is one sentence or two: what was expected, what came, what to do. The 
 `exit_code`; it never prints a traceback for one of these.
 """
 
-__all__ = [
-    "BudgetError",
-    "ConfigurationError",
-    "ConflictError",
-    "FormatError",
-    "GateError",
-    "InputError",
-    "ModelError",
-    "NondeterminismError",
-    "NotFoundError",
-    "OracleError",
-    "QuotaError",
-    "SecretError",
-    "UnsafeFormatError",
-    "VariegateError",
-    "VerificationError",
-]
-
 
 class VariegateError(Exception):
     """Base of the tree; `exit_code` is what the command line exits with."""

@@ -15,17 +15,6 @@ from typing import IO
 
 from variegate.errors import ConflictError, InputError, NotFoundError, VariegateError
 
-__all__ = [
-    "file_error",
-    "file_that_appears_whole",
-    "flush_folder",
-    "folder_that_appears_whole",
-    "make_folder",
-    "read_bounded",
-    "sha256_file",
-    "write_atomic",
-]
-
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

@@ -17,8 +17,8 @@ from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.authority.authority import Authority
 from variegate.data import load_dataset
 from variegate.errors import ConflictError
-from variegate.evaluation.calibration import calibrate_spec
-from variegate.evaluation.recipes import AuditSpec, audit_replicate
+from variegate.experiments.calibration import calibrate_spec
+from variegate.experiments.replication import AuditSpec, audit_replicate
 from variegate.files import write_atomic
 from variegate.keys import SellerSecret
 from variegate.models.architectures.catalog import build_architecture
@@ -28,8 +28,6 @@ from variegate.report.html import render_html
 from variegate.rewriters.base import AbstractSpec
 from variegate.training import train_classifier
 from variegate.types import Bounds
-
-__all__ = ["run_quickstart"]
 
 _MODEL: Final = "digits"
 _ARCHITECTURE: Final = "digits_cnn"

@@ -8,8 +8,6 @@ from typing import NewType, Self
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["Bounds", "BuyerId", "CopyId", "CopyStatus", "ModelName", "Norm", "Status", "check_identifier"]
-
 BuyerId = NewType("BuyerId", str)
 CopyId = NewType("CopyId", str)
 ModelName = NewType("ModelName", str)

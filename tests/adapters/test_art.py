@@ -11,9 +11,9 @@ from variegate.adapters import art as adapter
 from variegate.adapters.art import art_black_box, art_classifier, art_estimator, run_art_attack
 from variegate.adapters.closest import BudgetSpentError, OneImage
 from variegate.adapters.modules import ToFloat32
-from variegate.attacks.criteria import Misclassified
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.criteria import Misclassified
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.recording import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier

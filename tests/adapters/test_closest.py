@@ -16,11 +16,11 @@ from variegate.adapters.closest import (
 from variegate.adapters.library import LibraryAttack
 from variegate.adapters.seeds import seeded_libraries
 from variegate.adapters.watched import WatchedOracle, with_closest
-from variegate.attacks.criteria import Misclassified
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.criteria import Misclassified
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.closed_form import LinearClassifier
 from variegate.testing.recording import RecordingModel
 from variegate.types import Norm, Status

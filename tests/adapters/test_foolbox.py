@@ -9,7 +9,7 @@ import torch
 
 from variegate.adapters.foolbox import foolbox_classifier, foolbox_model, run_foolbox_attack
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.recording import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier

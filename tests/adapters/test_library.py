@@ -5,7 +5,7 @@ import torch
 
 from variegate.adapters.library import LibraryAttack, run_library_attack
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.closed_form import LinearClassifier
 from variegate.testing.recording import RecordingModel
 from variegate.types import Norm, Status

@@ -17,8 +17,6 @@ from variegate.rewriters.catalog import spec_from_dict
 from variegate.signing import public_pem, signing_key
 from variegate.types import Bounds
 
-__all__ = ["CREATED", "ISSUED", "KEY", "LOG", "NOW", "PEM", "SECRET", "SHAPE", "Sold", "sell"]
-
 SECRET = SellerSecret.from_bytes(bytes(range(32)))
 KEY = signing_key(SECRET)
 PEM = public_pem(KEY).encode()

@@ -13,12 +13,12 @@ import torch
 from variegate.attacks import boundary
 from variegate.attacks.base import STATUS_CODES, AttackProblem
 from variegate.attacks.boundary import Boundary
-from variegate.attacks.criteria import Misclassified
-from variegate.attacks.distances import distance
 from variegate.attacks.driver import run_attack
 from variegate.attacks.noise import SeededNoise
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.criteria import Misclassified
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.attack_contract import attack_closed_form
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.testing.recording import RecordingModel

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from variegate.attacks.boundary import _around
-from variegate.attacks.distances import row_dots
+from variegate.oracles.distances import row_dots
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.errors import ConfigurationError, InputError, NotFoundError, VerificationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.closed_form import LinearClassifier
 from variegate.testing.recording import RecordingModel
 from variegate.types import Norm, Status

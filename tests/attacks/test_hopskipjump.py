@@ -11,18 +11,18 @@ import torch
 
 from variegate.attacks import hopskipjump, probing
 from variegate.attacks.base import STATUS_CODES, Asker, AttackProblem
-from variegate.attacks.criteria import Misclassified
-from variegate.attacks.distances import distance
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.noise import SeededNoise
 from variegate.attacks.noisy_probes import expected_cosine as noisy_cosine
 from variegate.attacks.noisy_probes import probes_for, voted_flip_rate
-from variegate.attacks.oracles.jitter import GaussianJitter
-from variegate.attacks.oracles.voting import MajorityVote
 from variegate.attacks.subspaces import FullSpace, LowFrequencies, ResizedNoise
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.criteria import Misclassified
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import HardLabelOracle
+from variegate.oracles.jitter import GaussianJitter
+from variegate.oracles.voting import MajorityVote
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.testing.recording import RecordingModel

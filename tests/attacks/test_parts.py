@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from variegate.attacks.base import Asker, AttackProblem
 from variegate.attacks.boundary_search import bisect, blend
 from variegate.attacks.catalog import ATTACKS, find_attack
-from variegate.attacks.criteria import Misclassified, MisclassifiedAs
-from variegate.attacks.distances import all_finite, as_rows, distance
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.noise import SeededNoise
 from variegate.attacks.starts import find_starts
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.criteria import Misclassified, MisclassifiedAs
+from variegate.oracles.distances import all_finite, as_rows, distance
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.closed_form import LinearClassifier
 from variegate.testing.recording import RecordingModel
 from variegate.types import Bounds, Norm

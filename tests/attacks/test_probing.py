@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from variegate.attacks import probing
 from variegate.attacks.base import Asker
-from variegate.attacks.criteria import Misclassified
 from variegate.attacks.probing import PROBE_CHUNK, ProbeSums, probe
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.criteria import Misclassified
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.recording import RecordingModel
 from variegate.types import Bounds
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from variegate.attacks import rays
-from variegate.attacks.distances import distance
 from variegate.attacks.rays import RayS
 from variegate.errors import ConfigurationError
+from variegate.oracles.distances import distance
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.testing.recording import RecordingModel

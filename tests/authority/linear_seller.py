@@ -10,8 +10,6 @@ from safetensors.torch import save_file
 from variegate.data import load_dataset
 from variegate.models.loading import ImportedModel, prepare_import
 
-__all__ = ["CODE", "DIGITS", "imported", "write_seller"]
-
 DIGITS = [str(digit) for digit in range(10)]
 
 CODE = """

@@ -17,8 +17,8 @@ from variegate.authority import Authority
 from variegate.authority.handing_out import export_copy, registry_checks, revocation_list, signing_pem
 from variegate.authority.home import restore_home
 from variegate.errors import ConflictError, NotFoundError, SecretError, VerificationError
-from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
+from variegate.keystore.base import Access
 from variegate.manifest import canonical_json
 from variegate.registry.backup import write_backup
 from variegate.registry.migrations import upgrade

@@ -21,9 +21,9 @@ from variegate.errors import (
     VariegateError,
 )
 from variegate.files import folder_that_appears_whole
-from variegate.key_providers import sealed_file
-from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
+from variegate.keystore import sealed_file
+from variegate.keystore.base import Access
 from variegate.registry.backup import restore_backup, write_backup
 from variegate.registry.store import SqlStore
 

@@ -19,12 +19,12 @@ from variegate.errors import (
     VariegateError,
     VerificationError,
 )
-from variegate.key_providers import catalog
-from variegate.key_providers.base import MOST_BLOB_BYTES, Access
-from variegate.key_providers.sealed_file import SealedFile
 from variegate.keys import SellerSecret
+from variegate.keystore import catalog
+from variegate.keystore.base import MOST_BLOB_BYTES, Access
+from variegate.keystore.sealed_file import SealedFile
+from variegate.keystore.sealing import SealingCost, seal
 from variegate.registry.protocol import SecretRow
-from variegate.sealing import SealingCost, seal
 from variegate.signing import public_pem, signing_key
 
 CHEAP = SealingCost(memory_kib=8192, iterations=1, lanes=1)

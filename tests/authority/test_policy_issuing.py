@@ -235,7 +235,7 @@ def test_after_a_new_secret_nobody_is_left_behind(desk):
     desk.store.add_secret(second.identifier, provider="environment", public_key=_pem(second))
     secrets = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex()}
     secrets[f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}"] = second.reveal().hex()
-    from variegate.key_providers.base import Access
+    from variegate.keystore.base import Access
 
     with Authority.open(desk.home.root, access=Access(env=secrets)) as other:
         tally = Counter()
@@ -279,7 +279,7 @@ def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):
     desk.store.add_secret(second.identifier, provider="environment", public_key=_pem(second))
     secrets = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex()}
     secrets[f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}"] = second.reveal().hex()
-    from variegate.key_providers.base import Access
+    from variegate.keystore.base import Access
 
     with Authority.open(desk.home.root, access=Access(env=secrets)) as other:
         (again, new) = other.issue("net", "qim", ["acme", "bolt"])

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from variegate.cli.collude import _gate, _parse_colluders
 from variegate.cli.main import app
 from variegate.errors import ConfigurationError, GateError
-from variegate.evaluation.reproduction import shards
+from variegate.evaluation import shards
 
 KINDS = ("all_outputs", "kept_outputs", "validated_outputs")
 AUDIT = ("audit", "collude", "--model", "net", "--data", "digits", "--pool", 60, "--images", 6, "--victims", 2)

@@ -148,7 +148,9 @@ def test_a_vgc_s_passphrase_is_asked_on_a_terminal(invoke, home, sold, monkeypat
         isatty = staticmethod(lambda: True)
 
     monkeypatch.setattr(export, "sys", type("Sys", (), {"stdin": Terminal}))
-    monkeypatch.setattr("variegate.secret_sources.prompt_terminal", lambda question: asked.append(question) or "pass")
+    monkeypatch.setattr(
+        "variegate.keystore.secret_sources.prompt_terminal", lambda question: asked.append(question) or "pass"
+    )
     invoke("export", sold[1], "--format", "vgc", "--out", "a")
     assert asked == ["Passphrase for the recipient: ", "The same passphrase again: "]
     invoke("verify", "a", "--home", home)

@@ -162,7 +162,7 @@ def test_what_a_sellers_code_prints_stays_off_stdout(path):
 
 
 def test_only_rewriters_that_can_be_calibrated_are_offered():
-    from variegate.evaluation.candidates import PROPOSERS
+    from variegate.experiments.candidates import PROPOSERS
 
     (option,) = [option for option in COMMANDS["calibrate",].params if option.name == "rewriter"]
     assert option.help == "qim, permutation or spread_spectrum."

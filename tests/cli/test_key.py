@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from variegate.authority.keyring import KeyRing
 from variegate.cli import key
 from variegate.cli.guard import GuardedGroup
-from variegate.key_providers import catalog
-from variegate.key_providers.base import Access
-from variegate.key_providers.sealed_file import SealedFile
 from variegate.keys import SellerSecret
+from variegate.keystore import catalog
+from variegate.keystore.base import Access
+from variegate.keystore.sealed_file import SealedFile
+from variegate.keystore.sealing import SealingCost, unseal
+from variegate.keystore.secret_sources import prompt_terminal
 from variegate.registry.protocol import SecretRow
-from variegate.sealing import SealingCost, unseal
-from variegate.secret_sources import prompt_terminal
 from variegate.signing import public_pem, signing_key
 
 SECRET = SellerSecret.from_bytes(bytes(range(32)))

@@ -11,8 +11,9 @@ from variegate import quickstart
 from variegate.attacks import driver
 from variegate.attacks.catalog import ATTACKS, WHITE_BOX_ATTACKS
 from variegate.data.catalog import load_dataset
-from variegate.evaluation import calibration, recipes
-from variegate.evaluation.calibration import calibration_data
+from variegate.experiments import calibration
+from variegate.experiments import replication as recipes
+from variegate.experiments.calibration import calibration_data
 
 HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
 AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
@@ -255,7 +256,7 @@ class TestAttack:
     def test_the_device_is_that_of_the_option(self, invoke, home, monkeypatch, target):
         import torch
 
-        from variegate.evaluation.single_attack import SingleAttack
+        from variegate.experiments.attack import SingleAttack
         from variegate.models.classifier import Classifier
         from variegate.rewriters.base import AbstractHead
 
@@ -307,7 +308,7 @@ class TestAttack:
         from typer.testing import CliRunner
 
         from variegate.cli.main import app
-        from variegate.evaluation import single_attack
+        from variegate.experiments import attack as single_attack
         from variegate.models.classifier import Classifier
 
         measure, predict, over = single_attack.with_overshoot, Classifier.predict, []

@@ -90,7 +90,7 @@ def make_format_1(folder: Path) -> None:
 def make_format_2(folder: Path) -> None:
     from variegate.artifacts.recipients import PassphraseRecipient
     from variegate.authority.handing_out import export_copy, revocation_list
-    from variegate.key_providers.base import Access
+    from variegate.keystore.base import Access
     from variegate.registry.backup import write_backup
     from variegate.types import CopyStatus
 

@@ -8,7 +8,7 @@ import torch
 
 from variegate.errors import ConfigurationError, FormatError, InputError, ModelError, NotFoundError
 from variegate.models.onnx import OnnxLabeler
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.types import Bounds
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from variegate.errors import BudgetError, ConfigurationError, InputError, OracleError
-from variegate.models.oracle import HardLabelOracle, QueryMeter
+from variegate.oracles.hard_label import HardLabelOracle, QueryMeter
 from variegate.testing.recording import RecordingModel
 from variegate.types import Bounds
 

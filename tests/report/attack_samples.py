@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["make_attack", "save_attack"]
-
 Record = dict[str, Any]
 
 _QUERIES = (100, 250, 500, 750, 1000, 1500, 2000)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-__all__ = ["make_check"]
-
 Record = dict[str, Any]
 
 

@@ -38,10 +38,8 @@ from variegate.adapters.versions import LIBRARIES
 from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.gradients import Differentiable
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import Oracle
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Bounds, Norm
-
-__all__ = ["Described", "art_black_box", "art_classifier", "art_estimator", "mended_geoda", "run_art_attack"]
 
 _GEODA = "art.attacks.evasion.geometric_decision_based_attack"
 

@@ -16,20 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from variegate.attacks.criteria import Criterion, Misclassified
-from variegate.attacks.distances import distance
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import HardLabelOracle, Oracle
+from variegate.oracles.criteria import Criterion, Misclassified
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import HardLabelOracle, Oracle
 from variegate.types import Bounds, Norm
-
-__all__ = [
-    "BudgetSpentError",
-    "ClosestPoints",
-    "ClosestSeen",
-    "Labeller",
-    "OneImage",
-    "query_marks",
-]
 
 _MARKS = (10, 25, 50, 100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000)
 

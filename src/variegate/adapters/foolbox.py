@@ -29,10 +29,8 @@ from variegate.adapters.versions import LIBRARIES
 from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.gradients import Differentiable
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import Oracle
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Bounds, Norm
-
-__all__ = ["foolbox_classifier", "foolbox_model", "run_foolbox_attack"]
 
 
 def foolbox_classifier(module: nn.Module, like: Differentiable) -> Any:  # noqa: ANN401 - Foolbox is untyped here

@@ -25,15 +25,13 @@ from torch import Tensor
 from variegate.adapters.closest import BudgetSpentError, OneImage, query_marks
 from variegate.adapters.seeds import seeded_libraries
 from variegate.attacks.base import AttackProblem, AttackState, fill_status, fresh_state, keep_closest, replace_rows
-from variegate.attacks.criteria import Misclassified, MisclassifiedAs
 from variegate.attacks.driver import run_attack
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.data.optional import require
 from variegate.errors import ConfigurationError, InputError
-from variegate.models.oracle import Oracle
+from variegate.oracles.criteria import Misclassified, MisclassifiedAs
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status
-
-__all__ = ["Image", "LibraryAttack", "Rule", "require_library", "run_library_attack", "simple_settings"]
 
 _LOG = logging.getLogger(__name__)
 

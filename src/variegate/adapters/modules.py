@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from variegate.attacks.white_box.gradients import Differentiable
 from variegate.types import Bounds
 
-__all__ = ["Scores", "ToFloat32", "UnitInterval"]
-
 
 @final
 class ToFloat32(nn.Module):

@@ -9,8 +9,6 @@ from unittest import mock
 import numpy as np
 import torch
 
-__all__ = ["seeded_libraries"]
-
 
 @contextmanager
 def seeded_libraries(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:

@@ -2,8 +2,6 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["LIBRARIES", "library_versions"]
-
 LIBRARIES = {"art": "adversarial-robustness-toolbox", "foolbox": "foolbox"}
 """Short name (also that of the extra) -> distribution."""
 

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from variegate.adapters.closest import ClosestPoints, query_marks
-from variegate.attacks.criteria import Criterion
-from variegate.attacks.distances import as_rows
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import Oracle
+from variegate.oracles.criteria import Criterion
+from variegate.oracles.distances import as_rows
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status
-
-__all__ = ["WatchedOracle", "with_closest"]
 
 
 @final

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from variegate.rewriters.base import RewrittenCopy
 
-__all__ = ["write_artifact"]
-
 _GRAPHS: Final = ("onnx", "pt2")
 
 

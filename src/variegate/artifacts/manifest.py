@@ -11,16 +11,6 @@ from variegate.manifest.canonical import check_digest, digest, shown
 from variegate.registry.protocol import LogHead
 from variegate.types import Bounds, check_identifier
 
-__all__ = [
-    "ARTIFACT_FORMAT",
-    "MANIFEST_FILE",
-    "MOST_MANIFEST_BYTES",
-    "PAYLOADS",
-    "ArtifactKind",
-    "ArtifactManifest",
-    "utc_text",
-]
-
 ArtifactKind = Literal["onnx", "pt2", "safetensors", "vgc"]
 
 ARTIFACT_FORMAT: Final = 1

@@ -5,7 +5,7 @@ used once:
 
 - X25519: HKDF-SHA256 of the shared secret with a fresh key pair; salt = fresh public key and recipient's public key,
   info = `length_prefixed("variegate-vgc-x25519-v1")`, 32 bytes;
-- passphrase: Argon2id with a fresh salt of 16 bytes, 32 bytes, with the limits of `variegate.sealing`.
+- passphrase: Argon2id with a fresh salt of 16 bytes, 32 bytes, with the limits of `variegate.keystore.sealing`.
 """
 
 import binascii
@@ -23,17 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from variegate._key_material import length_prefixed
 from variegate.errors import ConfigurationError, FormatError, SecretError
-from variegate.sealing import SealingCost, stretch
-
-__all__ = [
-    "KeyRecipient",
-    "PassphraseRecipient",
-    "Recipient",
-    "read_recipient_key",
-    "read_recipient_public_key",
-    "unwrap",
-    "wrap",
-]
+from variegate.keystore.sealing import SealingCost, stretch
 
 _X25519_INFO: Final = "variegate-vgc-x25519-v1"
 _AAD: Final = b"variegate-vgc-v1"

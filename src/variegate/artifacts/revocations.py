@@ -20,8 +20,6 @@ from variegate.registry.protocol import LogHead
 from variegate.signing import check_signature, key_digest, sign
 from variegate.types import check_identifier
 
-__all__ = ["MOST_REVOCATION_BYTES", "REVOCATIONS_FORMAT", "RevocationList", "read_revocations", "sign_revocations"]
-
 REVOCATIONS_FORMAT: Final = 1
 MOST_REVOCATION_BYTES: Final = 2**27
 """The largest file that is read: about four million copies."""

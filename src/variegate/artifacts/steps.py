@@ -7,8 +7,6 @@ from typing import Any, Final, Literal, final
 from variegate.artifacts.manifest import ArtifactManifest
 from variegate.errors import VerificationError
 
-__all__ = ["STEPS", "Check", "Outcome", "Step", "Verification"]
-
 Outcome = Literal["passed", "failed", "skipped"]
 
 STEPS: Final = ("signature", "files", "manifest", "identity", "times", "revocation")

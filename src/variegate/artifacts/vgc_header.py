@@ -11,18 +11,6 @@ from variegate.manifest import fields as checks
 from variegate.manifest.canonical import canonical_json, check_digest, load_json, shown
 from variegate.types import check_identifier
 
-__all__ = [
-    "MOST_HEADER_BYTES",
-    "MOST_VGC_BYTES",
-    "VGC_FORMAT",
-    "Content",
-    "VgcHeader",
-    "read_header",
-    "read_header_of",
-    "read_start",
-    "start_of",
-]
-
 Content = Literal["key", "overlay"]
 
 VGC_FORMAT: Final = 1

@@ -12,23 +12,11 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor
 
-from variegate.attacks.criteria import Criterion
-from variegate.attacks.distances import distance
 from variegate.attacks.noise import NoiseSource
-from variegate.models.oracle import Oracle
+from variegate.oracles.criteria import Criterion
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status
-
-__all__ = [
-    "STATUS_CODES",
-    "Asker",
-    "Attack",
-    "AttackProblem",
-    "AttackState",
-    "fill_status",
-    "fresh_state",
-    "keep_closest",
-    "replace_rows",
-]
 
 STATUS_CODES: Mapping[Status, int] = {status: code for code, status in enumerate(Status)}
 

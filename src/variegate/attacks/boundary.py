@@ -39,14 +39,12 @@ from variegate.attacks.base import (
     replace_rows,
 )
 from variegate.attacks.boundary_search import bisect
-from variegate.attacks.checks import require_at_least, require_one_of, require_positive
-from variegate.attacks.distances import distance, row_dots
 from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import Oracle
+from variegate.oracles.checks import require_at_least, require_one_of, require_positive
+from variegate.oracles.distances import distance, row_dots
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status
-
-__all__ = ["Boundary", "Semantics"]
 
 Semantics = Literal["paper", "art"]
 

@@ -4,10 +4,8 @@ import torch
 from torch import Tensor
 
 from variegate.attacks.base import Asker
-from variegate.attacks.distances import as_rows
+from variegate.oracles.distances import as_rows
 from variegate.types import Norm
-
-__all__ = ["bisect", "blend"]
 
 _MOST_ROUNDS = 64
 

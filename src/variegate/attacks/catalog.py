@@ -24,15 +24,6 @@ from variegate.attacks.white_box.fgsm import FastGradient
 from variegate.attacks.white_box.pgd import ProjectedGradient
 from variegate.errors import ConfigurationError
 
-__all__ = [
-    "ATTACKS",
-    "describe_attacks",
-    "find_attack",
-    "full_name",
-    "known_attacks",
-    "make_attack",
-]
-
 ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "boundary": Boundary,
     "cgba": CGBA,

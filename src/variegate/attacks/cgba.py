@@ -43,15 +43,13 @@ from variegate.attacks.base import (
     replace_rows,
 )
 from variegate.attacks.boundary_search import bisect
-from variegate.attacks.checks import require_at_least, require_one_of, require_positive
-from variegate.attacks.distances import as_rows, distance
 from variegate.attacks.probing import probe
 from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.attacks.subspaces import LowFrequencies, Subspace
-from variegate.models.oracle import Oracle
+from variegate.oracles.checks import require_at_least, require_one_of, require_positive
+from variegate.oracles.distances import as_rows, distance
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Bounds, Norm, Status
-
-__all__ = ["CGBA", "Variant"]
 
 Variant = Literal["cgba", "cgba-h"]
 

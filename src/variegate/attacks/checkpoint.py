@@ -13,8 +13,6 @@ from variegate.attacks.base import AttackState
 from variegate.errors import FormatError, VerificationError
 from variegate.files import read_bounded, write_atomic
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
-
 _FORMAT = "variegate-attack-1"
 _LIMIT = 2**33
 _FIELDS = ("points", "best", "best_distance", "status")

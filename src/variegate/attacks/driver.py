@@ -19,16 +19,14 @@ from torch import Tensor
 from variegate import __version__
 from variegate.attacks.base import STATUS_CODES, Attack, AttackProblem, AttackState, fill_status, fresh_state
 from variegate.attacks.checkpoint import load_checkpoint, save_checkpoint
-from variegate.attacks.criteria import Criterion, Misclassified, MisclassifiedAs
-from variegate.attacks.distances import all_finite
 from variegate.attacks.noise import NoiseSource, SeededNoise
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.models.classifier import check_inputs
-from variegate.models.oracle import Oracle
+from variegate.oracles.criteria import Criterion, Misclassified, MisclassifiedAs
+from variegate.oracles.distances import all_finite
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Status
-
-__all__ = ["run_attack"]
 
 _LOG = logging.getLogger(__name__)
 _STATUSES = tuple(Status)

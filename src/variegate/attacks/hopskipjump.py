@@ -24,7 +24,7 @@ Three options of later work, each off by default:
   adds something rugged to a smooth original looks past it.
 - `flip_rate`: for an oracle whose answers are wrong that often, as many more probes as keep the expected cosine of the
   estimated normal (PopSkipJump, Simon-Gabriel et al., 2021; `variegate.attacks.noisy_probes`). Bisection and line
-  search still believe every answer: pair it with `variegate.attacks.oracles.voting.MajorityVote`.
+  search still believe every answer: pair it with `variegate.oracles.voting.MajorityVote`.
 """
 
 import math
@@ -44,17 +44,15 @@ from variegate.attacks.base import (
     replace_rows,
 )
 from variegate.attacks.boundary_search import bisect
-from variegate.attacks.checks import require_at_least, require_norm, require_one_of, require_positive
-from variegate.attacks.distances import as_rows, distance
 from variegate.attacks.noisy_probes import probes_for, require_flip_rate
 from variegate.attacks.probing import probe
 from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.attacks.subspaces import FullSpace, Subspace
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import Oracle
+from variegate.oracles.checks import require_at_least, require_norm, require_one_of, require_positive
+from variegate.oracles.distances import as_rows, distance
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status
-
-__all__ = ["HopSkipJump", "Semantics"]
 
 Semantics = Literal["paper", "art"]
 

@@ -11,8 +11,6 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
-__all__ = ["NoiseSource", "SeededNoise"]
-
 
 class NoiseSource(Protocol):
     """Draws for the input at position `row`; tests and benchmarks replay another library's draws through this."""

@@ -18,10 +18,8 @@ the boundary a little more would be needed, because the answers' mean, which Hop
 
 import math
 
-from variegate.attacks.checks import require_at_least
 from variegate.errors import ConfigurationError
-
-__all__ = ["expected_cosine", "probes_for", "require_flip_rate", "voted_flip_rate"]
+from variegate.oracles.checks import require_at_least
 
 _SIGNAL = math.sqrt(2.0 / math.pi)
 _ROUNDING = 1e-9  # of a probe count: what is whole but for rounding is not rounded up

@@ -9,11 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from variegate.attacks.checks import require_at_least
-from variegate.attacks.distances import as_rows
 from variegate.errors import InputError
-
-__all__ = ["overshoot"]
+from variegate.oracles.checks import require_at_least
+from variegate.oracles.distances import as_rows
 
 _ROUNDS = 24  # to 2**-24: no finer share of a perturbation survives float32
 

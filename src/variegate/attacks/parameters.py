@@ -10,8 +10,6 @@ from typing import Any, final
 from variegate.attacks.subspaces import Subspace, parse_subspace
 from variegate.errors import ConfigurationError
 
-__all__ = ["REQUIRED", "Parameter", "attack_parameters", "parse_parameters", "plain_parameters"]
-
 REQUIRED = "required"
 """What is shown as the default of a hyper-parameter that has none."""
 

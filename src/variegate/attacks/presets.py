@@ -10,8 +10,6 @@ from collections.abc import Mapping
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["PRESETS", "preset_of"]
-
 PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "reproduction": {
         "boundary": {"semantics": "art", "iterations": 5000, "trials": 25, "starts": "uniform"},

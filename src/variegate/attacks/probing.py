@@ -14,8 +14,6 @@ from torch import Tensor
 from variegate.attacks.base import Asker
 from variegate.types import Bounds
 
-__all__ = ["PROBE_CHUNK", "ProbeSums", "probe"]
-
 PROBE_CHUNK = 64  # probes of one input that are drawn together; part of the result, so never tuned
 
 

@@ -32,12 +32,10 @@ from torch import Tensor
 
 from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_status, fresh_state
 from variegate.attacks.boundary_search import bisect, blend
-from variegate.attacks.checks import require_at_least, require_one_of, require_positive
-from variegate.attacks.distances import distance
-from variegate.models.oracle import Oracle
+from variegate.oracles.checks import require_at_least, require_one_of, require_positive
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Bounds, Norm, Status
-
-__all__ = ["FirstDirection", "RayS"]
 
 FirstDirection = Literal["ones", "random"]
 

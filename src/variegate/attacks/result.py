@@ -9,8 +9,6 @@ from torch import Tensor
 
 from variegate.types import Norm, Status
 
-__all__ = ["AttackResult", "Trajectory"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_status, replace_rows
-from variegate.attacks.checks import require_at_least, require_one_of
+from variegate.oracles.checks import require_at_least, require_one_of
 from variegate.types import Bounds, Status
-
-__all__ = ["Starts", "find_starts", "require_starts", "settle_starts", "start_all"]
 
 Starts = Literal["uniform", "varied"]
 

@@ -14,10 +14,8 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
-from variegate.attacks.checks import require_at_least
 from variegate.errors import ConfigurationError
-
-__all__ = ["FullSpace", "LowFrequencies", "ResizedNoise", "Subspace", "parse_subspace"]
+from variegate.oracles.checks import require_at_least
 
 
 class Subspace(Protocol):

@@ -47,15 +47,13 @@ from variegate.attacks.base import (
     replace_rows,
 )
 from variegate.attacks.boundary_search import bisect
-from variegate.attacks.checks import require_at_least, require_positive
-from variegate.attacks.distances import distance
 from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.attacks.subspaces import FullSpace, LowFrequencies, Subspace
 from variegate.errors import ConfigurationError
-from variegate.models.oracle import Oracle
+from variegate.oracles.checks import require_at_least, require_positive
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status
-
-__all__ = ["SurFree"]
 
 _START_TOLERANCE = 1e-3
 _LEAST_ANGLE = 1e-3  # radians: 1 - cos of it is 5e-7

@@ -20,8 +20,8 @@ from variegate.authority.spec_files import SavedSpec
 from variegate.authority.spec_shelf import SpecShelf
 from variegate.authority.terms import Terms
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
-from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
+from variegate.keystore.base import Access
 from variegate.manifest import CopyManifest, ModelManifest
 from variegate.registry.store import SqlStore
 from variegate.types import CopyStatus

@@ -16,8 +16,6 @@ from variegate.errors import ConfigurationError, FormatError, InputError
 from variegate.files import file_error
 from variegate.types import check_identifier
 
-__all__ = ["BuyersFile"]
-
 _COLUMN: Final = "buyer"
 _MOST_LINE: Final = 64 * 1024
 

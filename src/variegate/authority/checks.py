@@ -11,8 +11,6 @@ from typing import Literal
 
 from variegate.errors import VariegateError
 
-__all__ = ["Check", "run_checks"]
-
 State = Literal["fine", "absent", "warning", "broken"]
 
 
@@ -136,8 +134,8 @@ def _home(root: Path) -> list[Check]:
     from variegate.authority.authority import Authority
     from variegate.authority.home import DATABASE_URL, Home
     from variegate.authority.secret_files import ENVIRONMENT
-    from variegate.key_providers.base import Access
-    from variegate.secret_sources import PASSPHRASE, PIN, SELLER_SECRET
+    from variegate.keystore.base import Access
+    from variegate.keystore.secret_sources import PASSPHRASE, PIN, SELLER_SECRET
 
     home = Home(root)
     if not (home.registry.exists() or home.registry_elsewhere.exists()):

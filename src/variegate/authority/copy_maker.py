@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from variegate.rewriters.base import AbstractSpec, RewrittenCopy
     from variegate.rewriters.cache import HeadCache
 
-__all__ = ["CopyMaker"]
-
 
 @final
 class CopyMaker:

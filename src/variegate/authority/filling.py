@@ -10,8 +10,6 @@ from typing import Final
 from variegate.errors import ConflictError
 from variegate.files import file_error
 
-__all__ = ["PREFIX", "parts_of"]
-
 PREFIX: Final = ".variegate-"
 """How the names of the private folders begin in which things are made ready; a kill leaves one behind."""
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from variegate.authority.authority import Authority
 
-__all__ = ["export_copy", "registry_checks", "revocation_list", "signing_pem"]
-
 ArtifactFormat = Literal["onnx", "safetensors", "pt2", "vgc"]
 
 

@@ -28,15 +28,12 @@ from variegate.files import (
     read_bounded,
     write_atomic,
 )
-from variegate.key_providers.base import Access
 from variegate.keys import SellerSecret
+from variegate.keystore.base import Access
 from variegate.manifest import canonical_json, load_json
 from variegate.registry.backup import restore_backup
 from variegate.registry.protocol import LogHead
 from variegate.registry.store import SqlStore
-
-__all__ = ["DATABASE_URL", "Home", "create_home", "require_free", "restore_home"]
-
 
 DATABASE_URL = "VARIEGATE_DATABASE_URL"
 """The variable that names the registry's database, such as postgresql+psycopg://seller@db/registry."""

@@ -20,17 +20,6 @@ from variegate.registry.protocol import CopyRow, Store
 from variegate.registry.store import SqlStore
 from variegate.types import CopyStatus, check_identifier
 
-__all__ = [
-    "BATCH_ROWS",
-    "Progress",
-    "add_batches",
-    "add_copies",
-    "derive_key",
-    "make_terms",
-    "next_epochs",
-    "require_key",
-]
-
 BATCH_ROWS: Final = 20_000
 """Copies of one transaction when many are issued: a batch is recorded whole or not at all."""
 

@@ -22,8 +22,6 @@ from variegate.manifest import CopyManifest
 from variegate.registry.store import SqlStore
 from variegate.types import CopyStatus
 
-__all__ = ["Issuer"]
-
 
 @final
 class Issuer:

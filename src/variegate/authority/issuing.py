@@ -15,8 +15,6 @@ from variegate.manifest.identity import copy_id
 from variegate.registry.protocol import MOST_EPOCH, CopyRow
 from variegate.types import check_identifier
 
-__all__ = ["copy_manifest", "copy_rows", "far_enough", "is_expired", "issue_time", "plain_rows"]
-
 
 def plain_rows(buyers: Iterable[tuple[str, int]], terms: Terms) -> Iterator[CopyRow]:
     """Yield a row for each (buyer, epoch), without its key.

@@ -15,15 +15,13 @@ from typing import Final, TypeAlias, final
 
 from variegate.authority.secret_files import ENVIRONMENT, SecretFiles
 from variegate.errors import ConflictError, NotFoundError, SecretError, VerificationError
-from variegate.key_providers.base import Access, KeyProvider
-from variegate.key_providers.catalog import find_provider
-from variegate.key_providers.keeping import keep_secret
 from variegate.keys import SellerSecret
+from variegate.keystore.base import Access, KeyProvider
+from variegate.keystore.catalog import find_provider
+from variegate.keystore.keeping import keep_secret
+from variegate.keystore.secret_sources import secret_in_environment
 from variegate.registry.protocol import SecretRow, Store
-from variegate.secret_sources import secret_in_environment
 from variegate.signing import public_pem, signing_key
-
-__all__ = ["IDENTIFIER_KEY", "KeyRing", "SecretSource"]
 
 IDENTIFIER_KEY: Final = "secret_identifier"
 """Under this key the registry remembers the home's first secret."""

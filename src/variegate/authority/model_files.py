@@ -13,8 +13,6 @@ from variegate.registry.protocol import Store
 if TYPE_CHECKING:
     from variegate.models.loading import ImportedModel
 
-__all__ = ["MANIFEST_FILE", "place_model"]
-
 MANIFEST_FILE = "manifest.json"
 
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-__all__ = ["Noticed", "Tally", "sentences"]
-
 
 class Noticed(StrEnum):
     """Why a buyer got no new copy."""

@@ -18,8 +18,6 @@ import numpy.typing as npt
 from variegate.errors import ConfigurationError, ConflictError
 from variegate.keys import CopyKey, Purpose, derangement, permutation
 
-__all__ = ["MOST_DRAWS", "PartnerGuard", "Partners", "draw_partners", "most_copies"]
-
 MOST_DRAWS: Final = 1000
 """How often a key is drawn anew before a buyer is refused."""
 

@@ -10,8 +10,6 @@ from typing import Any, Final, Self, final
 
 from variegate.errors import ConfigurationError, FormatError
 
-__all__ = ["POLICY_FORMAT", "Policy", "change_bound", "check_policy"]
-
 POLICY_FORMAT: Final = 1
 
 _MOST_SECONDS: Final = 100 * 366 * 86_400

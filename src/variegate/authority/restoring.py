@@ -17,8 +17,6 @@ from variegate.registry.backup_format import MOST_LINE
 from variegate.registry.protocol import LogHead
 from variegate.registry.store import SqlStore
 
-__all__ = ["restore_file", "restored_already"]
-
 
 def restore_file(registry: Path, file: Path, progress: Callable[[int, int], None] | None) -> LogHead:
     """Make the file `registry` from a backup, readable by its owner only, and return the end of its log.

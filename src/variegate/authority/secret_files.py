@@ -15,10 +15,8 @@ from typing import Final, final
 
 from variegate.errors import InputError, NotFoundError, SecretError
 from variegate.files import file_error, read_bounded, write_atomic
-from variegate.key_providers.base import MOST_BLOB_BYTES
+from variegate.keystore.base import MOST_BLOB_BYTES
 from variegate.registry.protocol import SecretRow
-
-__all__ = ["ENVIRONMENT", "SEALED_FILE", "SecretFiles"]
 
 SEALED_FILE: Final = "sealed_file"
 ENVIRONMENT: Final = "environment"

@@ -10,8 +10,6 @@ from variegate.errors import FormatError, NotFoundError, VerificationError
 from variegate.files import read_bounded, write_atomic
 from variegate.manifest import digest, load_json
 
-__all__ = ["SavedSpec", "read_spec", "write_spec"]
-
 _FORMAT = 1
 _LIMIT_BYTES = 64 * 2**20
 

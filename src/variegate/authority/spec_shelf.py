@@ -15,8 +15,6 @@ from variegate.types import check_identifier
 if TYPE_CHECKING:
     from variegate.rewriters.base import AbstractSpec
 
-__all__ = ["SpecShelf"]
-
 
 @final
 class SpecShelf:

@@ -9,8 +9,6 @@ from variegate.keys import KeyContext
 from variegate.manifest import ModelManifest
 from variegate.registry.protocol import CopyRow
 
-__all__ = ["Terms", "key_context"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,6 @@ from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.files import make_folder
 
-__all__ = ["add_to"]
-
 _QUERIES = 5000
 _VOTES = 9
 _LIMIT = 256 * 2**20
@@ -155,8 +153,8 @@ def attack(
         _require_attack(resume, name, white_box=isinstance(chosen_attack, WhiteBoxAttack))
     pool = load_images(data, split, limit=None if targeted else images)
     chosen = choice.load(home)
-    from variegate.attacks.oracles.jitter import parse_jitter
-    from variegate.evaluation.single_attack import CHECKPOINT_FILE, SingleAttack, Voting
+    from variegate.experiments.attack import CHECKPOINT_FILE, SingleAttack, Voting
+    from variegate.oracles.jitter import parse_jitter
 
     run = SingleAttack(
         command=typed_command(context),

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from variegate.attacks.base import Attack
     from variegate.attacks.white_box.base import WhiteBoxAttack
 
-__all__ = ["choose_attack", "choose_hard_label_attack"]
-
 
 def choose_attack(
     name: str, *, preset: str | None, norm: Norm | None, semantics: str | None, parameters: list[str] | None

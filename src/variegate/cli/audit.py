@@ -31,8 +31,6 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group to the application."""
@@ -131,7 +129,7 @@ def replicate(
         images_read = load_images(data, split, limit=pool)
         original = desk.original(model).to(where)
         others = [desk.original(name).to(where) for name in independent or []]
-    from variegate.evaluation.recipes import AuditSpec, audit_replicate
+    from variegate.experiments.replication import AuditSpec, audit_replicate
     from variegate.rewriters.catalog import spec_from_dict
 
     images_read = scale_to(images_read, original.bounds)

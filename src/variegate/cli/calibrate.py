@@ -22,8 +22,6 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -83,7 +81,7 @@ def calibrate(
             desk.require_free_spec(spec_name)
         pool = load_images(data, split, limit=images)
         original = desk.original(model).to(where)
-        from variegate.evaluation.calibration import calibrate_spec, calibration_data
+        from variegate.experiments.calibration import calibrate_spec, calibration_data
 
         used = calibration_data(pool, split)  # before they are scaled in place
         with show_progress() as progress:

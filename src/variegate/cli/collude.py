@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from variegate.attacks.base import Attack
     from variegate.attacks.white_box.base import WhiteBoxAttack
 
-__all__ = ["add_to"]
-
 _MOST_COLLUDERS = 1000
 _ENSEMBLES = ("mean", "log", "vote")
 
@@ -151,8 +149,8 @@ def collude(
         images_read = load_images(data, split, limit=pool)
         original = desk.original(model).to(where)
         others = [desk.original(name).to(where) for name in independent or []]
-    from variegate.evaluation.collusion_audit import audit_collude
-    from variegate.evaluation.collusion_settings import ENSEMBLES, CollusionSpec
+    from variegate.experiments.collusion import audit_collude
+    from variegate.experiments.collusion_settings import ENSEMBLES, CollusionSpec
     from variegate.rewriters.catalog import spec_from_dict
 
     images_read = scale_to(images_read, original.bounds)

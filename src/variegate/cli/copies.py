@@ -14,8 +14,6 @@ from variegate.types import CopyStatus
 if TYPE_CHECKING:
     from variegate.registry.protocol import CopyRow
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group to the application."""

@@ -30,9 +30,7 @@ from variegate.types import Norm
 
 if TYPE_CHECKING:
     from variegate.authority.authority import Authority
-    from variegate.evaluation.single_attack import Target
-
-__all__ = ["add_to"]
+    from variegate.experiments.attack import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,8 +111,8 @@ def cross_check(
         raise ConfigurationError("--rewriter-spec names the copies of a --model; issued copies have theirs")
     where = choose_device(device)
     images_read = load_images(data, split, limit=pool)
-    from variegate.evaluation.cross_check import CrossCheck
-    from variegate.evaluation.cross_check import cross_check as run
+    from variegate.experiments.cross_check import CrossCheck
+    from variegate.experiments.cross_check import cross_check as run
     from variegate.report.text import render_text
 
     with open_desk(home, read_only=True) as desk:

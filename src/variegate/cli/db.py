@@ -10,8 +10,6 @@ from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from variegate.authority.authority import Authority
 from variegate.authority.home import DATABASE_URL
-from variegate.key_providers.base import Access
-from variegate.secret_sources import prompt_terminal
-
-__all__ = ["open_desk", "terminal_access"]
+from variegate.keystore.base import Access
+from variegate.keystore.secret_sources import prompt_terminal
 
 
 def open_desk(home: Path, *, read_only: bool = False) -> Authority:

@@ -5,8 +5,6 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_table, talk
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the application."""

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from variegate.data.images import LabelledImages
     from variegate.types import Bounds
 
-__all__ = ["choose_device", "find_spec", "load_images", "scale_to"]
-
 _LONGEST_NAME = 128
 
 

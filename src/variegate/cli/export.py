@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from variegate.artifacts.recipients import Recipient
     from variegate.authority import Authority
 
-__all__ = ["add_to"]
-
 _PEM_LIMIT = 64 * 1024
 _PASSPHRASE = "VARIEGATE_RECIPIENT_PASSPHRASE"  # noqa: S105 (the name of a variable)
 
@@ -223,7 +221,7 @@ def _receiver(kind: ArtifactFormat, public_key: Path | None, *, overlay: bool) -
 def _recipient(public_key: Path | None) -> "Recipient":
     from variegate.artifacts.recipients import KeyRecipient, PassphraseRecipient, read_recipient_public_key
     from variegate.files import read_bounded
-    from variegate.secret_sources import prompt_terminal, read_passphrase
+    from variegate.keystore.secret_sources import prompt_terminal, read_passphrase
 
     if public_key is not None:
         return KeyRecipient(read_recipient_public_key(read_bounded(public_key, _PEM_LIMIT)))

@@ -11,8 +11,6 @@ from variegate.errors import ConflictError
 if TYPE_CHECKING:
     from variegate.authority import Authority
 
-__all__ = ["add_to", "discard_key"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the application."""

@@ -17,8 +17,6 @@ from typer.core import TyperCommand, TyperGroup
 from variegate.cli.output import only_results_on_stdout
 from variegate.errors import ConfigurationError, VariegateError
 
-__all__ = ["DEBUG", "GuardedGroup", "SellerCodeCommand", "typed_command"]
-
 DEBUG = "VARIEGATE_DEBUG"
 """Set to 1 to see the traceback of an error."""
 

@@ -9,8 +9,6 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, talk
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -56,9 +54,9 @@ def init(
     from variegate.authority.secret_files import ENVIRONMENT, SEALED_FILE
     from variegate.cli.desk import terminal_access
     from variegate.errors import ConfigurationError
-    from variegate.key_providers.catalog import find_provider
-    from variegate.key_providers.sealed_file import open_sealed
-    from variegate.secret_sources import SELLER_SECRET, read_secret
+    from variegate.keystore.catalog import find_provider
+    from variegate.keystore.sealed_file import open_sealed
+    from variegate.keystore.secret_sources import SELLER_SECRET, read_secret
 
     require_free(home)
     access = terminal_access()

@@ -13,8 +13,6 @@ from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.registry.protocol import MOST_EPOCH
 
-__all__ = ["add_to"]
-
 _SHOWN = 20
 _MOST_MANIFESTS = 100_000
 

@@ -11,8 +11,6 @@ from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_table, talk
 from variegate.errors import ConfigurationError, ConflictError
 
-__all__ = ["add_to"]
-
 SecretName = Annotated[
     str | None, typer.Option("--secret-id", help="A secret, by its identifier; the current one if left out.")
 ]
@@ -101,8 +99,8 @@ def create(
     (one line of standard input where that is no terminal).
     """
     from variegate.keys import SellerSecret
-    from variegate.sealing import seal
-    from variegate.secret_sources import prompt_terminal, read_passphrase
+    from variegate.keystore.sealing import seal
+    from variegate.keystore.secret_sources import prompt_terminal, read_passphrase
 
     _require_new(out)
     secret = SellerSecret.generate()
@@ -130,7 +128,7 @@ def rotate(
     encrypts under a key of the token that VARIEGATE_PKCS11_MODULE and VARIEGATE_PKCS11_TOKEN name.
     """
     from variegate.cli.desk import open_desk
-    from variegate.key_providers.catalog import find_provider
+    from variegate.keystore.catalog import find_provider
 
     find_provider(provider)
     with open_desk(home) as desk:
@@ -192,8 +190,8 @@ def export(
 
 def _export_sealed(out: Path, identifier: str | None, home: Path, *, as_json: bool) -> None:
     from variegate.cli.desk import open_desk
-    from variegate.sealing import seal
-    from variegate.secret_sources import NEW_PASSPHRASE, prompt_terminal, read_passphrase
+    from variegate.keystore.sealing import seal
+    from variegate.keystore.secret_sources import NEW_PASSPHRASE, prompt_terminal, read_passphrase
 
     _require_new(out)
     with open_desk(home, read_only=True) as desk:

@@ -16,8 +16,6 @@ from variegate.types import CopyStatus
 if TYPE_CHECKING:
     from variegate.authority.authority import Authority
 
-__all__ = ["add_to"]
-
 Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why, for the log: a few words, no secrets.")]
 Copies: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Copies, by their names vg1-...")]
 Buyer: TypeAlias = Annotated[

@@ -14,8 +14,6 @@ from variegate.registry.protocol import MOST_ROWS, EventRow, LogHead
 if TYPE_CHECKING:
     from variegate.registry.verify_log import LogReport
 
-__all__ = ["add_to"]
-
 _HEAD = re.compile(r"([0-9]{1,18}):(sha256:[0-9a-f]{64})")
 
 

@@ -31,8 +31,6 @@ from variegate.cli import (
 from variegate.cli.guard import GuardedGroup
 from variegate.cli.options import examples
 
-__all__ = ["app", "run"]
-
 app = typer.Typer(
     name="variegate",
     cls=GuardedGroup,

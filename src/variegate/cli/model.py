@@ -21,8 +21,6 @@ from variegate.cli.output import print_json, print_pairs, print_table, print_tex
 if TYPE_CHECKING:
     from variegate.manifest import ModelManifest
 
-__all__ = ["add_to"]
-
 _LABELS_LIMIT_BYTES = 16 * 2**20
 
 

@@ -11,33 +11,6 @@ from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.files import file_error
 from variegate.types import Norm
 
-__all__ = [
-    "HOME",
-    "MOST",
-    "MOST_SEED",
-    "AsJson",
-    "Data",
-    "DeviceChoice",
-    "DeviceOption",
-    "HomeFolder",
-    "ModelName",
-    "NormOption",
-    "Out",
-    "Parameters",
-    "Preset",
-    "Resume",
-    "Seed",
-    "Semantics",
-    "Split",
-    "examples",
-    "output_folder",
-    "parse_floats",
-    "parse_integers",
-    "parse_pairs",
-    "parse_rate",
-    "split_pairs",
-]
-
 HOME = Path(".variegate")
 MOST = 1_000_000
 """The largest count that an option takes."""

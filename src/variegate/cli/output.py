@@ -9,8 +9,6 @@ from typing import Any, TextIO
 
 import typer
 
-__all__ = ["only_results_on_stdout", "print_json", "print_pairs", "print_table", "print_text", "talk"]
-
 _RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 

@@ -9,8 +9,6 @@ from variegate.cli.options import HOME, AsJson, HomeFolder, examples, parse_rate
 from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
 from variegate.errors import ConfigurationError
 
-__all__ = ["add_to"]
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"([0-9]{1,9})([smhd])")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/([smhd])")

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from variegate.cli.output import talk
 
-__all__ = ["Progress", "show_progress"]
-
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is; 0 for unknown)."""
 

@@ -8,8 +8,6 @@ import typer
 from variegate.cli.options import AsJson, examples
 from variegate.cli.progress import show_progress
 
-__all__ = ["add_to"]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the application."""

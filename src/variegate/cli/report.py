@@ -14,8 +14,6 @@ from variegate.cli.output import print_json, talk
 if TYPE_CHECKING:
     from variegate.report.record import Record
 
-__all__ = ["add_to"]
-
 _LIMIT_BYTES = 256 * 2**20
 
 

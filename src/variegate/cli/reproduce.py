@@ -24,9 +24,7 @@ from variegate.cli.progress import show_progress
 if TYPE_CHECKING:
     from variegate.authority.authority import Authority
     from variegate.evaluation.progress import Progress
-    from variegate.evaluation.reproduction.study import StudySource
-
-__all__ = ["add_to"]
+    from variegate.experiments.paper.study import StudySource
 
 _CALIBRATION_IMAGES, _ATTACK_IMAGES, _ATTACK_QUERIES = 2048, 24, 2000
 
@@ -95,9 +93,9 @@ def reproduce(
     """
     from variegate.cli.experiment import choose_device
     from variegate.errors import ConfigurationError
-    from variegate.evaluation.reproduction.effort import effort_of
-    from variegate.evaluation.reproduction.run import choose_experiments, refuse_another_record
-    from variegate.evaluation.reproduction.run import reproduce as run_experiment
+    from variegate.experiments.paper.effort import effort_of
+    from variegate.experiments.paper.run import choose_experiments, refuse_another_record
+    from variegate.experiments.paper.run import reproduce as run_experiment
     from variegate.files import make_folder
 
     chosen, effort = choose_experiments(experiments), effort_of(preset)
@@ -150,7 +148,7 @@ def _studies(
 ) -> tuple[list["StudySource"], dict[str, Any]]:
     """Return the studies and what the records shall say of them."""
     from variegate.cli.desk import open_desk
-    from variegate.evaluation.reproduction.prepare import digits_study
+    from variegate.experiments.paper.prepare import digits_study
 
     if not given:
         source, note = digits_study(
@@ -181,8 +179,8 @@ def _study(
 ) -> tuple["StudySource", dict[str, Any]]:
     from variegate.cli.experiment import find_spec, load_images, scale_to
     from variegate.errors import ConfigurationError, NotFoundError
-    from variegate.evaluation.reproduction.prepare import specs_for
-    from variegate.evaluation.reproduction.study import REWRITERS, StudySource
+    from variegate.experiments.paper.prepare import specs_for
+    from variegate.experiments.paper.study import REWRITERS, StudySource
     from variegate.types import check_identifier
 
     name, equals, rest = text.partition("=")

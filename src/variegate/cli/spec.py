@@ -8,8 +8,6 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
 
-__all__ = ["add_to"]
-
 _LIMIT_BYTES = 2**20
 
 

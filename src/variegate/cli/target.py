@@ -11,9 +11,7 @@ from variegate.errors import ConfigurationError
 from variegate.types import Bounds
 
 if TYPE_CHECKING:
-    from variegate.evaluation.single_attack import Target
-
-__all__ = ["ChosenTarget", "TargetChoice"]
+    from variegate.experiments.attack import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

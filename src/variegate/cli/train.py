@@ -23,8 +23,6 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_table, talk
 from variegate.cli.progress import show_progress
 
-__all__ = ["add_to"]
-
 _MOST_SEEDS = 1000
 _NO_TEST = "none"
 

@@ -12,8 +12,6 @@ from variegate.cli.options import AsJson, examples
 from variegate.cli.output import print_json, print_text
 from variegate.errors import ConfigurationError, VerificationError
 
-__all__ = ["add_to"]
-
 _PEM_LIMIT = 64 * 1024
 _MOST_SKEW = 86_400.0
 _YEAR_10000 = 253_402_300_800

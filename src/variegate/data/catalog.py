@@ -16,8 +16,6 @@ from variegate.data.paths import describe
 from variegate.data.request import ReadRequest, Split
 from variegate.errors import InputError, NotFoundError
 
-__all__ = ["DIGITS", "READERS", "DataFormat", "load_dataset"]
-
 DIGITS = "digits"
 """The name, not a path, of the data set that needs no file."""
 

@@ -18,8 +18,6 @@ from variegate.data.paths import describe
 from variegate.data.request import ReadRequest
 from variegate.errors import FormatError, InputError, NotFoundError, UnsafeFormatError
 
-__all__ = ["CIFAR10_CLASSES", "read_cifar", "recognises_cifar"]
-
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _PIXELS = 3 * 32 * 32

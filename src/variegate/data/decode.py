@@ -19,8 +19,6 @@ from variegate.errors import FormatError, InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FORMATS", "MAX_PIXELS", "decode_images", "pixels_to_float", "resize_arrays"]
-
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 2**26
 

@@ -12,8 +12,6 @@ from variegate.data.images import LabelledImages
 from variegate.data.optional import require
 from variegate.data.request import ReadRequest
 
-__all__ = ["read_digits"]
-
 _TEST_EVERY = 5
 
 

@@ -11,9 +11,6 @@ from variegate.data.paths import describe, is_image, list_images, read_image_fil
 from variegate.data.request import ReadRequest
 from variegate.errors import InputError, NotFoundError
 
-__all__ = ["interleave", "read_folder", "recognises_folder"]
-
-
 T = TypeVar("T")
 
 

@@ -24,8 +24,6 @@ from variegate.data.request import ReadRequest
 from variegate.errors import FormatError, InputError, NotFoundError
 from variegate.files import read_bounded
 
-__all__ = ["GTSRB_CLASSES", "read_gtsrb", "recognises_gtsrb"]
-
 # The class names of the benchmark, in the order of ClassId.
 GTSRB_CLASSES = (
     "Speed limit (20km/h)", "Speed limit (30km/h)", "Speed limit (50km/h)", "Speed limit (60km/h)",

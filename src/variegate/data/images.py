@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from variegate.errors import InputError
 
-__all__ = ["LabelledImages", "default_class_names"]
-
 
 def default_class_names(count: int) -> tuple[str, ...]:
     """Return "class 0", "class 1", ... for data that name no classes."""

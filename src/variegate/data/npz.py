@@ -20,8 +20,6 @@ from variegate.data.paths import describe
 from variegate.data.request import MAX_TOTAL_BYTES, ReadRequest, check_total
 from variegate.errors import FormatError, InputError
 
-__all__ = ["read_npz", "recognises_npz"]
-
 _CHUNK = 2**20
 _MAX_SIDE_BYTES = 2**28  # of the labels, and of the class names
 

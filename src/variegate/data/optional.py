@@ -5,8 +5,6 @@ from types import ModuleType
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["require"]
-
 
 def require(module: str, *, purpose: str, install: str = 'pip install "variegate[data]"') -> ModuleType:
     """Import and return `module`.

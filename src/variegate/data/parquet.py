@@ -20,8 +20,6 @@ from variegate.data.paths import describe, inside, read_image_file
 from variegate.data.request import ReadRequest
 from variegate.errors import FormatError, InputError, NotFoundError
 
-__all__ = ["IMAGE_COLUMNS", "LABEL_COLUMNS", "read_parquet", "recognises_parquet"]
-
 IMAGE_COLUMNS = ("img", "image", "images")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 

@@ -6,8 +6,6 @@ from variegate.data.request import MAX_IMAGE_BYTES
 from variegate.errors import FormatError
 from variegate.files import read_bounded
 
-__all__ = ["IMAGE_SUFFIXES", "describe", "inside", "is_image", "list_images", "read_image_file"]
-
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 

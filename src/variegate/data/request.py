@@ -5,8 +5,6 @@ from typing import Literal
 
 from variegate.errors import ConfigurationError, InputError
 
-__all__ = ["MAX_IMAGE_BYTES", "MAX_TOTAL_BYTES", "ReadRequest", "Split", "check_total"]
-
 Split = Literal["train", "test"]
 
 MAX_TOTAL_BYTES = 2**33

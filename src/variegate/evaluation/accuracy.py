@@ -8,8 +8,6 @@ from torch import Tensor
 
 from variegate.models.bank import CopyBank
 
-__all__ = ["AccuracyTable", "measure_accuracy"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,6 @@ from variegate.attacks.result import AttackResult
 from variegate.files import write_atomic
 from variegate.types import Status
 
-__all__ = ["AdversarialFormat", "adversarial_arrays", "write_adversarials"]
-
 AdversarialFormat = Literal["npz", "safetensors"]
 
 _Arrays = dict[str, npt.NDArray[np.generic]]

@@ -24,8 +24,6 @@ from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractHead, RewrittenCopy
 from variegate.rewriters.permutation import PermutationHead
 
-__all__ = ["MEASURES", "Roles", "added_partners", "by_role", "output_values", "receiving_partners"]
-
 MEASURES = ("logits", "scores", "log_scores")
 """Output values: of the original inside, before softmax; of the classifier, after it; their logarithms."""
 

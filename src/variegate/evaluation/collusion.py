@@ -26,11 +26,9 @@ from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
 from variegate.models.heads import ScoreHead
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.rewriters.base import RewrittenCopy
 from variegate.types import Bounds
-
-__all__ = ["Collusion", "Ensemble", "MajorityVote", "Member", "Panel", "collude"]
 
 Member = Classifier | RewrittenCopy
 """An original as it was trained, or a copy."""

@@ -37,8 +37,6 @@ from variegate.evaluation.replication import directions, moved
 from variegate.evaluation.stats import rate_of_triples, wilson_rate
 from variegate.types import Bounds
 
-__all__ = ["MOST_VICTIMS", "SCALES", "Arrays", "Part", "attack_block", "control", "line_up", "measure"]
-
 SCALES = (1.0, 1.1, 1.5, 2.0)
 MOST_VICTIMS = 5
 

@@ -11,8 +11,6 @@ from variegate.keys import CopyKey, KeyContext, SellerSecret
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractHead, AbstractSpec, original_shape
 
-__all__ = ["Purpose", "experiment_heads", "experiment_key"]
-
 Purpose = Literal["audit", "calibration"]
 
 

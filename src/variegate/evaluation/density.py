@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from variegate.errors import InputError
 
-__all__ = ["describe", "gaussian_density", "mean_interval", "symmetric_grid"]
-
 Floats = npt.NDArray[np.float64]
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}

@@ -28,25 +28,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from variegate.attacks.distances import as_rows
 from variegate.attacks.noise import SeededNoise
 from variegate.attacks.overshoot import overshoot
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import InputError, ModelError
 from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import full_precision, gradient_rows
+from variegate.oracles.distances import as_rows
 from variegate.rewriters.base import AbstractHead
-
-__all__ = [
-    "SATURATED",
-    "Comparison",
-    "Group",
-    "Smoothing",
-    "boundary_points",
-    "compare_gradients",
-    "gradient_cost",
-    "loss_gradients",
-]
 
 Group = tuple[Classifier, Sequence[AbstractHead]]
 """An original with heads of copies of it: its members are the original itself, then the copies in order."""

@@ -9,8 +9,6 @@ from torch import Tensor
 from variegate.errors import InputError
 from variegate.models.classifier import Classifier
 
-__all__ = ["choose_images"]
-
 
 def choose_images(trained: Sequence[Classifier], pool: Tensor, truth: Tensor, *, count: int, seed: int) -> Tensor:
     """Return int64 (count,), sorted: the first images of a seeded order that every classifier labels correctly.

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from variegate.types import Bounds
 
-__all__ = ["natural_jitter"]
-
 _SHIFT = 1 / 16  # of the image's extent, each way
 _ZOOM = 0.1
 _CONTRAST = 0.3

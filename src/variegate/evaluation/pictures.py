@@ -9,8 +9,6 @@ from torch import Tensor
 
 from variegate.evaluation.replication import AttackerOutcome
 
-__all__ = ["collect_pictures", "pictures_of"]
-
 _PER_GROUP = 5
 _MOST = 40
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import variegate
 
-__all__ = ["source_digest"]
-
 
 @cache
 def source_digest() -> str:

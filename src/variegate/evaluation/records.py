@@ -13,8 +13,6 @@ from variegate.attacks.result import AttackResult, Trajectory
 from variegate.evaluation.accuracy import AccuracyTable
 from variegate.evaluation.replication import ReplicationOutcome
 
-__all__ = ["attack_record", "group_record", "with_overshoot"]
-
 _QUERY_MARKS = (100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000, 25_000)
 
 

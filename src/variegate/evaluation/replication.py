@@ -25,20 +25,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from variegate.attacks.distances import as_rows, distance
 from variegate.errors import InputError
 from variegate.evaluation.stats import Rate, rate_of_triples
+from variegate.oracles.distances import as_rows, distance
 from variegate.types import Bounds, Norm
-
-__all__ = [
-    "SCALES",
-    "AttackerOutcome",
-    "ReplicationOutcome",
-    "default_norms",
-    "directions",
-    "measure_replication",
-    "moved",
-]
 
 SCALES = (1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
 

@@ -21,8 +21,6 @@ import numpy.typing as npt
 
 from variegate.errors import InputError
 
-__all__ = ["Rate", "mean_of_units", "rate_of_triples", "upper_bound", "wilson_rate"]
-
 _Z = 1.959963984540054
 _ONE_SIDED = 1.6448536269514722
 _REPLICATES = 2000

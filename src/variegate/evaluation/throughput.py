@@ -10,8 +10,6 @@ from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import question_rows
 from variegate.types import Bounds
 
-__all__ = ["quick_queries_per_second", "raw_queries_per_second"]
-
 _QUICK_SECONDS = 1.0
 _FIRST_ROWS = 16
 

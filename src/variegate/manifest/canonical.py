@@ -9,8 +9,6 @@ from typing import Any, NoReturn, TypeAlias
 
 from variegate.errors import FormatError, InputError
 
-__all__ = ["canonical_json", "check_digest", "digest", "load_json", "shown"]
-
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DEPTH = 64
 

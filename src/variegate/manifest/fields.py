@@ -10,19 +10,6 @@ from typing import Any, NoReturn
 from variegate.errors import FormatError, InputError
 from variegate.manifest.canonical import canonical_json, load_json, shown
 
-__all__ = [
-    "channels",
-    "file_digests",
-    "integer",
-    "number",
-    "plain_object",
-    "refuse",
-    "scalars",
-    "sequence",
-    "text",
-    "utc_time",
-]
-
 _FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)

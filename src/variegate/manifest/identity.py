@@ -2,8 +2,6 @@
 
 import hashlib
 
-__all__ = ["copy_id"]
-
 
 def copy_id(*, model_digest: str, spec_digest: str, buyer: str, epoch: int) -> str:
     """Return the public name of a copy: "vg1-" and 20 hexadecimal digits.

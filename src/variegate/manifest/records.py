@@ -14,8 +14,6 @@ from variegate.manifest import fields
 from variegate.manifest.canonical import check_digest, digest, shown
 from variegate.types import Bounds, check_identifier
 
-__all__ = ["MANIFEST_FORMAT", "CopyManifest", "ModelManifest"]
-
 MANIFEST_FORMAT: Final = 1
 
 _ARCHITECTURE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?", re.ASCII)

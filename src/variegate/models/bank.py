@@ -15,8 +15,6 @@ from variegate.errors import InputError
 from variegate.models.classifier import Classifier
 from variegate.models.heads import ScoreHead
 
-__all__ = ["CopyBank"]
-
 _Block = tuple[Tensor, Tensor, dict[str, Tensor]]
 
 _BLOCK_ROWS = 256

@@ -18,8 +18,6 @@ from variegate.errors import InputError, ModelError, NotFoundError
 from variegate.models.forward_pass import forward_rows, full_precision
 from variegate.types import Bounds
 
-__all__ = ["Classifier", "Outputs", "check_inputs", "weights_digest"]
-
 Outputs = Literal["logits", "probabilities"]
 
 _SLACK = 1e-5  # of the range: what rounding may do to a value at a bound

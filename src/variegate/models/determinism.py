@@ -5,8 +5,6 @@ import torch
 from variegate.errors import ModelError, NondeterminismError
 from variegate.models.classifier import Classifier
 
-__all__ = ["check_determinism"]
-
 _INPUTS = 12
 _REPEATED = 1e-4
 _REBATCHED = 1e-3

@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["forward_rows", "full_precision", "gradient_rows", "question_rows"]
-
 _CPU_ROWS, _CPU_BYTES = 64, 2**26  # larger batches fall out of the cache of a core and run slower
 _CPU_PASSES = 16
 # Seen on one H100, in float32 without TF32: a residual network of 0.7 million weights labelled 183, 202 and 185

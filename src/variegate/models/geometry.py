@@ -12,8 +12,6 @@ from torch import Tensor
 from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import full_precision, gradient_rows
 
-__all__ = ["boundary_distance"]
-
 
 def boundary_distance(original: Classifier, x: Tensor, *, steps: int = 8, leading: int = 4) -> Tensor:
     """Return float32 (N,): the L2 norm of a small perturbation that changes the original's label.

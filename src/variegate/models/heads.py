@@ -10,8 +10,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["ScoreHead"]
-
 
 class ScoreHead(Protocol):
     """The one thing that a bank of copies needs to know of a rewriter."""

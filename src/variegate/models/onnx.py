@@ -19,8 +19,6 @@ from variegate.files import sha256_file
 from variegate.models.classifier import check_inputs
 from variegate.types import Bounds
 
-__all__ = ["OnnxLabeler"]
-
 _NUMBERS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 
 

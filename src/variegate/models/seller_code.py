@@ -22,8 +22,6 @@ from torch import nn
 from variegate.errors import InputError, ModelError, NotFoundError, VariegateError
 from variegate.files import read_bounded
 
-__all__ = ["import_factory", "is_reference", "load_factory", "read_sources"]
-
 _REFERENCE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):([A-Za-z_][A-Za-z0-9_]*)")
 _PREFIX = "_variegate_seller_"
 _MAX_FILE_BYTES = 2**20

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from variegate.errors import FormatError, ModelError, UnsafeFormatError
 from variegate.files import file_error
 
-__all__ = ["PICKLE_SUFFIXES", "fit_state", "load_state"]
-
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".joblib", ".p", ".pickle", ".pkl", ".pt", ".pt2", ".pth", ".th"})
 
 _ZIP = b"PK\x03\x04"  # what torch.save writes

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from variegate.errors import ConfigurationError, InputError
 
-__all__ = ["MAX_MATRIX_ELEMENTS", "Projection"]
-
 MAX_MATRIX_ELEMENTS: Final = 1 << 28
 
 

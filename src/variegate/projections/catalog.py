@@ -10,8 +10,6 @@ from variegate.projections.dense import DenseSigns
 from variegate.projections.hadamard import RandomizedHadamard
 from variegate.projections.sparse import SparseSigns
 
-__all__ = ["AUTO_DENSE_ELEMENTS", "PROJECTIONS", "ProjectionFactory", "ProjectionKind", "build_projection"]
-
 AUTO_DENSE_ELEMENTS: Final = 1 << 24
 
 ProjectionKind: TypeAlias = Literal["dense", "hadamard", "sparse", "auto"]

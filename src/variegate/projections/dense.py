@@ -12,8 +12,6 @@ from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey, Purpose, signs
 from variegate.projections.base import Projection
 
-__all__ = ["DenseSigns"]
-
 _REDRAWS: Final = 4096
 
 

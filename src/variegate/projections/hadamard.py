@@ -14,8 +14,6 @@ from variegate.keys import CopyKey, Purpose, distinct_below, signs
 from variegate.projections.base import Projection
 from variegate.projections.walsh import hadamard_matrix, radix_bits, transform, transform_integers
 
-__all__ = ["RandomizedHadamard"]
-
 _Integers = npt.NDArray[np.int64]
 
 _REDRAWS: Final = 64

@@ -11,8 +11,6 @@ from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey, Purpose, distinct_below, signs
 from variegate.projections.base import Projection
 
-__all__ = ["DEFAULT_PLACES", "SparseSigns"]
-
 DEFAULT_PLACES: Final = 64
 
 _GATHER: Final = 1 << 16

@@ -7,8 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_RADIX_BITS", "hadamard_matrix", "radix_bits", "transform", "transform_integers"]
-
 MAX_RADIX_BITS: Final = 6
 
 

@@ -8,8 +8,6 @@ from variegate.registry.protocol import ApiKeyRow
 from variegate.registry.rows import next_id
 from variegate.registry.schema import api_keys, copies
 
-__all__ = ["add_api_key", "find_api_key", "list_api_keys", "revoke_api_key"]
-
 
 def add_api_key(
     connection: Connection, buyer: str, *, identifier: str, digest: bytes, expires_at: int | None, at: int

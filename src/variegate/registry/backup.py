@@ -32,8 +32,6 @@ from variegate.registry.schema import copies, meta, metadata
 from variegate.registry.store import SqlStore
 from variegate.registry.verify_log import verify_connection
 
-__all__ = ["BackupSummary", "restore_backup", "write_backup"]
-
 _LEVEL = 6
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
 

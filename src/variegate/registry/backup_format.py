@@ -23,8 +23,6 @@ from variegate.manifest import canonical_json, load_json
 from variegate.registry.protocol import LogHead
 from variegate.registry.schema import FORMAT, metadata
 
-__all__ = ["MOST_LINE", "PAGE", "PAGES", "TABLES", "Header", "read_rows", "row_line"]
-
 _NAME, _VERSION = "variegate-registry-backup", 1
 _ORDER = (
     "meta",

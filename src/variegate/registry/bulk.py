@@ -21,8 +21,6 @@ from variegate.registry.schema import copies, copy_salts, models, policies, sell
 from variegate.registry.statuses import mark
 from variegate.types import CopyStatus
 
-__all__ = ["CopyWriter"]
-
 _COLUMNS = (
     "id",
     "copy_id",

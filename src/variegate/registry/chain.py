@@ -18,8 +18,6 @@ from variegate.errors import InputError
 from variegate.manifest import canonical_json
 from variegate.registry.protocol import CopyRow
 
-__all__ = ["ZERO", "copy_line", "event_hash", "lines_digest", "salt_digest"]
-
 ZERO = "sha256:" + "0" * 64
 """What the first entry names as its previous hash."""
 

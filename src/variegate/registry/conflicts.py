@@ -10,8 +10,6 @@ from variegate.registry.rows import SELECT_COPIES, copy_row, number_of_key
 from variegate.registry.schema import copies
 from variegate.types import CopyStatus
 
-__all__ = ["first_conflict"]
-
 
 def first_conflict(connection: Connection, rows: Sequence[CopyRow], *, keep_existing: bool) -> ConflictError | None:
     """Return the error for the first of `rows` that cannot stand beside the registry and the rows before it.

@@ -11,8 +11,6 @@ from variegate.registry.schema import copies
 from variegate.registry.statuses import pieces
 from variegate.types import CopyStatus
 
-__all__ = ["PAGE_ROWS", "copy_number", "copy_page", "count_copies", "get_copies", "last_epochs", "list_copies"]
-
 PAGE_ROWS = 1000
 """Rows that `copy_page` reads at once."""
 

@@ -9,8 +9,6 @@ from variegate.registry.statuses import pieces
 from variegate.registry.store import SqlStore
 from variegate.types import CopyStatus
 
-__all__ = ["copies_of_buyers"]
-
 
 def copies_of_buyers(
     store: SqlStore,

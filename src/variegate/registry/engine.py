@@ -27,8 +27,6 @@ from sqlalchemy.exc import ArgumentError
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["BUSY_TIMEOUT_MS", "Database", "counting", "emptied_log", "locate", "open_engine", "reading", "writing"]
-
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for another writer, in milliseconds."""
 

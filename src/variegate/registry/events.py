@@ -14,8 +14,6 @@ from variegate.registry.chain import ZERO, event_hash
 from variegate.registry.protocol import EventRow, LogHead
 from variegate.registry.schema import events, meta
 
-__all__ = ["HEAD_KEY", "append", "event_page", "read_head", "remembered_head", "row_digest"]
-
 HEAD_KEY = "log_head"
 """Under this key `meta` remembers the end of the log: its number, a space, its hash."""
 _MOST_DIGITS = 10

@@ -13,8 +13,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from variegate.errors import ConflictError, FormatError, InputError, VariegateError
 
-__all__ = ["clear_failures"]
-
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}

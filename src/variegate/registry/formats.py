@@ -5,8 +5,6 @@ from sqlalchemy import Connection, inspect, select
 from variegate.errors import FormatError
 from variegate.registry.schema import FORMAT, meta
 
-__all__ = ["check_format", "is_empty", "stated_format"]
-
 _MOST_DIGITS = 10
 
 

@@ -7,18 +7,6 @@ from typing import Any, Protocol, final
 from variegate.manifest import ModelManifest
 from variegate.types import CopyStatus
 
-__all__ = [
-    "MOST_EPOCH",
-    "MOST_ROWS",
-    "ApiKeyRow",
-    "CopyRow",
-    "EventRow",
-    "LogHead",
-    "PolicyRow",
-    "SecretRow",
-    "Store",
-]
-
 MOST_EPOCH = 2**31 - 1
 """The last epoch of a buyer's copies of one model."""
 MOST_ROWS = 2**62

@@ -7,8 +7,6 @@ from variegate.registry.copies import copy_number
 from variegate.registry.protocol import MOST_ROWS
 from variegate.registry.schema import quotas
 
-__all__ = ["spend_quota", "used_quota"]
-
 _SPEND = text(
     "INSERT INTO quotas (copy_id, used) "
     "SELECT id, CAST(:queries AS BIGINT) FROM copies WHERE copy_id = :copy_id AND :queries <= :quota "

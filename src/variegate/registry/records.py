@@ -16,23 +16,6 @@ from variegate.registry.protocol import PolicyRow, SecretRow
 from variegate.registry.rows import next_id
 from variegate.registry.schema import meta, models, policies, seller_secrets, specs
 
-__all__ = [
-    "LOGGED",
-    "add_model",
-    "add_policy",
-    "add_secret",
-    "add_spec",
-    "get_meta",
-    "get_model",
-    "get_policy",
-    "get_spec",
-    "list_models",
-    "list_policies",
-    "list_secrets",
-    "log_row",
-    "put_meta",
-]
-
 LOGGED: dict[str, tuple[Table, str]] = {
     "model_added": (models, "name"),
     "spec_added": (specs, "digest"),

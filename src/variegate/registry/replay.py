@@ -20,8 +20,6 @@ from variegate.registry.state import NEXT
 from variegate.registry.statuses import pieces
 from variegate.types import CopyStatus
 
-__all__ = ["BadEntryError", "Replay"]
-
 _PAGE = 1000
 _STATES = tuple(CopyStatus)
 _FORGOTTEN = 0x80

@@ -11,8 +11,6 @@ from variegate.registry.protocol import CopyRow
 from variegate.registry.schema import copies, models, policies, seller_secrets, specs
 from variegate.types import CopyStatus
 
-__all__ = ["SELECT_COPIES", "copy_row", "insert_rows", "next_id", "number_of_key", "only", "text_of_key"]
-
 SELECT_COPIES: Select[Any] = (
     select(
         copies.c.id,

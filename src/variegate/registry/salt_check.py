@@ -14,8 +14,6 @@ from sqlalchemy import Connection
 from variegate.registry.chain import salt_digest
 from variegate.registry.events import event_page
 
-__all__ = ["SaltCheck", "SaltGroup", "salt_groups"]
-
 _PAGE = 20
 
 

@@ -16,8 +16,6 @@ from variegate.registry.copies import copy_number
 from variegate.registry.events import append
 from variegate.registry.schema import copies, copy_salts
 
-__all__ = ["forget_salt", "get_salt"]
-
 
 def get_salt(connection: Connection, copy_id: str) -> bytes | None:
     """See `Store.get_salt`."""

@@ -31,21 +31,6 @@ from sqlalchemy import (
 
 from variegate.types import CopyStatus
 
-__all__ = [
-    "FORMAT",
-    "api_keys",
-    "copies",
-    "copy_salts",
-    "events",
-    "meta",
-    "metadata",
-    "models",
-    "policies",
-    "quotas",
-    "seller_secrets",
-    "specs",
-]
-
 FORMAT = 2
 """The layout of these tables: the number of the last migration. A registry that states a higher one is refused."""
 

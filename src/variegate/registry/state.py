@@ -10,8 +10,6 @@
 from variegate.errors import ConflictError
 from variegate.types import CopyStatus
 
-__all__ = ["NEXT", "check_step"]
-
 NEXT: dict[CopyStatus, frozenset[CopyStatus]] = {
     CopyStatus.ACTIVE: frozenset({CopyStatus.SUPERSEDED, CopyStatus.REVOKED}),
     CopyStatus.SUPERSEDED: frozenset({CopyStatus.REVOKED}),

@@ -11,8 +11,6 @@ from variegate.registry.schema import copies
 from variegate.registry.state import check_step
 from variegate.types import CopyStatus
 
-__all__ = ["CHUNK_ROWS", "change", "mark", "pieces"]
-
 CHUNK_ROWS = 5000
 """Rows per statement: bounds the memory, and stays under the databases' limits of 32,766 and 65,535 values."""
 

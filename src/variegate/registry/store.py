@@ -23,8 +23,6 @@ from variegate.registry.formats import check_format, is_empty
 from variegate.registry.protocol import ApiKeyRow, CopyRow, EventRow, LogHead, PolicyRow, SecretRow
 from variegate.types import CopyStatus
 
-__all__ = ["SqlStore"]
-
 _EVENTS_PAGE = 20
 
 

@@ -31,8 +31,6 @@ from variegate.registry.replay import BadEntryError, Replay
 from variegate.registry.schema import events
 from variegate.registry.store import SqlStore
 
-__all__ = ["LogReport", "verify_connection", "verify_log"]
-
 _PAGE = 20
 
 

@@ -12,8 +12,6 @@ from variegate.report.fields import Field
 from variegate.report.parts import Attacker, Efficiency, Rate, Spread, read_bounds
 from variegate.types import Norm, Status
 
-__all__ = ["AttackRecord", "OracleSettings"]
-
 _KINDS = ("hard_label", "white_box")
 
 

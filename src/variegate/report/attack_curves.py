@@ -11,8 +11,6 @@ from variegate.report.lines import draw_line, finish, legend_text, logarithmic, 
 from variegate.report.palette import GroupStyle, series_styles
 from variegate.report.words import count, norm, norm_title
 
-__all__ = ["norm_against_queries"]
-
 NAME = "norm-against-queries"
 NARROWEST = 4.0
 """An axis spans at least this factor, so that it has labels and small differences look small."""

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from variegate.report.attack import AttackRecord
 from variegate.report.words import count, flat, norm_title, number
 
-__all__ = ["differences", "full_labels", "labels", "short_digest", "short_norm"]
-
 
 def labels(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     """A name for each record, such as "hopskipjump, semantics=art"; no two records of one norm share it."""

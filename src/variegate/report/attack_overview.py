@@ -23,8 +23,6 @@ from variegate.report.words import (
 )
 from variegate.types import Status
 
-__all__ = ["advice", "attack_cautions", "attack_settings", "origin", "outcome_table", "overview_table"]
-
 LABEL_WIDTH = 44
 
 

@@ -5,8 +5,6 @@ from variegate.report.record import Group, ReplicationRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, group_title, middle, norm, norm_title
 
-__all__ = ["queries_table", "status_table"]
-
 
 def queries_table(record: ReplicationRecord, *, most: int = 10) -> Table:
     """Queries an input and norms of the adversarials: a row per attacked copy, or one a group above `most` copies."""

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from variegate.report.table import Table
 from variegate.report.words import clean
 
-__all__ = ["WIDTH", "bullets", "heading", "prose", "render_table"]
-
 WIDTH = 100
 """Characters that a line of prose may take."""
 

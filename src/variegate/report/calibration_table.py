@@ -4,8 +4,6 @@ from variegate.report.candidates import CalibrationRecord
 from variegate.report.table import Table
 from variegate.report.words import count, norm, number, percent
 
-__all__ = ["calibration_table"]
-
 
 def calibration_table(record: CalibrationRecord) -> Table:
     """Every candidate that a calibration tried."""

@@ -8,8 +8,6 @@ from variegate.errors import FormatError
 from variegate.report.fields import Field
 from variegate.report.words import group_title
 
-__all__ = ["CalibrationRecord", "Candidate"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:

@@ -5,8 +5,6 @@ from variegate.report.record import Group, ReplicationRecord
 from variegate.report.summary import subject
 from variegate.report.words import CONTROLS, count, group_title, norm, number, points, rate_words
 
-__all__ = ["cautions"]
-
 FEW_IMAGES = 100
 LOW_SUCCESS = 0.9
 MASKING_NORM = 1.5

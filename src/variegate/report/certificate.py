@@ -6,8 +6,6 @@ from typing import Any, final
 
 from variegate.report.pages import render_template
 
-__all__ = ["Certificate", "render_certificate"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,6 @@ from typing import Self, final
 from variegate.report.fields import Field
 from variegate.report.reproduction.collusion_results import Setting
 
-__all__ = ["CollusionRecord"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

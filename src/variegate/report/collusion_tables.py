@@ -7,8 +7,6 @@ from variegate.report.reproduction.collusion_results import Coalition, Setting
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, counted, flat, norm, norm_title, percent
 
-__all__ = ["collusion_origin", "collusion_setting", "collusion_table", "copies_title"]
-
 
 def copies_title(number: int, rewriter: str | None) -> str:
     """Whose copies a setting is about: "independent", "net-qim, independent" or "net-qim"."""

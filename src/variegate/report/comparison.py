@@ -10,8 +10,6 @@ from variegate.report.palette import group_styles
 from variegate.report.record import ReplicationRecord
 from variegate.report.words import group_title, number, percent
 
-__all__ = ["comparison"]
-
 
 def comparison(records: Sequence[ReplicationRecord], *, s: float = 1.0) -> Drawing:
     """Replication at s with 95 % intervals: models from top to bottom, groups as marks beside each other."""

@@ -8,8 +8,6 @@ from variegate.report.fields import Field
 from variegate.report.parts import Rate, Spread, read_bounds
 from variegate.types import Norm
 
-__all__ = ["VERDICTS", "CheckedAttack", "Comparison", "CrossCheckRecord", "Engine", "Median"]
-
 VERDICTS = ("success", "distance", "replication", "overshoot")
 """What two engines are compared by, in the order in which reports show it."""
 

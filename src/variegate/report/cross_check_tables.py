@@ -15,8 +15,6 @@ from variegate.report.words import (
     span,
 )
 
-__all__ = ["check_origin", "check_setting", "engines_table", "verdicts_table"]
-
 _TITLES = {"distance": "norms"}
 
 

@@ -12,8 +12,6 @@ from variegate.report.parts import Point
 from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import count, group_title, norm_title, number, percent
 
-__all__ = ["norm_unit", "overshoot_curve", "security_curve", "trajectory_curve"]
-
 BAND = 0.16
 
 

@@ -11,8 +11,6 @@ from typing import Self
 
 from variegate.errors import FormatError
 
-__all__ = ["Field"]
-
 
 @dataclass(frozen=True, slots=True)
 class Field:

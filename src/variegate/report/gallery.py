@@ -16,8 +16,6 @@ from variegate.report.drawing import GRID, WIDTH, Axes, Drawing, Figure, plain, 
 from variegate.report.palette import BLACK, group_styles
 from variegate.report.words import group_title, norm
 
-__all__ = ["Pictures", "load_pictures", "picture_grid"]
-
 MAXIMUM_BYTES = 256 * 2**20
 PER_GROUP = 2
 MAGNIFICATIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

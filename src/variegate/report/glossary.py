@@ -1,7 +1,5 @@
 """What the words of a report mean, for readers who meet them for the first time."""
 
-__all__ = ["ATTACK_GLOSSARY", "GLOSSARY"]
-
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "attack success",

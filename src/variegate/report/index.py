@@ -17,8 +17,6 @@ from variegate.report.record import Group, ReplicationRecord, parse_record
 from variegate.report.summary import calibration_verdict, setting
 from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval
 
-__all__ = ["render_index"]
-
 STEPS = (1.0, 1.5, 2.0)
 
 

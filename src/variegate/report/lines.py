@@ -10,8 +10,6 @@ from variegate.report.drawing import GRID, Axes, Figure, plain, titled
 from variegate.report.palette import GroupStyle
 from variegate.report.parts import Trajectory
 
-__all__ = ["draw_line", "finish", "legend_text", "logarithmic", "positive"]
-
 LEGEND_CHARACTERS = 60
 """How many characters a line of the legend takes beside its handles, about."""
 

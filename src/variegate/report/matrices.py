@@ -10,8 +10,6 @@ from variegate.report.matrix import Matrix
 from variegate.report.record import Group
 from variegate.report.words import copy_names, group_title, percent
 
-__all__ = ["heat_map"]
-
 MOST_NUMBERS = 12
 """Up to so many copies a side, the cells hold their percentage; above, only their colour."""
 

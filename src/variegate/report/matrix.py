@@ -6,8 +6,6 @@ from typing import Self
 from variegate.errors import FormatError
 from variegate.report.fields import Field
 
-__all__ = ["Matrix"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:

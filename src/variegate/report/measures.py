@@ -7,18 +7,6 @@ from variegate.report.parts import Rate
 from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import mean_and_sd, number
 
-__all__ = [
-    "HALF",
-    "Threshold",
-    "accuracy_change",
-    "labels_changed",
-    "mean_accuracy",
-    "norm_kept",
-    "rate_at",
-    "stops_protecting",
-]
-
-
 HALF = 0.5
 """Protection has ended where this share of the victims is fooled."""
 

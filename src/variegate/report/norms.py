@@ -9,8 +9,6 @@ from variegate.report.palette import BLACK, group_styles
 from variegate.report.record import ReplicationRecord
 from variegate.report.words import count, group_title, norm, norm_title
 
-__all__ = ["norm_histogram"]
-
 BINS = 36
 
 

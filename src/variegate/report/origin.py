@@ -4,8 +4,6 @@ from typing import Protocol
 
 from variegate.report.words import duration
 
-__all__ = ["Origin", "origin_rows"]
-
 
 class Origin(Protocol):
     """What every record of a run has."""

@@ -10,8 +10,6 @@ from variegate.report.glossary import GLOSSARY
 from variegate.report.palette import BLACK, group_styles
 from variegate.report.words import NOTHING, clean, group_title
 
-__all__ = ["render_template", "swatches"]
-
 
 def render_template(name: str, **context: object) -> str:
     """One of this package's templates. Every text is escaped, and an unknown name in a template is an error."""

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from variegate.report.words import CONTROLS, group_title
 
-__all__ = ["BLACK", "GroupStyle", "group_styles", "series_styles"]
-
 BLACK = "#000000"
 """The theme's ink: on the page, pure black follows the reader's light or dark setting."""
 

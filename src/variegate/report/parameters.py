@@ -6,8 +6,6 @@ from variegate.report.record import Group, ReplicationRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, copy_name, count, duration, flat, group_title, number
 
-__all__ = ["attack_parameter_table", "parameter_tables"]
-
 
 def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
     """What is needed to repeat the run: one table for it, one for the attack, one for each group."""

@@ -7,8 +7,6 @@ from typing import Self
 from variegate.errors import FormatError
 from variegate.report.fields import Field
 
-__all__ = ["Accuracy", "Attacker", "Efficiency", "Point", "Rate", "Spread", "Trajectory", "read_bounds"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:

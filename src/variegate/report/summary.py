@@ -5,8 +5,6 @@ from variegate.report.measures import accuracy_change, labels_changed, norm_kept
 from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import CONTROLS, count, group_title, norm, norm_title, number, percent, points, rate_words
 
-__all__ = ["calibration_verdict", "sentences", "setting", "subject"]
-
 
 def setting(record: ReplicationRecord) -> str:
     """One sentence: what was attacked, with what."""

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Table"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:

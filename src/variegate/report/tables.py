@@ -25,15 +25,6 @@ from variegate.report.words import (
     short_interval,
 )
 
-__all__ = [
-    "accuracy_table",
-    "glance_table",
-    "noise_table",
-    "overshoot_table",
-    "rates_table",
-    "within_table",
-]
-
 
 def glance_table(record: ReplicationRecord) -> Table:
     """One row per group: replication at s = 1 and 2, where protection ends, what it costs."""

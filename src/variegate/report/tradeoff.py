@@ -7,8 +7,6 @@ from variegate.report.drawing import GRID, Axes, Drawing, canvas, style, titled
 from variegate.report.palette import BLACK
 from variegate.report.words import norm, number, percent
 
-__all__ = ["trade_off"]
-
 # Light to dark with the strength; each strength has its own marker, too.
 _COLOURS = ("#56B4E9", "#0072B2", "#D55E00", "#7A3B9A", "#009E73", "#B09C00")
 _MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -7,32 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from variegate.report.parts import Rate
 
-__all__ = [
-    "CONTROLS",
-    "NOTHING",
-    "clean",
-    "copy_name",
-    "copy_names",
-    "count",
-    "counted",
-    "duration",
-    "flat",
-    "group_title",
-    "interval",
-    "mean_and_sd",
-    "middle",
-    "norm",
-    "norm_title",
-    "number",
-    "percent",
-    "points",
-    "rate_title",
-    "rate_words",
-    "share",
-    "short_interval",
-    "span",
-]
-
 NOTHING = "-"
 """What a cell says where there was nothing to count."""
 

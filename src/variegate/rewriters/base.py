@@ -28,17 +28,6 @@ from variegate.models.forward_pass import full_precision
 from variegate.rewriters.secrecy import NeverPickled
 from variegate.types import Bounds
 
-__all__ = [
-    "AbstractHead",
-    "AbstractSpec",
-    "OriginalShape",
-    "RewrittenCopy",
-    "check_strength",
-    "normalised_sum",
-    "original_shape",
-    "rewrite",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalShape:

@@ -14,8 +14,6 @@ from torch import nn
 from variegate.errors import ConfigurationError
 from variegate.rewriters.base import AbstractHead
 
-__all__ = ["DEFAULT_HEAD_BYTES", "HeadCache", "head_bytes"]
-
 DEFAULT_HEAD_BYTES = 2**30
 
 

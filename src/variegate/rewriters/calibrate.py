@@ -25,16 +25,6 @@ from variegate.errors import ConfigurationError, InputError
 from variegate.projections.catalog import AUTO_DENSE_ELEMENTS
 from variegate.rewriters.base import OriginalShape
 
-__all__ = [
-    "flip_reach",
-    "most_messages",
-    "predicted_change_permutation",
-    "predicted_change_qim",
-    "predicted_change_spread_spectrum",
-    "smallest_messages",
-    "step_for_distance",
-]
-
 _NODES = 48
 
 

@@ -12,8 +12,6 @@ from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
 
-__all__ = ["REWRITERS", "find_spec_class", "spec_from_dict"]
-
 REWRITERS: Mapping[str, type[AbstractSpec]] = {
     spec.rewriter: spec for spec in (SpreadSpectrumSpec, QimSpec, PermutationSpec, ComposedSpec)
 }

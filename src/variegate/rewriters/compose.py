@@ -11,8 +11,6 @@ from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey
 from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape
 
-__all__ = ["ComposedHead", "ComposedSpec"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

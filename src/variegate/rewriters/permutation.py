@@ -18,8 +18,6 @@ from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey, Purpose, derangement, permutation
 from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape
 
-__all__ = ["PermutationHead", "PermutationSpec"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,6 @@ from torch import Tensor
 
 from variegate.types import Bounds
 
-__all__ = ["TYPICAL_DEVIATION", "unit_input"]
-
 TYPICAL_DEVIATION = 0.25  # of natural images in [0, 1]; keeps normalised inputs on the scale of plain ones
 
 

@@ -34,8 +34,6 @@ from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, 
 from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
 
-__all__ = ["LEAST_STEP", "QimHead", "QimSpec"]
-
 # A float32 sum y is off by about 1e-6, in another way for another batch size; in steps, by 1e-3 at the least step.
 LEAST_STEP = 1e-3
 _MOST_STEP = 1e6

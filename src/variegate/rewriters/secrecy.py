@@ -5,8 +5,6 @@ from typing import Any, NoReturn, Self, SupportsIndex
 
 from variegate.errors import SecretError
 
-__all__ = ["NeverPickled"]
-
 
 class NeverPickled:
     """Refuses to be pickled, and so `torch.save` and sending to another process; copies in memory are allowed.

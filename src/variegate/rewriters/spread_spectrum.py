@@ -21,8 +21,6 @@ from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, 
 from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
 
-__all__ = ["SpreadSpectrumHead", "SpreadSpectrumSpec"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,6 @@ from variegate.manifest.canonical import canonical_json, load_json, shown
 from variegate.signing.dsse import check_signature, sign
 from variegate.signing.keys import public_pem
 
-__all__ = ["BUNDLE_FILE", "IGNORED", "MOST_BUNDLE_BYTES", "SignedFiles", "read_bundle", "sign_files"]
-
 BUNDLE_FILE: Final = "model.sig"
 """The name of the bundle inside the folder that it signs."""
 IGNORED: Final = (".git", ".gitattributes", ".github", ".gitignore", BUNDLE_FILE)

@@ -7,8 +7,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from variegate.errors import VerificationError
 from variegate.signing.keys import key_digest
 
-__all__ = ["check_signature", "dsse_encoding", "sign"]
-
 
 def dsse_encoding(payload_type: str, payload: bytes) -> bytes:
     """Return the bytes that a DSSE envelope's signature covers (DSSE's pre-authentication encoding, version 1)."""

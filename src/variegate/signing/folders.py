@@ -10,8 +10,6 @@ from variegate.errors import InputError, NotFoundError, VerificationError
 from variegate.files import file_error, sha256_file
 from variegate.signing.bundle import IGNORED, SignedFiles, read_bundle, sign_files
 
-__all__ = ["compare_folder", "sign_folder", "verify_folder"]
-
 _MOST_FILES: Final = 10_000
 
 

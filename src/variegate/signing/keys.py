@@ -11,8 +11,6 @@ from variegate._key_material import hkdf, length_prefixed
 from variegate.errors import FormatError
 from variegate.keys import SellerSecret
 
-__all__ = ["key_digest", "public_pem", "read_public_key", "signing_key"]
-
 _FORMAT: Final = "variegate-signing-v1"
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256's group
 

@@ -14,16 +14,14 @@ import torch
 from torch import Tensor
 
 from variegate.attacks.base import Attack
-from variegate.attacks.distances import distance
 from variegate.attacks.driver import run_attack
 from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError, FormatError, InputError, VariegateError, VerificationError
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.distances import distance
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.testing.closed_form import ClosedForm, LinearClassifier, QuadricClassifier
 from variegate.testing.recording import RecordingModel
 from variegate.types import Bounds, Norm, Status
-
-__all__ = ["ATTACK_CHECKS", "AttackCheck", "attack_closed_form"]
 
 AttackCheck = Callable[[Attack], None]
 

@@ -13,8 +13,6 @@ from variegate.errors import ConfigurationError, InputError
 from variegate.models.classifier import Classifier
 from variegate.types import Bounds, Norm
 
-__all__ = ["ClosedForm", "LinearClassifier", "QuadricClassifier"]
-
 _BISECTIONS = 80
 
 

@@ -6,8 +6,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-__all__ = ["RecordingModel"]
-
 
 @final
 class RecordingModel:

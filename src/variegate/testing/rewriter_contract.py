@@ -24,8 +24,6 @@ from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import known_key, small_classifier
 from variegate.types import Bounds
 
-__all__ = ["REWRITER_CHECKS", "RewriterCheck", "example_specs"]
-
 RewriterCheck = Callable[[AbstractSpec], None]
 
 _SETTINGS: tuple[tuple[tuple[int, ...], Bounds], ...] = (

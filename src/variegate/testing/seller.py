@@ -14,8 +14,6 @@ from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy, original_shape, rewrite
 from variegate.types import Bounds, check_identifier
 
-__all__ = ["InMemorySeller", "known_key", "small_classifier"]
-
 
 @final
 class InMemorySeller:

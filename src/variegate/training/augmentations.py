@@ -13,17 +13,6 @@ from torch import Tensor, nn
 
 from variegate.errors import ConfigurationError
 
-__all__ = [
-    "AUGMENTATIONS",
-    "Augmentation",
-    "crop",
-    "cutout",
-    "flip",
-    "parse_augmentation",
-    "resized_crop",
-    "shift",
-]
-
 Augmentation: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(images, generator) -> images of the same shape."""
 

@@ -15,8 +15,6 @@ from variegate.errors import FormatError, VerificationError
 from variegate.files import file_error, read_bounded, write_atomic
 from variegate.training.loop import Loop
 
-__all__ = ["Progressed", "check_run", "load_training", "save_training"]
-
 _FORMAT = "variegate-training-1"
 _LIMIT = 2**35
 _HEADER_LIMIT = 2**24

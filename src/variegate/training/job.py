@@ -29,8 +29,6 @@ from variegate.training.recipe import RateSchedule, TrainingRecipe
 from variegate.training.records import import_command, model_card, versions
 from variegate.training.sizes import parse_size, shrink, side_in_epoch
 
-__all__ = ["Job", "Prepared", "Progress", "Rate"]
-
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
 

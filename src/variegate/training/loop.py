@@ -14,18 +14,6 @@ from variegate.errors import InputError, ModelError
 from variegate.training.augmentations import Augmentation
 from variegate.training.sizes import shrink
 
-__all__ = [
-    "Loop",
-    "Loss",
-    "Schedule",
-    "batches_per_epoch",
-    "check_data",
-    "check_fit",
-    "diverged",
-    "parameter_groups",
-    "seeded_torch",
-]
-
 Loss: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(module in training mode, images, labels) -> a scalar to minimise."""
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from variegate.errors import ConfigurationError
 from variegate.training.loop import Loss
 
-__all__ = ["METHODS", "Independent", "TrainingMethod", "find_method"]
-
 
 class TrainingMethod(Protocol):
     """What a method decides: the loss of each network."""

@@ -12,8 +12,6 @@ from typing import Any, Final, final, overload
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Muon", "orthogonalised"]
-
 _TURN: Final = 0.32  # a kernel's rate over the learning rate
 _KERNEL_MOMENTUM: Final = 0.6
 _STEPS: Final = 3

@@ -13,8 +13,6 @@ from variegate.models.architectures.catalog import Argument, call_factory, find_
 from variegate.models.loading import fill_arguments
 from variegate.models.seller_code import import_factory, is_reference, read_sources
 
-__all__ = ["Network", "find_network"]
-
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

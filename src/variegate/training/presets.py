@@ -8,8 +8,6 @@ from variegate.errors import ConfigurationError
 from variegate.models.architectures.catalog import Argument
 from variegate.training.recipe import TrainingRecipe
 
-__all__ = ["NOT_MIRRORED", "PRESETS", "TrainingPreset", "find_preset", "is_mirrored"]
-
 NOT_MIRRORED = ("digits", "gtsrb", "mnist", "sign", "svhn")
 """Parts of names of data sets whose classes change in a mirror: `flip` is left out of a preset for them."""
 

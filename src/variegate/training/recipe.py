@@ -17,8 +17,6 @@ from variegate.training.methods import find_method
 from variegate.training.muon import Muon
 from variegate.training.sizes import parse_size
 
-__all__ = ["Optimizer", "Precision", "RateSchedule", "ScheduleName", "TrainingRecipe", "parse_settings"]
-
 Optimizer: TypeAlias = Literal["sgd", "adamw", "muon"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 ScheduleName: TypeAlias = Literal["one_cycle", "cosine", "steps", "constant"]

@@ -13,8 +13,6 @@ import torch
 import variegate
 from variegate.data.images import LabelledImages
 
-__all__ = ["data_digest", "import_command", "model_card", "versions"]
-
 
 def data_digest(data: LabelledImages) -> str:
     """Return "sha256:..." over the images and labels; names do not count."""

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["parse_size", "shrink", "side_in_epoch"]
-
 _SIZE: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,5})", re.ASCII)
 
 

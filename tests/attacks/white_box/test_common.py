@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from variegate.attacks.distances import distance
 from variegate.attacks.white_box import base, gradients
 from variegate.attacks.white_box.carlini_wagner import CarliniWagner
 from variegate.attacks.white_box.deepfool import DeepFool
@@ -20,6 +19,7 @@ from variegate.attacks.white_box.steps import project, steepest, unit_rows
 from variegate.errors import ConfigurationError, InputError
 from variegate.evaluation.records import attack_record
 from variegate.models.classifier import Classifier
+from variegate.oracles.distances import distance
 from variegate.testing.closed_form import LinearClassifier
 from variegate.types import Bounds, Norm, Status
 

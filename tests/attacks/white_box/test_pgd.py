@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from variegate.attacks.distances import distance
 from variegate.attacks.white_box import fgsm, pgd
 from variegate.attacks.white_box.fgsm import FastGradient
 from variegate.attacks.white_box.pgd import ProjectedGradient
 from variegate.models.classifier import Classifier
+from variegate.oracles.distances import distance
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.types import Bounds, Norm, Status
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from tests.report.conftest import wilson
 
-__all__ = ["make_all", "make_record"]
-
 Record = dict[str, Any]
 
 REWRITERS = ("permutation", "spread_spectrum", "qim")

@@ -16,8 +16,6 @@ from variegate.errors import ModelError
 from variegate.models.classifier import check_inputs
 from variegate.rewriters.base import RewrittenCopy
 
-__all__ = ["BATCH_SIZES", "MOST_DISAGREEING", "TIE", "Agreement", "check_agreement"]
-
 TIE: Final = 1e-6
 """Scores of a copy sum to 1 in magnitude; two that differ by less than this are a tie."""
 MOST_DISAGREEING: Final = 0.01

@@ -14,8 +14,6 @@ from variegate.errors import ConfigurationError
 from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.secrecy import NeverPickled
 
-__all__ = ["CopyModule", "example_inputs", "quiet"]
-
 
 @final
 class CopyModule(NeverPickled, nn.Module):

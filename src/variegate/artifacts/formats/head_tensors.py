@@ -16,8 +16,6 @@ from variegate.errors import FormatError
 from variegate.keys import SECRET_BYTES, CopyKey
 from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape
 
-__all__ = ["head_tensors", "restore_head", "tensors_from_bytes", "tensors_to_bytes"]
-
 
 def head_tensors(head: AbstractHead) -> dict[str, Tensor]:
     """Return the head's buffers and parameters by name, as copies on the CPU that share no memory."""

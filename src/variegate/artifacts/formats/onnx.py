@@ -12,8 +12,6 @@ from variegate.artifacts.formats.copy_module import CopyModule, example_inputs, 
 from variegate.errors import ConfigurationError, ModelError
 from variegate.rewriters.base import RewrittenCopy
 
-__all__ = ["INPUT", "LABEL", "SCORES", "onnx_bytes", "onnx_labeler"]
-
 INPUT: Final = "input"
 LABEL: Final = "label"
 SCORES: Final = "scores"

@@ -16,8 +16,6 @@ from variegate.manifest import CopyManifest, ModelManifest
 from variegate.rewriters.base import RewrittenCopy, original_shape, rewrite
 from variegate.rewriters.catalog import spec_from_dict
 
-__all__ = ["check_restorable", "write_payload"]
-
 
 def write_payload(
     path: Path,

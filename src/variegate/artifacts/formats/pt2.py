@@ -14,8 +14,6 @@ from variegate.artifacts.formats.copy_module import CopyModule, example_inputs, 
 from variegate.errors import ConfigurationError, ModelError
 from variegate.rewriters.base import RewrittenCopy
 
-__all__ = ["export_program", "program_bytes", "program_labeler"]
-
 
 def export_program(copy: RewrittenCopy, *, scores: bool = False) -> ExportedProgram:
     """Return the copy as a program: float32 (N, *input_shape) to int64 (N,) labels, and scores if asked for.

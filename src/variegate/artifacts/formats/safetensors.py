@@ -31,8 +31,6 @@ from variegate.models.state import fit_state, load_state
 from variegate.rewriters.base import RewrittenCopy, original_shape
 from variegate.rewriters.catalog import spec_from_dict
 
-__all__ = ["SAFETENSORS_FORMAT", "load_safetensors_copy", "write_safetensors"]
-
 SAFETENSORS_FORMAT: Final = 1
 
 _ORIGINAL: Final = "original."

@@ -35,15 +35,13 @@ from variegate.attacks.base import (
     keep_closest,
     replace_rows,
 )
-from variegate.attacks.checks import require_at_least, require_positive
-from variegate.attacks.distances import all_finite, as_rows, distance
 from variegate.attacks.white_box.base import Aim, SteppedAttack, aim, stop_failed
 from variegate.attacks.white_box.gradients import GradientOracle
 from variegate.attacks.white_box.losses import margin
 from variegate.errors import ConfigurationError
+from variegate.oracles.checks import require_at_least, require_positive
+from variegate.oracles.distances import all_finite, as_rows, distance
 from variegate.types import Norm, Status
-
-__all__ = ["CarliniWagner"]
 
 _PARTS = 10  # of a round; after each, inputs that gain nothing more are left alone until the next round
 _LEAST_GAIN = 1e-4

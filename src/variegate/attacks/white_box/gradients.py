@@ -9,10 +9,8 @@ from torch import Tensor
 
 from variegate.errors import OracleError, VariegateError
 from variegate.models.forward_pass import forward_rows, full_precision, gradient_rows
-from variegate.models.oracle import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle
 from variegate.types import Bounds
-
-__all__ = ["Differentiable", "ForwardPass", "GradientOracle"]
 
 
 class Differentiable(Protocol):

@@ -13,8 +13,6 @@ from torch import Tensor
 from variegate.attacks.white_box.base import Aim
 from variegate.errors import ConfigurationError
 
-__all__ = ["Loss", "log_scores", "margin", "objective"]
-
 Loss = Literal["cross_entropy", "margin"]
 
 

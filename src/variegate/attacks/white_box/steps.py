@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-from variegate.attacks.distances import as_rows
+from variegate.oracles.distances import as_rows
 from variegate.types import Bounds, Norm
-
-__all__ = ["project", "steepest", "unit_rows"]
 
 
 def unit_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:

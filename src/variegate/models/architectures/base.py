@@ -4,8 +4,6 @@ from torch import nn
 
 from variegate.errors import ConfigurationError
 
-__all__ = ["check_sizes", "initialise"]
-
 
 def check_sizes(num_classes: int, in_channels: int) -> None:
     """Check the two arguments that every architecture takes.

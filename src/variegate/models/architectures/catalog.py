@@ -14,16 +14,6 @@ from variegate.models.architectures.resnet11 import resnet11
 from variegate.models.architectures.vgg import vgg11, vgg13, vgg16, vgg19
 from variegate.models.architectures.whitened_cnn import whitened_cnn
 
-__all__ = [
-    "ARCHITECTURES",
-    "ENTRY_POINTS",
-    "Argument",
-    "architecture_names",
-    "build_architecture",
-    "call_factory",
-    "find_architecture",
-]
-
 Argument = int | float | str | bool
 """What a factory may be given: values that a manifest can hold."""
 

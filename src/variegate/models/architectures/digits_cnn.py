@@ -4,8 +4,6 @@ from torch import Tensor, nn
 
 from variegate.models.architectures.base import check_sizes, initialise
 
-__all__ = ["DigitsCnn", "digits_cnn"]
-
 
 class DigitsCnn(nn.Module):
     """Three 3 x 3 convolutions with batch normalisation, one pooling, average pooling, one linear layer.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from variegate.models.architectures.base import check_sizes, initialise
 
-__all__ = ["ResNet", "resnet18", "resnet20"]
-
 
 class _SubsampleAndPad(nn.Module):
     """Option A: every `stride`-th pixel, and zeros in the channels that the input does not have."""

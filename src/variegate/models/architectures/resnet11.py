@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from variegate.errors import ConfigurationError
 from variegate.models.architectures.base import check_sizes, initialise
 
-__all__ = ["ResNet11", "resnet11"]
-
 _SCALE = 0.125  # of the logits, Page's: the maxima are large, and usual learning rates would make the loss explode
 
 

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from variegate.models.architectures.base import check_sizes, initialise
 
-__all__ = ["Vgg", "vgg11", "vgg13", "vgg16", "vgg19"]
-
 # Channels of the convolutions, block by block; 2 x 2 max pooling after each block.
 _BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "vgg11": ((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),

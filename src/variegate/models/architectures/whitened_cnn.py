@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from variegate.errors import ConfigurationError, InputError
 from variegate.models.architectures.base import check_sizes
 
-__all__ = ["WhitenedCnn", "whitened_cnn"]
-
 _PATCH: Final = 2
 _LEAST_VARIANCE: Final = 5e-4
 _BIAS_SCALE: Final = 8.0

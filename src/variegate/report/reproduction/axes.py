@@ -12,8 +12,6 @@ from variegate.report.lines import draw_line
 from variegate.report.palette import BLACK, GroupStyle
 from variegate.report.parts import Rate
 
-__all__ = ["PANEL", "draw_rates", "file_name", "percentages", "subtitle"]
-
 PANEL = 2.6
 """Height of one panel in inches."""
 

@@ -7,19 +7,6 @@ from variegate.report.parts import Rate
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval, span
 
-__all__ = [
-    "EXPERIMENT_TITLES",
-    "accuracy_title",
-    "difference",
-    "ends",
-    "estimate",
-    "explained",
-    "mean_sd",
-    "paper_cell",
-    "place",
-    "ratio",
-]
-
 EXPERIMENT_TITLES = {
     "table1": "Table 1",
     "table2": "Table 2",

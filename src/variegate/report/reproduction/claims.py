@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from variegate.errors import FormatError
-from variegate.evaluation.reproduction.claims import Claim, Verdict, judge
+from variegate.experiments.paper.claims import Claim, Verdict, judge
 from variegate.report.reproduction.cells import EXPERIMENT_TITLES, estimate
 from variegate.report.reproduction.record import ReproductionRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, number, percent, points, short_interval
-
-__all__ = ["VERDICTS", "claims_table", "counts", "judge_all", "overview_table", "sentences"]
 
 VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "undecided")
 

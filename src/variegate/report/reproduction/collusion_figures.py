@@ -14,8 +14,6 @@ from variegate.report.reproduction.collusion_results import CollusionResults, Se
 from variegate.report.reproduction.summaries import VARIANT_TITLES, setting_title
 from variegate.report.words import group_title, percent
 
-__all__ = ["collusion_figures"]
-
 _DOTTED: Dash = (0, (1.2, 1.4))
 _HEADINGS = {
     "B": "(a) all generated outputs",

@@ -7,8 +7,6 @@ from typing import Self, final
 from variegate.report.fields import Field
 from variegate.report.parts import Point, Rate
 
-__all__ = ["KINDS", "Coalition", "CollusionResults", "Outputs", "Setting"]
-
 KINDS = {"B": "all_outputs", "C": "kept_outputs", "V": "validated_outputs"}
 """Outputs by the letter of their curves; "V" is not in the paper."""
 

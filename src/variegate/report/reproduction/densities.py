@@ -11,8 +11,6 @@ from variegate.report.reproduction.cells import estimate
 from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Place
 from variegate.report.words import count, group_title, norm
 
-__all__ = ["binding_figure", "clean_cosines", "other_cosines"]
-
 _DASHES: tuple[Dash, ...] = ((0, ()), (0, (5.0, 2.0)), (0, (1.2, 1.4)))
 _COSINES = (
     "H1: two trainings",

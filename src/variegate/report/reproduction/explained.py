@@ -29,8 +29,6 @@ from variegate.report.reproduction.tables import (
 )
 from variegate.report.table import Table
 
-__all__ = ["study_tables_explained"]
-
 _WHY = ("why",)
 _PAPER_AND_WHY = ("the paper, and why",)
 

@@ -7,16 +7,6 @@ from typing import Self, final
 from variegate.errors import FormatError
 from variegate.report.fields import Field
 
-__all__ = [
-    "BindingResults",
-    "CosineResults",
-    "Curve",
-    "Gap",
-    "Place",
-    "Reading",
-    "Values",
-]
-
 _SHARES = ("share_small", "share_large", "share_negative")
 
 

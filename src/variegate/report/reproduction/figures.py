@@ -11,8 +11,6 @@ from variegate.report.reproduction.record import ReproductionRecord, Study
 from variegate.report.reproduction.replication_figures import against_the_paper, lengthened
 from variegate.report.reproduction.table_results import ReplicationResults
 
-__all__ = ["draw_reproduction", "draw_study"]
-
 
 def draw_reproduction(records: Sequence[ReproductionRecord]) -> tuple[Drawing, ...]:
     """Every figure of every record and study; Tables 1 and 3 have none."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from variegate.errors import ConfigurationError
-from variegate.evaluation.reproduction.claims import Claim
+from variegate.experiments.paper.claims import Claim
 from variegate.report.fields import Field
 from variegate.report.glossary import GLOSSARY
 from variegate.report.pages import render_template
@@ -17,8 +17,6 @@ from variegate.report.reproduction.reasons import differences, setting, spec_not
 from variegate.report.reproduction.record import EXPERIMENTS, ReproductionRecord, Study
 from variegate.report.table import Table
 from variegate.report.words import count, duration, flat, group_title
-
-__all__ = ["render_reproduction"]
 
 _MANY_CLAIMS = 30
 _SMOKE = (

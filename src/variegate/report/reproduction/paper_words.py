@@ -1,7 +1,5 @@
 """What the paper says of its figures, in few words: they come without numbers."""
 
-__all__ = ["BINDING", "COLLUSION", "COSINES"]
-
 COSINES = {
     ("H1", ""): "wide, the mean quite high",
     ("H2", "spread_spectrum"): "spread out below 1, a small peak near 1 is left",

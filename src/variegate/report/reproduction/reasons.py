@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from variegate.evaluation.reproduction.effort import effort_of
-from variegate.evaluation.reproduction.paper import TABLE1
+from variegate.experiments.paper.effort import effort_of
+from variegate.experiments.paper.paper import TABLE1
 from variegate.report.parts import Rate
 from variegate.report.reproduction.cells import place
 from variegate.report.reproduction.collusion_results import CollusionResults, Outputs, Setting
@@ -19,20 +19,6 @@ from variegate.report.reproduction.table_results import (
     ReplicationResults,
 )
 from variegate.report.words import count, flat, norm, percent, points, share
-
-__all__ = [
-    "accuracy_reason",
-    "binding_reason",
-    "collusion_reason",
-    "cosine_reason",
-    "cost_reason",
-    "differences",
-    "replication_reason",
-    "setting",
-    "spec_notes",
-    "threads",
-    "trained",
-]
 
 _TRAININGS, _COPIES = 10, 10
 _ARCHITECTURE = "VGG-19"

@@ -10,8 +10,6 @@ from variegate.report.reproduction.collusion_results import CollusionResults
 from variegate.report.reproduction.figure_results import BindingResults, CosineResults
 from variegate.report.reproduction.table_results import AccuracyResults, CostResults, ReplicationResults
 
-__all__ = ["EXPERIMENTS", "ReproductionRecord", "Results", "Study"]
-
 Results = AccuracyResults | ReplicationResults | CostResults | CosineResults | BindingResults | CollusionResults
 
 _READERS: Mapping[str, Callable[[Field], Results]] = {
@@ -98,7 +96,7 @@ class ReproductionRecord:
         fresh: shards that this run computed; the others were there already.
         made_by: which code made the shards, each source's digest (and the GPU, if there was one) with how many.
         studies: of different names.
-        raw: the record as JSON gives it, for `variegate.evaluation.reproduction.claims`.
+        raw: the record as JSON gives it, for `variegate.experiments.paper.claims`.
     """
 
     experiment: str

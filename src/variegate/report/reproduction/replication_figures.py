@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator, PercentFormatter
 
-from variegate.evaluation.reproduction.paper import TABLE2, TABLE2_ROWS
+from variegate.experiments.paper.paper import TABLE2, TABLE2_ROWS
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, plain, spaced_ticks, style
 from variegate.report.lines import finish
 from variegate.report.palette import BLACK, Dash, GroupStyle, group_styles
@@ -14,8 +14,6 @@ from variegate.report.reproduction.axes import PANEL, draw_rates, file_name, per
 from variegate.report.reproduction.table_results import INDEPENDENT, AttackResults, ReplicationResults
 from variegate.report.reproduction.tables import replication_cells
 from variegate.report.words import group_title, number, percent
-
-__all__ = ["against_the_paper", "lengthened"]
 
 _DOTTED: Dash = (0, (1.2, 1.4))
 

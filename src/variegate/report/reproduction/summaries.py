@@ -8,17 +8,6 @@ from variegate.report.reproduction.figure_results import BindingResults, CosineR
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, group_title, norm, percent
 
-__all__ = [
-    "VARIANT_TITLES",
-    "binding_curves",
-    "binding_table",
-    "coalition_table",
-    "collusion_table",
-    "cosine_curves",
-    "cosine_table",
-    "setting_title",
-]
-
 VARIANT_TITLES = {
     "mean": "mean of scores",
     "log": "log of the mean",

@@ -4,23 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, final
 
-from variegate.evaluation.reproduction.effort import ATTACKS
+from variegate.experiments.paper.effort import ATTACKS
 from variegate.report.fields import Field
 from variegate.report.parts import Point, Rate, Spread
-
-__all__ = [
-    "INDEPENDENT",
-    "AccuracyResults",
-    "AccuracyRow",
-    "AttackGroup",
-    "AttackResults",
-    "CostResults",
-    "CostRow",
-    "Drop",
-    "Means",
-    "Replication",
-    "ReplicationResults",
-]
 
 INDEPENDENT = "independent"
 """The group of the originals themselves."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from variegate.evaluation.reproduction.paper import TABLE1, TABLE2, TABLE2_ROWS, TABLE3, Row
+from variegate.experiments.paper.paper import TABLE1, TABLE2, TABLE2_ROWS, TABLE3, Row
 from variegate.report.parts import Rate
 from variegate.report.reproduction.cells import accuracy_title, difference, ends, mean_sd, paper_cell, ratio
 from variegate.report.reproduction.reasons import threads
@@ -19,18 +19,6 @@ from variegate.report.reproduction.table_results import (
 )
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, counted, group_title, norm, percent, points, share, span
-
-__all__ = [
-    "SHOWN_STEPS",
-    "accuracy_rows",
-    "accuracy_table",
-    "companion_table",
-    "cost_cells",
-    "cost_table",
-    "effort_table",
-    "replication_cells",
-    "replication_table",
-]
 
 SHOWN_STEPS = (1.1, 1.5, 2.0)
 

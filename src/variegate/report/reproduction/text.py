@@ -23,8 +23,6 @@ from variegate.report.reproduction.tables import (
 from variegate.report.table import Table
 from variegate.report.words import count, duration
 
-__all__ = ["render_record", "study_tables"]
-
 
 def render_record(record: ReproductionRecord | Mapping[str, object], *, width: int = WIDTH) -> str:
     """One table or figure in numbers: for each study what it was measured on, the tables, what differs from the paper.

@@ -15,8 +15,6 @@ from variegate.manifest import canonical_json, digest
 from variegate.registry.chain import ZERO, copy_line, event_hash, lines_digest
 from variegate.registry.protocol import CopyRow
 
-__all__ = ["branch_labels", "depends_on", "down_revision", "revision", "upgrade"]
-
 revision = "0002"
 down_revision = "0001"
 branch_labels = None

@@ -1,0 +1,1 @@
+"""Experiments: each turns a frozen spec into tasks, runs them, and writes one record."""

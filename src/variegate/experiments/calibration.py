@@ -1,0 +1,187 @@
+"""Chooses a rewriter's parameters for one original, to a stated budget of changed labels.
+
+Steps:
+
+1. from the original's scores on unlabelled inputs (images are jittered first, `variegate.evaluation.jitter`, because
+   a network is surer of images it was trained on than of new ones), predict for each strength how many messages (QIM),
+   which amplitude (spread spectrum) or which alpha (permutation) keeps the changed labels within the budget
+   (`variegate.rewriters.calibrate`); for QIM, the quantization step follows from the original's boundary distance;
+2. make a few experimental copies of each candidate and measure the changed labels; a candidate whose one-sided 95 %
+   bound is above the budget is weakened and measured again;
+3. attack the copies of each candidate with HopSkipJump, an equal share of the images from each, and replay on the
+   others, at s = 1 to 2: the best candidate has the lowest mean replication over these, because a small step past the
+   own boundary costs an attacker nothing. Candidates on which the attack ends much farther out than on the original
+   are passed over: they hide the boundary. Where there are many candidates, a first round with half the images and
+   half the queries picks the finalists;
+4. report the candidates as a trade-off: changed labels, replication, and how much closer the own boundary has come.
+
+Inputs need no labels: an attack counts as successful where the copy leaves the original's label.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import variegate
+from variegate.data.images import LabelledImages
+from variegate.errors import ConfigurationError, InputError
+from variegate.evaluation.progress import Progress, silent
+from variegate.experiments.candidates import PROPOSERS, Candidate
+from variegate.experiments.trial import COPIES, OBJECTIVE_SCALES, Effort, Outcome, Trial
+from variegate.models.classifier import Classifier, check_inputs
+from variegate.rewriters.base import AbstractSpec
+from variegate.rewriters.qim import QimSpec
+
+_FEWEST_INPUTS = 50
+_FINALISTS = 4
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationResult:
+    """The chosen spec and the record of how it was chosen (kind "calibration")."""
+
+    spec: AbstractSpec
+    record: dict[str, Any]
+
+
+def calibration_data(data: LabelledImages, split: str) -> dict[str, Any]:
+    """Return the entry "data" of a calibration's record: what a spec was tuned on.
+
+    `digest` is SHA-256 over the shape, as decimals with commas and a zero byte, and the float32 values in [0, 1] in
+    their order; labels, which a calibration does not use, do not count.
+    """
+    sha = hashlib.sha256(f"{','.join(map(str, data.images.shape))}\0".encode())
+    sha.update(np.ascontiguousarray(data.images, dtype="<f4").data)
+    return {"name": data.name, "split": split, "images": len(data), "digest": f"sha256:{sha.hexdigest()}"}
+
+
+def calibrate_spec(
+    original: Classifier,
+    images: npt.NDArray[np.float32],
+    *,
+    rewriter: str,
+    max_change: float = 0.01,
+    seed: int = 0,
+    attack_images: int = 24,
+    attack_queries: int = 2000,
+    progress: Progress | None = None,
+) -> CalibrationResult:
+    """Choose the parameters of `rewriter` for `original`.
+
+    Args:
+        original: the seller's classifier.
+        images: float32 (N, *input_shape), unlabelled, N at least 50; not those of the final evaluation.
+        rewriter: "qim", "spread_spectrum" or "permutation".
+        max_change: largest share of labels that a copy may change, in (0, 1).
+        seed: of the experimental copies and of the attack.
+        attack_images, attack_queries: size of the attack on each finalist. With 0 images nothing is attacked, and
+            the feasible candidate of the largest strength is taken.
+
+    Raises:
+        InputError: too few inputs, or they do not fit the original.
+        ConfigurationError: an unknown rewriter, or no candidate keeps to the budget.
+    """
+    if not 0.0 < max_change < 1.0:
+        raise ConfigurationError(f"max_change must be above 0 and below 1 (1 % is 0.01); got {max_change}")
+    if attack_images < 0 or attack_queries < 1:
+        raise ConfigurationError(
+            f"attack_images must be at least 0 and attack_queries at least 1; got {attack_images} and {attack_queries}"
+        )
+    inputs = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
+    if inputs.shape[0] < _FEWEST_INPUTS:
+        raise InputError(f"calibration needs at least {_FEWEST_INPUTS} inputs; got {inputs.shape[0]}")
+    if rewriter not in PROPOSERS:
+        raise ConfigurationError(f"rewriter {rewriter!r} cannot be calibrated; choose from {', '.join(PROPOSERS)}")
+    say = progress or silent
+    say(f"{rewriter}: scoring the inputs", 0, 0)
+    trial = Trial(original, inputs, seed=seed)
+    say(f"{rewriter}: measuring changed labels", 0, 0)
+    candidates = PROPOSERS[rewriter](trial, max_change)
+    usable = [number for number, candidate in enumerate(candidates) if candidate.feasible]
+    if not usable:
+        closest = min(candidates, key=lambda candidate: candidate.measured_change)
+        raise ConfigurationError(
+            f"no {rewriter} candidate changes at most {max_change:.2%} of labels; the closest changes "
+            f"{closest.measured_change:.2%} (at most {closest.change_bound:.2%}); allow more or use another rewriter"
+        )
+    full = Effort(images=min(attack_images, inputs.shape[0]), queries=attack_queries)
+    outcomes, finalists = _attack(trial, rewriter, candidates, usable, full, say)
+    reached = [number for number in finalists if number in outcomes]
+    reached = [number for number in reached if not outcomes[number].masks] or reached
+    chosen = (
+        min(reached, key=lambda number: outcomes[number].objective)
+        if reached
+        else max(usable, key=lambda number: candidates[number].strength)
+    )
+    record = {
+        "format": 1,
+        "kind": "calibration",
+        "variegate": variegate.__version__,
+        "rewriter": rewriter,
+        "model_digest": original.digest,
+        "inputs": int(inputs.shape[0]),
+        "max_change": max_change,
+        "seed": seed,
+        "attack": {"name": "hopskipjump", "images": full.images, "queries": full.queries, "copies": COPIES},
+        "boundary_distance": trial.median_boundary_distance,
+        "objective": f"lowest mean replication over s in {', '.join(map(str, OBJECTIVE_SCALES))}",
+        "candidates": [
+            _row(candidate, outcomes.get(number), chosen=number == chosen)
+            for number, candidate in enumerate(candidates)
+        ],
+        "chosen": candidates[chosen].spec.to_dict(),
+    }
+    return CalibrationResult(spec=candidates[chosen].spec, record=record)
+
+
+def _attack(
+    trial: Trial, rewriter: str, candidates: Sequence[Candidate], usable: list[int], full: Effort, say: Progress
+) -> tuple[dict[int, Outcome], list[int]]:
+    """Attack the usable candidates, the finalists with the full effort; return outcomes and finalists by number."""
+    outcomes: dict[int, Outcome] = {}
+    finalists = usable
+    if full.images == 0:
+        return outcomes, finalists
+    rounds = [(full, usable)]
+    if len(usable) > _FINALISTS:
+        half = Effort(images=max(1, full.images // 2), queries=max(1, full.queries // 2))
+        rounds = [(half, usable), (full, [])]
+    for effort, numbers in rounds:
+        tried = numbers or sorted(outcomes, key=lambda n: (outcomes[n].masks, outcomes[n].objective))[:_FINALISTS]
+        for place, number in enumerate(tried):
+            say(f"{rewriter}: attacking candidate {number + 1} of {len(candidates)}", place, len(tried))
+            outcome = trial.attack(candidates[number].spec, effort)
+            outcomes.pop(number, None)
+            if outcome is not None:
+                outcomes[number] = outcome
+        finalists = tried
+    return outcomes, finalists
+
+
+def _row(candidate: Candidate, outcome: Outcome | None, *, chosen: bool) -> dict[str, Any]:
+    spec = candidate.spec
+    return {
+        "spec": spec.to_dict(),
+        "strength": candidate.strength,
+        "messages_per_class": spec.messages_per_class if isinstance(spec, QimSpec) else None,
+        "quantization_step": spec.quantization_step if isinstance(spec, QimSpec) else None,
+        "predicted_change": candidate.predicted_change,
+        "measured_change": candidate.measured_change,
+        "change_bound": candidate.change_bound,
+        "attack_images": outcome.effort.images if outcome else None,
+        "attack_queries": outcome.effort.queries if outcome else None,
+        "replication": outcome.replication if outcome else None,
+        "intervals": outcome.intervals if outcome else None,
+        "pairs": outcome.pairs if outcome else None,
+        "masks": outcome.masks if outcome else None,
+        "median_distance": outcome.median_distance if outcome else None,
+        "original_median_distance": outcome.original_median_distance if outcome else None,
+        "feasible": candidate.feasible,
+        "chosen": chosen,
+    }

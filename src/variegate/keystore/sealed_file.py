@@ -1,0 +1,73 @@
+"""The provider "sealed_file": the secret under a passphrase (`variegate.keystore.sealing`), as a file of the home."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from variegate.errors import InputError, SecretError
+from variegate.files import read_bounded
+from variegate.keys import SellerSecret
+from variegate.keystore.base import Access
+from variegate.keystore.sealing import SEALED_BYTES, SealingCost, seal, unseal
+from variegate.keystore.secret_sources import PASSPHRASE, read_passphrase, variable_for
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedFile:
+    """Seals under a passphrase from VARIEGATE_PASSPHRASE, from its file, or from a person.
+
+    Attributes:
+        cost: what one guess of the passphrase costs.
+    """
+
+    cost: SealingCost = field(default_factory=SealingCost)
+    name: str = "sealed_file"
+
+    def create(self, access: Access) -> SellerSecret:
+        """Return a new secret."""
+        return SellerSecret.generate()
+
+    def store(self, secret: SellerSecret, access: Access) -> bytes:
+        """Return the sealed secret.
+
+        Raises:
+            SecretError: if there is no passphrase, or it cannot seal.
+        """
+        passphrase = read_passphrase(
+            access.env,
+            prompt=access.prompt,
+            confirm=access.confirm,
+            variable=variable_for(access.env, PASSPHRASE, secret.identifier),
+            question=f"Passphrase for the new secret {secret.identifier}: ",
+        )
+        return seal(secret, passphrase, cost=self.cost)
+
+    def fetch(self, blob: bytes, *, identifier: str, access: Access) -> SellerSecret:
+        """Return the secret in the blob.
+
+        Raises:
+            SecretError: if there is no passphrase, it is wrong, or the blob was changed.
+        """
+        passphrase = read_passphrase(
+            access.env,
+            prompt=access.prompt,
+            variable=variable_for(access.env, PASSPHRASE, identifier),
+            question=f"Passphrase of the secret {identifier}: ",
+        )
+        return unseal(blob, passphrase)
+
+
+def open_sealed(path: str | Path, access: Access) -> SellerSecret:
+    """Return the secret in a sealed file outside any home, such as a backup.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        SecretError: if it is no sealed secret, there is no passphrase, or it is wrong.
+    """
+    try:
+        blob = read_bounded(path, SEALED_BYTES)
+    except InputError as error:
+        raise SecretError(f"cannot unseal the seller's secret: {error}") from error
+    passphrase = read_passphrase(access.env, prompt=access.prompt, question=f"Passphrase of {path}: ")
+    return unseal(blob, passphrase)

@@ -1,0 +1,1 @@
+"""One schema per kind of record. Who writes a record and who reads it import the same class. Imports no torch."""
