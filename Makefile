@@ -15,11 +15,11 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint fmt docs bench paper results reproduction check
+.PHONY: help venv demo test test-slow lint fmt docs bench paper results results-pages reproduction check
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 venv: $(READY) ## Set up .venv with variegate, all extras and the tools
 
@@ -66,5 +66,8 @@ reproduction: $(READY) ## Measure docs/results/reproduction* anew from the share
 
 results: $(READY) ## Measure docs/results anew from the shared models and data: hours
 	VARIEGATE=$(BIN)/variegate tools/run-results.sh
+
+results-pages: $(READY) ## Make the pages of docs/results from the records that are kept there
+	VARIEGATE=$(BIN)/variegate tools/results-pages.sh build/results
 
 check: lint test ## All that a change must pass

@@ -28,7 +28,7 @@ def table(records: list[ReplicationRecord]) -> str:
     lines = [f"| {' | '.join(_HEADINGS)} |", f"| {' | '.join('---' for _ in _HEADINGS)} |"]
     for record in records:
         for number, group in enumerate(record.groups):
-            name = f"[{record.model_name}](index-{record.model_name}.html)" if number == 0 else ""
+            name = f"[{record.model_name}]({record.model_name}/record.json)" if number == 0 else ""
             lines.append(f"| {' | '.join([name, *_cells(record, group)])} |")
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Regenerate docs/results/attacks and the pictures of the guide: every attack on the shared classifier cifar10-s0.
 # Needs VARIEGATE_SHARED, a folder with data/ and models/ (its path as given is in the records). About half an hour on
-# one core; an attack whose record is there already is left out.
+# one core; an attack that is in build/attacks already is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 shared=${VARIEGATE_SHARED:?"set VARIEGATE_SHARED to the folder that holds data/ and models/"}
@@ -19,15 +19,14 @@ fi
 attack() { # FOLDER NAME [OPTION...]
     local folder=$1 name=$2
     shift 2
-    if [ ! -e "docs/results/attacks/$folder/record.json" ]; then
+    if [ ! -e "$work/$folder/record.json" ]; then
         rm -rf "${work:?}/$folder"
         "$variegate" attack "$name" --model cifar10-s0 --data "$shared/data/cifar10" --images "$images" \
             --out "$work/$folder" "$@"
-        mkdir -p "docs/results/attacks/$folder"
-        cp "$work/$folder/record.json" "$work/$folder/pictures.npz" "docs/results/attacks/$folder/"
+        tools/keep-record.sh "$work/$folder/record.json" "docs/results/attacks/$folder"
     fi
     rm -rf "$work/figures"
-    "$variegate" report "docs/results/attacks/$folder" --figures "$work/figures"
+    "$variegate" report "$work/$folder" --figures "$work/figures"
     mkdir -p docs/guide/attacks/figures
     cp "$work/figures/pictures.png" "docs/guide/attacks/figures/$folder.png"
 }
@@ -36,10 +35,9 @@ for name in deepfool carlini_wagner; do attack "$name" "$name"; done
 for name in fgsm pgd; do attack "$name" "$name" --norm linf --set epsilon=0.0157; done
 attack hopskipjump-voting hopskipjump --queries "$queries" --jitter natural:shift=1,contrast=0.04 --votes 9
 
-# One figure and one page of the attacks that see labels alone.
+# One figure of the attacks that see labels alone.
 paths=()
 for name in boundary hopskipjump geoda cgba surfree; do paths+=("docs/results/attacks/$name"); done
 rm -rf "$work/figures"
 "$variegate" report "${paths[@]}" --figures "$work/figures"
 cp "$work/figures/norm-against-queries.svg" docs/guide/attacks/figures/norms.svg
-"$variegate" report docs/results/attacks/*/record.json --html docs/results/attacks/index.html

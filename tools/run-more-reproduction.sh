@@ -12,14 +12,12 @@ source "$(dirname "$0")/reproduction-home.sh"
 
 if [ $# -eq 0 ]; then set -- alpha nine nine-gtsrb; fi
 
-# measure NAME STUDY ARGUMENTS...: run, and make the page
+# measure NAME STUDY ARGUMENTS...: run, and keep the records
 measure() {
     local name=$1 study=$2
     shift 2
     "$variegate" reproduce "$@" "${notes[@]}" --study "$study" --preset "$preset" --jobs "$jobs" --out "$work/$name"
-    mkdir -p "docs/results/reproduction-$name"
-    cp "$work/$name"/*.json "docs/results/reproduction-$name/"
-    "$variegate" report "docs/results/reproduction-$name" --html "docs/results/reproduction-$name/index.html"
+    tools/keep-record.sh "$work/$name"/*.json "docs/results/reproduction-$name"
 }
 
 # train_nine DATA FOLDER: nine originals DATA-t0 to -t8 in the home, their records in FOLDER, their names in originals
@@ -34,12 +32,11 @@ train_nine() {
     done
     for one in "${running[@]}"; do wait "$one" || failed=1; done
     [ "$failed" = 0 ] || exit 1
-    mkdir -p "$records"
     originals=
     for seed in 0 1 2 3 4 5 6 7 8; do
         trained=$(echo "$prefix"-*/"seller_net-build-$data-s$seed.safetensors")
         import_original "$trained" "$data-t$seed"
-        cp "${trained%.safetensors}.json" "$records/"
+        tools/keep-record.sh "${trained%.safetensors}.json" "$records"
         originals+=${originals:+,}$data-t$seed
     done
 }

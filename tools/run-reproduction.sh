@@ -10,8 +10,5 @@ for data in cifar10 gtsrb; do
     studies+=(--study "$data=$shared/data/$data:$data-s0,$data-s1,$data-s2")
 done
 "$variegate" reproduce "$@" "${notes[@]}" --preset "$preset" --jobs "$jobs" "${studies[@]}" --out "$work/$preset"
-mkdir -p docs/results/reproduction
-cp "$work/$preset"/*.json docs/results/reproduction/
+tools/keep-record.sh "$work/$preset"/*.json docs/results/reproduction
 "$variegate" report docs/results/reproduction --html docs/results/reproduction/index.html
-"$variegate" report docs/results/reproduction --figures docs/results/reproduction/figures
-rm docs/results/reproduction/figures/*.svg  # the page holds them

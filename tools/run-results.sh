@@ -47,13 +47,12 @@ for model in "$@"; do
     "$variegate" audit replicate --model "$model" --data "$shared/data/$data" --rewriters "${rewriters// /,}" \
         --copies "$copies" --deal-images --images "$images" --queries "$queries" \
         --independent "$other" "$resume" "$work/$model" > "$work/$model.txt"
-    mkdir -p "docs/results/$model"
-    cp "$work/$model/record.json" "$work/$model/pictures.npz" "docs/results/$model/"
-    for rewriter in $rewriters; do cp "$home/specs/$model-$rewriter.json" "docs/results/$model/"; done
+    tools/keep-record.sh "$work/$model/record.json" "docs/results/$model"
+    case $model in *-s0) cp "$work/$model/pictures.npz" "docs/results/$model/" ;; esac
+    for rewriter in $rewriters; do tools/keep-record.sh "$home/specs/$model-$rewriter.json" "docs/results/$model"; done
 done
 
-# The pages, the README's figure and the table of docs/results, from all records that are there.
-"$variegate" report docs/results/*/record.json docs/results/*/*-*.json --html docs/results/index.html
+# The README's figure and the table of docs/results, from all records that are there; tools/results-pages.sh makes the pages.
 "$variegate" report docs/results/cifar10-s0 --figures "$work/figures"
 cp "$work/figures/overshoot.svg" "$work/figures/security.svg" docs/results/
 "${PYTHON:-.venv/bin/python}" tools/results_table.py
