@@ -15,7 +15,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint fmt docs bench paper results results-pages reproduction check
+.PHONY: help venv demo test test-slow lint fmt docs bench paper api-reference results results-pages reproduction check
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -66,6 +66,9 @@ reproduction: $(READY) ## Measure docs/results/reproduction* anew from the share
 
 results: $(READY) ## Measure docs/results anew from the shared models and data: hours
 	VARIEGATE=$(BIN)/variegate tools/run-results.sh
+
+api-reference: $(READY) ## Generate docs/reference/api.md from the docstrings
+	$(BIN)/python tools/api_reference.py
 
 results-pages: $(READY) ## Make the pages of docs/results from the records that are kept there
 	VARIEGATE=$(BIN)/variegate tools/results-pages.sh build/results

@@ -1,0 +1,34 @@
+from variegate.attacks.boundary import Boundary as Boundary
+from variegate.attacks.cgba import CGBA as CGBA
+from variegate.attacks.driver import run_attack as run_attack
+from variegate.attacks.geoda import GeoDA as GeoDA
+from variegate.attacks.hopskipjump import HopSkipJump as HopSkipJump
+from variegate.attacks.rays import RayS as RayS
+from variegate.attacks.surfree import SurFree as SurFree
+from variegate.authority.authority import Authority as Authority
+from variegate.data.catalog import load_dataset as load_dataset
+from variegate.errors import VariegateError as VariegateError
+from variegate.experiments.calibration import calibrate_spec as calibrate_spec
+from variegate.experiments.replication import AuditSpec as AuditSpec
+from variegate.experiments.replication import audit_replicate as audit_replicate
+from variegate.keys import KeyContext as KeyContext
+from variegate.keys import SellerSecret as SellerSecret
+from variegate.models.architectures.catalog import build_architecture as build_architecture
+from variegate.models.bank import CopyBank as CopyBank
+from variegate.models.classifier import Classifier as Classifier
+from variegate.oracles.hard_label import HardLabelOracle as HardLabelOracle
+from variegate.oracles.voting import MajorityVote as MajorityVote
+from variegate.report.html import render_html as render_html
+from variegate.report.record import load_record as load_record
+from variegate.report.text import render_text as render_text
+from variegate.rewriters.base import RewrittenCopy as RewrittenCopy
+from variegate.rewriters.base import rewrite as rewrite
+from variegate.rewriters.compose import ComposedSpec as ComposedSpec
+from variegate.rewriters.permutation import PermutationSpec as PermutationSpec
+from variegate.rewriters.qim import QimSpec as QimSpec
+from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec as SpreadSpectrumSpec
+from variegate.training.supervised import train_classifier as train_classifier
+from variegate.types import Bounds as Bounds
+from variegate.types import Norm as Norm
+
+__version__: str
