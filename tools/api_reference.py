@@ -41,7 +41,7 @@ def _signature(name: str, value: object) -> str:
         parameters = str(inspect.signature(value))  # type: ignore[arg-type]  # a class without one raises
     except (TypeError, ValueError):
         return name
-    parameters = re.sub(r"<factory>|<object object at 0x[0-9a-f]+>", "...", parameters)
+    parameters = re.sub(r"<(?:function )?(\w+)(?: object)?(?: at 0x[0-9a-f]+)?>", r"\1", parameters)
     parameters = re.sub(r"\b(?:[a-z_]+\.)+([A-Za-z_]\w*)", r"\1", parameters)
     one = f"{name}{parameters}"
     return one if len(one) <= 100 else one.replace("(", "(\n    ", 1).replace(", ", ",\n    ")
