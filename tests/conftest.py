@@ -1,6 +1,7 @@
 """What every test gets: one torch thread, the environment put back, no network, and skips that say their reason.
 
 - `shared`: the folder with data/ and models/ that VARIEGATE_SHARED names; skips where there is none.
+- `mutant`: a module with one passage of its source replaced, to show that a check would notice.
 - `small_disk`: a file system of 4 MB, where root may mount one.
 - `golden`: compares with a file in tests/golden; `pytest --update-goldens` writes the files anew.
 - Markers gpu, postgres, redis, ray, browser: skipped where the machine lacks the thing. Under CI=true a missing service
@@ -9,12 +10,16 @@
 """
 
 import importlib.util
+import inspect
 import ipaddress
 import os
+import re
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -116,6 +121,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.fail(f"VARIEGATE_SHARED names {named}, which is not a folder", pytrace=False)
     return folder
+
+
+@pytest.fixture
+def mutant(monkeypatch):
+    """Return (module, pattern, replacement) -> the module made from its source with the one match replaced."""
+
+    def make(module, pattern, replacement):
+        source, count = re.subn(pattern, replacement, inspect.getsource(module))
+        if count != 1:
+            pytest.fail(f"the passage {pattern!r} is in {module.__name__} {count} times, not once; mend this test")
+        made = ModuleType(f"variegate_mutant_{module.__name__.rpartition('.')[2]}")
+        monkeypatch.setitem(sys.modules, made.__name__, made)
+        exec(compile(source, made.__name__, "exec"), made.__dict__)
+        return made
+
+    return make
 
 
 @pytest.fixture
