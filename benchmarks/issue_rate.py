@@ -18,6 +18,7 @@ from variegate.authority.authority import Authority
 from variegate.keys import SellerSecret
 from variegate.models.architectures.catalog import build_architecture
 from variegate.models.loading import prepare_import
+from variegate.registry.copies import list_copies
 from variegate.rewriters.qim import QimSpec
 
 
@@ -82,7 +83,7 @@ def _issue(authority: Authority, home: Path, options: argparse.Namespace) -> dic
 
 
 def _load(authority: Authority, options: argparse.Namespace) -> dict[str, Any]:
-    copies = [row.copy_id for row in authority.store.list_copies(limit=options.loads)]
+    copies = [row.copy_id for row in authority.store.read(list_copies, limit=options.loads)]
     authority.load_copy(copies[0])  # reads the original
     seconds = []
     for copy in copies:

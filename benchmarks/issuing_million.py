@@ -38,8 +38,9 @@ from variegate.authority.buyers_file import BuyersFile
 from variegate.errors import VariegateError
 from variegate.keys import SellerSecret
 from variegate.manifest.identity import copy_id
+from variegate.registry.copies import get_copy, list_copies
 from variegate.registry.schema import metadata
-from variegate.registry.verify_log import verify_log
+from variegate.registry.verify import verify_log
 
 AIMS: Final = {"issue_seconds": 120.0, "bytes_per_copy": 300.0, "growth_mib": 500.0, "look_up_ms": 2.0}
 """For a million copies on two cores: each should lie below."""
@@ -165,7 +166,7 @@ def _child(task: dict[str, Any]) -> dict[str, float]:
             **_look_up(desk, task),
         }
         started = time.perf_counter()
-        report = verify_log(desk.store)
+        report = desk.store.read(verify_log)
         found["log_verify_seconds"] = time.perf_counter() - started
         if not report.ok:
             raise VariegateError(f"the log does not hold: {report.problem}")
@@ -184,9 +185,9 @@ def _look_up(desk: Authority, task: dict[str, Any]) -> dict[str, float]:
         copy_id(model_digest=terms.model.digest, spec_digest=terms.spec_digest, buyer=buyer, epoch=1)
         for buyer in buyers
     ]
-    by_name = [_milliseconds(lambda name=name: desk.store.get_copy(name)) for name in names]
+    by_name = [_milliseconds(lambda name=name: desk.store.read(get_copy, name)) for name in names]
     by_buyer = [
-        _milliseconds(lambda buyer=buyer: desk.store.list_copies(buyer=buyer, model="model")) for buyer in buyers
+        _milliseconds(lambda buyer=buyer: desk.store.read(list_copies, buyer=buyer, model="model")) for buyer in buyers
     ]
     return {
         "look_up_ms": median(by_name),

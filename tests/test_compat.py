@@ -26,11 +26,13 @@ from variegate.authority.handing_out import registry_checks
 from variegate.authority.home import restore_home
 from variegate.errors import FormatError, SecretError, VerificationError
 from variegate.keystore.base import Access
+from variegate.registry.copies import list_copies, used_quota
 from variegate.registry.migrations import current_format, upgrade
-from variegate.registry.protocol import LogHead
+from variegate.registry.records import find_api_key, list_api_keys, list_policies, list_secrets
+from variegate.registry.registry import Registry
+from variegate.registry.rows import LogHead
 from variegate.registry.schema import FORMAT
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.verify import verify_log
 from variegate.signing import key_digest, read_public_key
 from variegate.types import CopyStatus
 
@@ -67,7 +69,7 @@ def old_home(tmp_path):
 
 
 def rows(store):
-    return [asdict(row) for row in store.list_copies()]
+    return [asdict(row) for row in store.read(list_copies)]
 
 
 def expected_rows(expected=EXPECTED):
@@ -102,21 +104,21 @@ def test_the_frozen_files_are_as_they_were_made():
 def test_the_registry_opens_and_its_log_holds(home):
     current = current_format(home / "registry.db")
     upgrade(home / "registry.db")
-    with SqlStore(home / "registry.db", read_only=True) as store:
+    with Registry(home / "registry.db", read_only=True) as store:
         assert rows(store) == expected_rows()
-        assert [asdict(row) for row in store.list_secrets()] == EXPECTED["secrets"]
-        assert [asdict(policy) for policy in store.list_policies()] == EXPECTED["policies"]
-        report = verify_log(store, expect=LogHead(**EXPECTED["log"]))
+        assert [asdict(row) for row in store.read(list_secrets)] == EXPECTED["secrets"]
+        assert [asdict(policy) for policy in store.read(list_policies)] == EXPECTED["policies"]
+        report = store.read(verify_log, expect=LogHead(**EXPECTED["log"]))
         assert report.ok, report.problem
         assert current != FORMAT or asdict(report.head) == EXPECTED["log"]
-        assert {key.identifier: key.revoked_at is None for key in store.list_api_keys()} == {
+        assert {key.identifier: key.revoked_at is None for key in store.read(list_api_keys)} == {
             "key-acme": True,
             "key-bolt": False,
         }
-        found = store.find_api_key(hashlib.sha256(b"acme's key, for tests alone").digest())
+        found = store.read(find_api_key, hashlib.sha256(b"acme's key, for tests alone").digest())
         assert found is not None
         assert found.buyer == "acme"
-        assert store.used_quota(copy_of("acme")) == EXPECTED["used_quota"] == 250
+        assert store.read(used_quota, copy_of("acme")) == EXPECTED["used_quota"] == 250
 
 
 def test_the_frozen_registry_shows_what_it_should():
@@ -143,7 +145,7 @@ def test_the_desk_goes_on(home):
         desk.issue("net", None, ["cord-9"], policy="apart")
         desk.rotate("net", None, ["dora"], policy="prod")
         desk.forget(EXPECTED["salted"])
-        report = verify_log(desk.store, expect=LogHead(**EXPECTED["log"]))
+        report = desk.store.read(verify_log, expect=LogHead(**EXPECTED["log"]))
         assert report.ok, report.problem
 
 
@@ -210,8 +212,8 @@ def test_a_changed_registry_is_found(home):
     with connection:
         connection.execute("UPDATE copies SET buyer = 'eve' WHERE buyer = 'bolt'")
     connection.close()
-    with SqlStore(home / "registry.db", read_only=True) as store:
-        assert not verify_log(store).ok
+    with Registry(home / "registry.db", read_only=True) as store:
+        assert not store.read(verify_log).ok
 
 
 # A home from before the log
@@ -221,7 +223,7 @@ def test_a_home_of_format_1_is_upgraded(old_home):
     database = old_home / "registry.db"
     assert current_format(database) == 1
     with pytest.raises(FormatError, match="has format 1; upgrade it with: variegate db upgrade"):
-        SqlStore(database)
+        Registry(database)
     assert upgrade(database) == 1
     assert current_format(database) == FORMAT
     with Authority.open(old_home, access=ACCESS) as desk:
@@ -232,7 +234,7 @@ def test_a_home_of_format_1_is_upgraded(old_home):
         assert desk.issue("net", "qim", ["acme"])[0].copy_id == expected_rows(EXPECTED_1)[0]["copy_id"]
         desk.rotate("net", "qim", ["acme"])
         assert_same_labels(desk, EXPECTED_1)
-        report = verify_log(desk.store)
+        report = desk.store.read(verify_log)
         assert report.ok, report.problem
 
 
@@ -254,7 +256,7 @@ def test_the_backup_is_restored(tmp_path, home):
         shutil.copytree(home / folder, restored / folder, dirs_exist_ok=True)
     with Authority.open(restored, access=ACCESS) as desk:
         assert rows(desk.store) == expected_rows()
-        report = verify_log(desk.store, expect=LogHead(**EXPECTED["log"]))
+        report = desk.store.read(verify_log, expect=LogHead(**EXPECTED["log"]))
         assert report.ok, report.problem
         assert report.head == end
         assert report.entries == EXPECTED["log"]["seq"] + 1
@@ -301,7 +303,7 @@ def test_a_changed_backup_is_refused(tmp_path):
 def test_artifacts_verify(kind, home):
     upgrade(home / "registry.db")
     pem, listed = (FROZEN / "seller.pem").read_bytes(), (FROZEN / "revocations.json").read_bytes()
-    with SqlStore(home / "registry.db", read_only=True) as store:
+    with Registry(home / "registry.db", read_only=True) as store:
         result = verify_artifact(
             FROZEN / "artifacts" / kind,
             public_key_pem=pem,

@@ -11,7 +11,7 @@ from variegate.manifest import CopyManifest, ModelManifest
 from variegate.manifest.identity import copy_id
 from variegate.models.architectures.catalog import call_factory, find_architecture
 from variegate.models.classifier import Classifier
-from variegate.registry.protocol import LogHead
+from variegate.registry.rows import LogHead
 from variegate.rewriters.base import RewrittenCopy, rewrite
 from variegate.rewriters.catalog import spec_from_dict
 from variegate.signing import public_pem, signing_key

@@ -21,9 +21,12 @@ from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.manifest import canonical_json
 from variegate.registry.backup import write_backup
+from variegate.registry.copies import change_status, get_copy, list_copies
+from variegate.registry.log import log_head
 from variegate.registry.migrations import upgrade
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.records import add_secret, get_model, list_secrets
+from variegate.registry.registry import Registry
+from variegate.registry.verify import verify_log
 from variegate.signing import public_pem, read_public_key, signing_key
 from variegate.types import CopyStatus
 
@@ -67,7 +70,7 @@ def test_every_kind_of_artifact_verifies_against_the_registry(desk, tmp_path, ki
     recipient = KeyRecipient(X25519PrivateKey.generate().public_key()) if kind == "vgc" else None
     written = export_copy(desk, manifest.copy_id, tmp_path / "a", artifact=kind, now=NOW, recipient=recipient)
     assert (written.copy_id, written.buyer, written.artifact) == (manifest.copy_id, "acme", kind)
-    assert written.log == desk.store.log_head()
+    assert written.log == desk.store.read(log_head)
     assert failed(desk, tmp_path / "a") is None
     key = bytes(range(32))
     assert not any(
@@ -115,8 +118,8 @@ def test_a_copy_that_is_revoked_while_it_is_exported_does_not_leave(desk, tmp_pa
 
     def load_slowly(name):
         made = desk._maker.load(name)
-        with SqlStore(desk.home.registry) as store:
-            store.change_status([name], CopyStatus.REVOKED)
+        with Registry(desk.home.registry) as store:
+            store.write(change_status, [name], CopyStatus.REVOKED)
         return made
 
     monkeypatch.setattr(Authority, "load_copy", lambda self, name: load_slowly(name))
@@ -167,7 +170,7 @@ def test_a_registry_that_was_edited_is_noticed(desk, sold, change, step, detail)
 def test_a_restored_backup_answers_as_the_registry_did(desk, sold, tmp_path):
     write_backup(desk.store, tmp_path / "b.vgb")
     restore_home(tmp_path / "again", tmp_path / "b.vgb")
-    with SqlStore(tmp_path / "again" / "registry.db", read_only=True) as store:
+    with Registry(tmp_path / "again" / "registry.db", read_only=True) as store:
         result = verify_artifact(
             sold[1], public_key_pem=signing_pem(store, sold[1]), now=NOW, checks=registry_checks(store)
         )
@@ -188,7 +191,7 @@ def test_a_backup_from_before_a_rotation_and_the_secret_that_it_lacks(desk, tmp_
     write_backup(desk.store, tmp_path / "b.vgb")
     with Authority.open(desk.home.root, access=Access(env=env)) as rotated:
         newer = rotated.keyring.rotate("sealed_file").identifier
-        late = rotated.store.get_copy(rotated.issue("net", "qim", ["late"])[0].copy_id)
+        late = rotated.store.read(get_copy, rotated.issue("net", "qim", ["late"])[0].copy_id)
     restore_home(tmp_path / "again", tmp_path / "b.vgb")
     for folder in ("models", "specs", "secrets"):
         shutil.copytree(desk.home.root / folder, tmp_path / "again" / folder, dirs_exist_ok=True)
@@ -197,8 +200,8 @@ def test_a_backup_from_before_a_rotation_and_the_secret_that_it_lacks(desk, tmp_
         assert again.keyring.take_in(newer).identifier == newer
         (copy,) = again.issue("net", "qim", ["late"])
         assert copy.copy_id == late.copy_id
-        assert again.store.get_copy(copy.copy_id).key_identifier == late.key_identifier
-        assert verify_log(again.store).ok
+        assert again.store.read(get_copy, copy.copy_id).key_identifier == late.key_identifier
+        assert again.store.read(verify_log).ok
 
 
 def test_an_artifact_made_after_the_backup_does_not_fit_the_restored_registry(desk, sold, tmp_path):
@@ -206,7 +209,7 @@ def test_an_artifact_made_after_the_backup_does_not_fit_the_restored_registry(de
     desk.issue("net", "qim", ["bolt"])
     export_copy(desk, sold[0], tmp_path / "later", artifact="safetensors", now=NOW)
     restore_home(tmp_path / "again", tmp_path / "b.vgb")
-    with SqlStore(tmp_path / "again" / "registry.db", read_only=True) as store:
+    with Registry(tmp_path / "again" / "registry.db", read_only=True) as store:
         result = verify_artifact(tmp_path / "later", public_key_pem=PEM, now=NOW, checks=registry_checks(store))
     assert result.failure is not None
     assert result.failure.name.startswith("log")
@@ -228,7 +231,7 @@ def test_the_list_of_revoked_copies(desk):
     desk.change_status(copies[:2], CopyStatus.REVOKED)
     listed = read_revocations(revocation_list(desk, now=NOW, next_update=NOW + 60), read_public_key(PEM))
     assert listed.copies == frozenset(copies[:2])
-    assert listed.log == desk.store.log_head()
+    assert listed.log == desk.store.read(log_head)
     with pytest.raises(NotFoundError, match="no seller's secret 'nope'"):
         revocation_list(desk, now=NOW, next_update=NOW + 60, secret="nope")
 
@@ -236,7 +239,7 @@ def test_the_list_of_revoked_copies(desk):
 def test_new_artifacts_are_signed_by_the_new_key_and_old_ones_still_verify(desk, sold, tmp_path):
     second = SellerSecret.from_bytes(bytes(32))
     pem = public_pem(signing_key(second))
-    desk.store.add_secret(second.identifier, provider="environment", public_key=pem)
+    desk.store.write(add_secret, second.identifier, provider="environment", public_key=pem)
     env = {
         "VARIEGATE_SELLER_SECRET": SECRET.reveal().hex(),
         f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}": second.reveal().hex(),
@@ -257,15 +260,15 @@ def test_new_artifacts_are_signed_by_the_new_key_and_old_ones_still_verify(desk,
 
 def sign_anew(folder, desk, copy, secret):
     """An artifact of a copy as somebody would make it who has this secret."""
-    row, manifest = desk.store.get_copy(copy), desk.copy_manifest(copy)
+    row, manifest = desk.store.read(get_copy, copy), desk.copy_manifest(copy)
     write_artifact(
         folder,
         copy_manifest=manifest,
-        model_manifest=desk.store.get_model(row.model),
+        model_manifest=desk.store.read(get_model, row.model),
         copy=desk.load_copy(copy),
         signing=signing_key(secret),
         artifact="safetensors",
-        log=desk.store.log_head(),
+        log=desk.store.read(log_head),
         created_at=NOW,
         expires_at=row.expires_at,
     )
@@ -274,7 +277,7 @@ def sign_anew(folder, desk, copy, secret):
 def test_a_leaked_old_secret_cannot_sign_for_copies_of_a_newer_one(desk, sold, tmp_path):
     second = SellerSecret.from_bytes(bytes(32))
     pem = public_pem(signing_key(second))
-    desk.store.add_secret(second.identifier, provider="environment", public_key=pem)
+    desk.store.write(add_secret, second.identifier, provider="environment", public_key=pem)
     env = {
         "VARIEGATE_SELLER_SECRET": second.reveal().hex(),
         f"VARIEGATE_SELLER_SECRET_{SECRET.identifier.upper()}": SECRET.reveal().hex(),
@@ -314,7 +317,7 @@ def test_an_artifact_that_is_none_is_checked_with_the_current_key(desk, tmp_path
 def migrated(desk):
     """The desk's home with a registry as variegate wrote it before format 2, brought to this format."""
     (copy,) = desk.issue("net", "qim", ["acme"])
-    manifest, spec = desk.store.get_model("net"), desk.saved_spec("qim")
+    manifest, spec = desk.store.read(get_model, "net"), desk.saved_spec("qim")
     desk.close()
     for path in desk.home.root.glob("registry.db*"):
         path.unlink()
@@ -334,19 +337,19 @@ def migrated(desk):
     upgrade(desk.home.registry)
     with Authority.open(desk.home.root, lambda: SECRET) as again:
         again._clock = lambda: NOW
-        assert again.store.list_secrets() == []
+        assert again.store.read(list_secrets) == []
         yield again, copy.copy_id
 
 
 def test_a_migrated_home_adopts_its_secret_when_it_issues(migrated, tmp_path):
     desk, old = migrated
     assert desk.issue("net", "qim", ["acme", "bolt"])[0].copy_id == old
-    assert [row.identifier for row in desk.store.list_secrets()] == [SECRET.identifier]
-    assert [row.secret for row in desk.store.list_copies()] == [None, SECRET.identifier]
+    assert [row.identifier for row in desk.store.read(list_secrets)] == [SECRET.identifier]
+    assert [row.secret for row in desk.store.read(list_copies)] == [None, SECRET.identifier]
     assert desk.rotate("net", "qim", ["acme"]) == 1
     x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     assert desk.load_copy(old).scores(x).shape == (3, 10)
-    assert verify_log(desk.store).ok
+    assert desk.store.read(verify_log).ok
 
 
 def test_a_migrated_home_exports_what_it_can_verify(migrated, tmp_path):

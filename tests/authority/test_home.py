@@ -25,7 +25,8 @@ from variegate.keys import SellerSecret
 from variegate.keystore import sealed_file
 from variegate.keystore.base import Access
 from variegate.registry.backup import restore_backup, write_backup
-from variegate.registry.store import SqlStore
+from variegate.registry.records import add_policy, list_models
+from variegate.registry.registry import Registry
 
 
 def access(passphrase: str) -> Access:
@@ -72,7 +73,7 @@ def test_the_secret_is_fetched_only_when_needed(empty):
         raise SecretError("nobody is there")
 
     with Authority.open(empty.home.root, ask, read_only=True) as desk:
-        assert desk.store.list_models() == []
+        assert desk.store.read(list_models) == []
         with pytest.raises(SecretError, match="nobody is there"):
             desk.secret()
 
@@ -238,7 +239,7 @@ def test_a_home_knows_its_own_database(tmp_path):
         ConfigurationError, match=f"registry of another home than .*one: expected .* {SECRET.identifier}, got "
     ):
         Authority.open(tmp_path / "one", database_url=urls[1])
-    SqlStore(tmp_path / "empty.db", create=True).close()
+    Registry(tmp_path / "empty.db", create=True).close()
     with pytest.raises(ConfigurationError, match="got one without a secret"):
         Authority.open(tmp_path / "one", database_url=url_of(tmp_path / "empty.db"))
     del mark["secret"]  # as homes were made before
@@ -266,8 +267,8 @@ def test_an_init_that_failed_after_the_database_says_how_to_go_on(tmp_path, monk
     with pytest.raises(ConflictError, match=r"the database .*elsewhere\.db holds a registry already.* empty it"):
         Authority.create(tmp_path / "home", SECRET, database_url=url)
     assert list((tmp_path / "home").iterdir()) == []
-    with SqlStore(tmp_path / "elsewhere.db") as store:
-        store.add_policy("p", {})
+    with Registry(tmp_path / "elsewhere.db") as store:
+        store.write(add_policy, "p", {})
     with pytest.raises(ConflictError, match=r"holds a registry already.*; name an empty database or schema$"):
         Authority.create(tmp_path / "home", SECRET, database_url=url)
 
@@ -284,7 +285,7 @@ def test_a_restore_that_was_killed_after_the_database_goes_on(empty, backup, tmp
     assert restore_home(tmp_path / "again", backup, database_url=url) == end
     with Authority.open(tmp_path / "again", lambda: SECRET, database_url=url) as desk:
         assert desk.secret() == SECRET
-        desk.store.add_policy("p", {})
+        desk.store.write(add_policy, "p", {})
     with pytest.raises(ConflictError, match="holds something already"):  # no longer what the backup holds
         restore_home(tmp_path / "third", backup, database_url=url)
     write_backup(empty.store, tmp_path / "other.vgb", clock=lambda: 5)

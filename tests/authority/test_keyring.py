@@ -24,7 +24,8 @@ from variegate.keystore import catalog
 from variegate.keystore.base import MOST_BLOB_BYTES, Access
 from variegate.keystore.sealed_file import SealedFile
 from variegate.keystore.sealing import SealingCost, seal
-from variegate.registry.protocol import SecretRow
+from variegate.registry.records import put_meta
+from variegate.registry.rows import SecretRow
 from variegate.signing import public_pem, signing_key
 
 CHEAP = SealingCost(memory_kib=8192, iterations=1, lanes=1)
@@ -83,7 +84,7 @@ def open_ring(tmp_path, store):
 def old_home(tmp_path, store):
     """A home of format 1 with a sealed secret, just migrated."""
     (tmp_path / "secret.sealed").write_bytes(seal(FIRST, b"open", cost=CHEAP))
-    store.put_meta("secret_identifier", FIRST.identifier)
+    store.write(put_meta, "secret_identifier", FIRST.identifier)
 
 
 def begin(ring, provider="sealed_file", secret=FIRST):
@@ -158,7 +159,7 @@ def test_a_migrated_home_adopts_its_secret_once(open_ring, old_home, store, tmp_
 
 @pytest.mark.parametrize("env", [FROM_ENV, {}])
 def test_a_migrated_home_without_a_file(open_ring, store, env):
-    store.put_meta("secret_identifier", FIRST.identifier)
+    store.write(put_meta, "secret_identifier", FIRST.identifier)
     ring = open_ring(env, source=None if env else lambda: FIRST)
     assert ring.rows()[0].provider == "environment"
     assert ring.adopt().provider == "environment"

@@ -12,12 +12,14 @@ from tests.authority.conftest import NOW, SECRET
 from variegate.authority import issuer
 from variegate.authority.noticed import Noticed, sentences
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
-from variegate.registry.verify_log import verify_log
+from variegate.registry.copies import count_copies, last_epochs, list_copies
+from variegate.registry.log import iterate_events, log_head
+from variegate.registry.verify import verify_log
 from variegate.types import CopyStatus
 
 
 def states(desk, **filters):
-    return [(row.buyer, row.epoch, row.status.value) for row in desk.store.list_copies(**filters)]
+    return [(row.buyer, row.epoch, row.status.value) for row in desk.store.read(list_copies, **filters)]
 
 
 def test_revoked_is_the_end(desk):
@@ -31,7 +33,7 @@ def test_revoked_is_the_end(desk):
     with pytest.raises(ConflictError, match=r"is revoked; nothing was recorded: issue a later epoch"):
         desk.issue("net", "qim", ["acme"])
     assert desk.issue("net", "qim", ["acme"], epoch=2)[0].epoch == 2
-    assert verify_log(desk.store).ok
+    assert desk.store.read(verify_log).ok
 
 
 def test_a_superseded_copy_can_be_revoked_but_not_woken(desk):
@@ -54,7 +56,7 @@ def test_a_reason_is_one_line(desk, reason):
 def test_a_reason_stands_in_the_log(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
     desk.change_status([copy.copy_id], CopyStatus.REVOKED, reason="geleakt, größter Schaden")
-    last = list(desk.store.iterate_events())[-1]
+    last = list(iterate_events(desk.store))[-1]
     assert (last.kind, dict(last.body)) == (
         "status_changed",
         {"copies": [copy.copy_id], "reason": "geleakt, größter Schaden", "to": "revoked"},
@@ -83,7 +85,7 @@ def test_the_copies_of_buyers(desk):
 
 def test_rotating_issues_and_supersedes_in_one_step(desk):
     desk.issue("net", "qim", ["acme", "bolt", "cold"])
-    before = desk.store.log_head().seq
+    before = desk.store.read(log_head).seq
     assert desk.rotate("net", "permutation", ["acme", "bolt"]) == 2
     assert states(desk) == [
         ("acme", 1, "superseded"),
@@ -92,9 +94,9 @@ def test_rotating_issues_and_supersedes_in_one_step(desk):
         ("acme", 2, "active"),
         ("bolt", 2, "active"),
     ]
-    kinds = [event.kind for event in desk.store.iterate_events(after=before)]
+    kinds = [event.kind for event in iterate_events(desk.store, after=before)]
     assert kinds == ["issued", "status_changed"]
-    assert {row.spec_digest for row in desk.store.list_copies(status=CopyStatus.ACTIVE, buyer="acme")} == {
+    assert {row.spec_digest for row in desk.store.read(list_copies, status=CopyStatus.ACTIVE, buyer="acme")} == {
         desk.saved_spec("permutation").spec_digest
     }
 
@@ -112,11 +114,11 @@ def test_a_stated_epoch_given_twice_does_nothing(desk):
     desk.rotate("net", "qim", ["acme"])
     assert desk.rotate("net", "qim", None, epoch=2) == 1
     after = states(desk)
-    head = desk.store.log_head()
+    head = desk.store.read(log_head)
     assert desk.rotate("net", "qim", None, epoch=2) == 0
     assert desk.rotate("net", "qim", ["acme", "bolt", "acme"], epoch=2) == 0
     assert states(desk) == after
-    assert desk.store.log_head() == head
+    assert desk.store.read(log_head) == head
     assert desk.rotate("net", "qim", None, epoch=7) == 2
     assert [state for *_, state in states(desk)] == ["superseded"] * 4 + ["active"] * 2
 
@@ -127,16 +129,16 @@ def test_all_buyers_in_small_batches(desk, monkeypatch):
     steps = []
     assert desk.rotate("net", "qim", None, epoch=2, progress=steps.append) == 30
     assert steps[:4] == [7, 14, 21, 28]
-    assert desk.store.count_copies(status=CopyStatus.ACTIVE) == 30
-    assert desk.store.count_copies(status=CopyStatus.SUPERSEDED) == 30
-    assert verify_log(desk.store).ok
+    assert desk.store.read(count_copies, status=CopyStatus.ACTIVE) == 30
+    assert desk.store.read(count_copies, status=CopyStatus.SUPERSEDED) == 30
+    assert desk.store.read(verify_log).ok
 
 
 def test_a_buyer_named_twice_gets_one_copy(desk, monkeypatch):
     monkeypatch.setattr(issuer, "BATCH_ROWS", 2)
     desk.issue("net", "qim", ["acme", "bolt"])
     assert desk.rotate("net", "qim", iter(["acme", "bolt", "acme", "acme"])) == 2
-    assert desk.store.last_epochs("net", ["acme", "bolt"]) == {"acme": 2, "bolt": 2}
+    assert desk.store.read(last_epochs, "net", ["acme", "bolt"]) == {"acme": 2, "bolt": 2}
 
 
 def test_after_a_revoked_copy_the_next_epoch_follows(desk):
@@ -189,7 +191,7 @@ def test_a_later_epoch_supersedes_the_copy_before(desk, many):
     for _ in range(2):
         issue("net", "permutation", ["acme"], epoch=2)
         assert states(desk) == [("acme", 1, "superseded"), ("bolt", 1, "active"), ("acme", 2, "active")]
-    assert verify_log(desk.store).ok
+    assert desk.store.read(verify_log).ok
 
 
 def test_bad_rotations(desk):
@@ -210,7 +212,7 @@ def test_rotating_under_a_policy(desk):
     desk.issue("net", "qim", ["acme"])
     desk.create_policy("day", spec="qim", valid_seconds=86_400, forgettable=True)
     assert desk.rotate("net", None, ["acme"], policy="day") == 1
-    (row,) = desk.store.list_copies(status=CopyStatus.ACTIVE)
+    (row,) = desk.store.read(list_copies, status=CopyStatus.ACTIVE)
     assert (row.policy, row.expires_at, row.salted) == ("day", NOW + 86_400, True)
     desk.load_copy(row.copy_id)
 
@@ -275,15 +277,15 @@ def test_processes_at_once_take_turns(desk, tmp_path, acts):
         done.setdefault(act, []).extend(json.loads(out))
     rotations = acts.count("rotate") * 4
     assert done["rotate"] == [40] * rotations
-    assert desk.store.last_epochs("net", buyers) == dict.fromkeys(buyers, 1 + rotations)
+    assert desk.store.read(last_epochs, "net", buyers) == dict.fromkeys(buyers, 1 + rotations)
     for buyer in buyers:
-        mine = desk.store.list_copies(buyer=buyer)
+        mine = desk.store.read(list_copies, buyer=buyer)
         assert [row.epoch for row in mine] == list(range(1, 2 + rotations))
         assert sum(row.status is CopyStatus.ACTIVE for row in mine) <= 1
         revoked = [row.epoch for row in mine if row.status is CopyStatus.REVOKED]
         assert bool(revoked) == ("revoke" in acts and int(buyer[1:]) < 20)
         assert revoked == list(range(1, 1 + len(revoked)))  # all that there were at that moment
-    assert desk.store.count_copies() == 40 * (1 + rotations) + sum(done.get("issue", []))
+    assert desk.store.read(count_copies) == 40 * (1 + rotations) + sum(done.get("issue", []))
     assert all(isinstance(count, int) for counts in done.values() for count in counts), done
-    assert verify_log(desk.store).ok
+    assert desk.store.read(verify_log).ok
     assert desk.secret() == SECRET

@@ -11,6 +11,7 @@ from variegate.data import load_dataset
 from variegate.errors import ConflictError, InputError, NotFoundError, VerificationError
 from variegate.files import folder_that_appears_whole
 from variegate.models.loading import ImportedModel
+from variegate.registry.records import add_model, get_model, list_models
 
 
 def test_import_and_load(empty, tmp_path):
@@ -24,7 +25,7 @@ def test_import_and_load(empty, tmp_path):
         "weights.safetensors",
     ]
     assert json.loads((folder / "manifest.json").read_text()) == manifest.to_dict()
-    assert empty.store.get_model("net") == manifest
+    assert empty.store.read(get_model, "net") == manifest
     test = load_dataset("digits")
     original = empty.original("net")
     right = original.predict(torch.from_numpy(test.images)).numpy() == test.labels
@@ -69,7 +70,7 @@ def test_files_that_change_during_the_import_are_noticed(empty, tmp_path):
     with pytest.raises(VerificationError, match=r"weights.safetensors changed while it was imported"):
         empty.import_model(ready)
     assert list(empty.home.models.iterdir()) == []
-    assert empty.store.list_models() == []
+    assert empty.store.read(list_models) == []
 
 
 def test_a_full_disk_leaves_nothing(empty, tmp_path, monkeypatch):
@@ -81,7 +82,7 @@ def test_a_full_disk_leaves_nothing(empty, tmp_path, monkeypatch):
     with pytest.raises(Exception, match="no space left"):
         empty.import_model(ready)
     assert list(empty.home.models.iterdir()) == []
-    assert empty.store.list_models() == []
+    assert empty.store.read(list_models) == []
 
 
 def test_a_registry_that_refuses_takes_the_files_back(empty, tmp_path):
@@ -133,7 +134,7 @@ def test_files_that_another_process_placed_are_left_to_it(empty, tmp_path):
     with pytest.raises(InputError, match="is read-only"):
         model_files.place_model(empty.home.model("net"), ready, RefusingStore())
     assert (empty.home.model("net") / "manifest.json").is_file()
-    empty.store.add_model(ready.manifest)
+    empty.store.write(add_model, ready.manifest)
     assert empty.original("net").num_classes == 10
 
 

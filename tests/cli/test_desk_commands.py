@@ -13,6 +13,7 @@ from variegate.authority import Authority
 from variegate.authority.handing_out import export_copy
 from variegate.authority.issue_copies import derive_key
 from variegate.keys import SellerSecret
+from variegate.registry.copies import get_salt, list_copies
 from variegate.signing import public_pem, signing_key
 
 
@@ -430,8 +431,8 @@ def test_names_that_are_no_text(fails, home, command):
 def test_no_secret_in_any_output_or_file(invoke, fails, home, sold, tmp_path):
     """The secret, the keys of all copies and the salts: on no screen, in no file but the salts' own places."""
     with Authority.open(home, lambda: SellerSecret.from_bytes(SECRET)) as desk:
-        keys = [derive_key(desk.store, desk.keyring, row, "qim").reveal() for row in desk.store.list_copies()]
-        salt = desk.store.get_salt(sold[1])
+        keys = [derive_key(desk.store, desk.keyring, row, "qim").reveal() for row in desk.store.read(list_copies)]
+        salt = desk.store.read(get_salt, sold[1])
     assert len(keys) == 3
     said = "".join(
         invoke(*command).output

@@ -21,7 +21,7 @@ from variegate.keystore.base import Access
 from variegate.keystore.sealed_file import SealedFile
 from variegate.keystore.sealing import SealingCost, unseal
 from variegate.keystore.secret_sources import prompt_terminal
-from variegate.registry.protocol import SecretRow
+from variegate.registry.rows import SecretRow
 from variegate.signing import public_pem, signing_key
 
 SECRET = SellerSecret.from_bytes(bytes(range(32)))

@@ -28,6 +28,8 @@ from safetensors.torch import save_file  # noqa: E402
 from variegate.authority.authority import Authority  # noqa: E402
 from variegate.keys import SellerSecret  # noqa: E402
 from variegate.models.loading import prepare_import  # noqa: E402
+from variegate.registry.copies import list_copies, spend_quota, used_quota
+from variegate.registry.records import add_api_key, list_policies, list_secrets, revoke_api_key
 from variegate.rewriters.permutation import PermutationSpec  # noqa: E402
 from variegate.rewriters.qim import QimSpec  # noqa: E402
 
@@ -69,7 +71,7 @@ def save_specs(desk: Authority) -> None:
 def described(desk: Authority, *, lost: tuple[str, ...] = ()) -> dict:
     """Every copy's row, and the labels that it gives to `inputs`; those in `lost` cannot be made again."""
     copies = []
-    for row in desk.store.list_copies():
+    for row in desk.store.read(list_copies):
         made = row.copy_id not in lost
         labels = desk.load_copy(row.copy_id).predict(inputs()).tolist() if made else None
         copies.append({"row": asdict(row), "labels": labels})
@@ -111,26 +113,26 @@ def make_format_2(folder: Path) -> None:
             recipient = PassphraseRecipient(PASSPHRASE) if kind == "vgc" else None
             export_copy(desk, acme, folder / "artifacts" / kind, artifact=kind, now=NOW, recipient=recipient)
         export_copy(desk, bolt, folder / "artifacts" / "revoked", artifact="safetensors", now=NOW)
-        pem = desk.store.list_secrets()[-1].public_key
+        pem = desk.store.read(list_secrets)[-1].public_key
         (folder / "seller.pem").write_text(pem)
         desk.change_status([bolt], CopyStatus.REVOKED, reason="leaked")
         (folder / "revocations.json").write_bytes(revocation_list(desk, now=NOW, next_update=NOW + 7 * 86_400))
         for buyer in ("acme", "bolt"):
             key = f"{buyer}'s key, for tests alone".encode()
-            desk.store.add_api_key(buyer, identifier=f"key-{buyer}", digest=hashlib.sha256(key).digest())
-        desk.store.revoke_api_key("key-bolt")
-        desk.store.spend_quota(acme, 250, quota=1000)
+            desk.store.write(add_api_key, buyer, identifier=f"key-{buyer}", digest=hashlib.sha256(key).digest())
+        desk.store.write(revoke_api_key, "key-bolt")
+        desk.store.count(spend_quota, acme, 250, quota=1000)
         desk.keyring.rotate("sealed_file")
         desk.rotate("net", None, ["acme"], policy="prod")
         desk.forget(erin)
         head = write_backup(desk.store, folder / "registry.vgb")
         expected = described(desk, lost=(erin,)) | {
             "log": {"seq": head.seq, "hash": head.hash},
-            "policies": [asdict(policy) for policy in desk.store.list_policies()],
-            "secrets": [asdict(row) for row in desk.store.list_secrets()],
+            "policies": [asdict(policy) for policy in desk.store.read(list_policies)],
+            "secrets": [asdict(row) for row in desk.store.read(list_secrets)],
             "forgotten": erin,
             "salted": dora,
-            "used_quota": desk.store.used_quota(acme),
+            "used_quota": desk.store.read(used_quota, acme),
         }
         write_json(folder / "expected.json", expected)
 

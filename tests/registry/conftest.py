@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from variegate.manifest import ModelManifest, digest
 from variegate.manifest.identity import copy_id
 from variegate.registry.engine import locate, open_engine, writing
-from variegate.registry.protocol import CopyRow
-from variegate.registry.store import SqlStore
+from variegate.registry.records import add_model, add_spec
+from variegate.registry.registry import Registry
+from variegate.registry.rows import CopyRow
 from variegate.types import Bounds
 
 SPEC = {"rewriter": "qim", "messages_per_class": 16, "strength": 2.0}
@@ -103,19 +104,19 @@ def url(request, tmp_path: Path) -> Iterator[str | Path]:
 
 
 @pytest.fixture
-def store(url: str | Path) -> Iterator[SqlStore]:
-    with SqlStore(url, create=True, clock=lambda: NOW) as store:
-        store.add_model(model_manifest())
-        store.add_spec("first", SPEC)
-        yield store
+def registry(url: str | Path) -> Iterator[Registry]:
+    with Registry(url, create=True, clock=lambda: NOW) as registry:
+        registry.write(add_model, model_manifest())
+        registry.write(add_spec, "first", SPEC)
+        yield registry
 
 
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[SqlStore]:
-    with SqlStore(tmp_path / "registry.db", create=True, clock=lambda: NOW) as store:
-        store.add_model(model_manifest())
-        store.add_spec("first", SPEC)
-        yield store
+def sqlite_registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry(tmp_path / "registry.db", create=True, clock=lambda: NOW) as registry:
+        registry.write(add_model, model_manifest())
+        registry.write(add_spec, "first", SPEC)
+        yield registry
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tests.registry.conftest import make_row
 from variegate.registry.backup import restore_backup, write_backup
-from variegate.registry.migrations import upgrade
-from variegate.registry.protocol import CopyRow
-from variegate.registry.statuses import CHUNK_ROWS
-from variegate.registry.store import SqlStore
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import CHUNK_ROWS, change_status
+from variegate.registry.registry import Registry
+from variegate.registry.rows import CopyRow
 from variegate.types import CopyStatus
 
 BATCH = CHUNK_ROWS + 100  # two pieces
@@ -35,32 +35,34 @@ def say(number: int) -> None:
 
 
 def issue(url: str | Path, first: int) -> None:
-    with SqlStore(url) as store:
+    with Registry(url) as registry:
         for number in count(first):
             rows = batch(number)
             say(number - 1)
-            store.add_copies(rows)
+            registry.write(add_copies, rows)
 
 
 def change(url: str | Path, first: int) -> None:
-    with SqlStore(url) as store:
+    with Registry(url) as registry:
         for number in count(first):
             say(number - 1)
-            store.change_status(group(number // 2), list(CopyStatus)[1 + number % 2], reason="killed meanwhile")
+            registry.write(
+                change_status, group(number // 2), list(CopyStatus)[1 + number % 2], reason="killed meanwhile"
+            )
 
 
 def rotate(url: str | Path, first: int) -> None:
-    with SqlStore(url) as store:
+    with Registry(url) as registry:
         for number in count(first):
             say(number - 1)
-            store.add_copies(epoch(number), supersede=True)
+            registry.write(add_copies, epoch(number), supersede=True)
 
 
 def back_up(url: str | Path, first: int) -> None:
-    with SqlStore(url) as store:
+    with Registry(url) as registry:
         for number in count(first):
             say(number - 1)
-            write_backup(store, Path(sys.argv[4]) / f"{number}.gz")
+            write_backup(registry, Path(sys.argv[4]) / f"{number}.gz")
 
 
 def restore(url: str | Path, first: int) -> None:
@@ -69,9 +71,9 @@ def restore(url: str | Path, first: int) -> None:
     say(first + 1)
 
 
-def to_this_format(url: str | Path, first: int) -> None:
+def create(url: str | Path, first: int) -> None:
     say(first)
-    upgrade(url)
+    Registry(url, create=True).close()
     say(first + 1)
 
 
@@ -82,7 +84,7 @@ if __name__ == "__main__":
         "rotate": rotate,
         "back_up": back_up,
         "restore": restore,
-        "upgrade": to_this_format,
+        "create": create,
     }
     place = sys.argv[2]
     steps[sys.argv[1]](place if "://" in place else Path(place), int(sys.argv[3]))

@@ -16,36 +16,52 @@ from variegate.errors import ConflictError, FormatError, InputError, NotFoundErr
 from variegate.registry import backup, backup_format
 from variegate.registry.backup import BackupSummary, restore_backup, write_backup
 from variegate.registry.backup_format import read_rows
-from variegate.registry.protocol import LogHead
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import change_status, count_copies, get_salt, list_copies, spend_quota, used_quota
+from variegate.registry.log import iterate_events, log_head
+from variegate.registry.records import (
+    add_api_key,
+    add_policy,
+    add_secret,
+    find_api_key,
+    get_meta,
+    get_spec,
+    list_api_keys,
+    list_models,
+    list_policies,
+    list_secrets,
+    put_meta,
+)
+from variegate.registry.registry import Registry
+from variegate.registry.rows import LogHead
+from variegate.registry.verify import verify_log
 from variegate.types import CopyStatus
 
 
-def fill(store: SqlStore) -> None:
-    store.add_secret("a" * 16, provider="file", public_key="PEM")
-    store.add_policy("gold", {"quota": 5, "name": "é"})
-    store.put_meta("secret_identifier", "00aa")
+def fill(registry: Registry) -> None:
+    registry.write(add_secret, "a" * 16, provider="file", public_key="PEM")
+    registry.write(add_policy, "gold", {"quota": 5, "name": "é"})
+    registry.write(put_meta, "secret_identifier", "00aa")
     rows = [make_row(f"b{i}", policy="gold", salted=i == 1, key_identifier=f"{i:016x}") for i in range(7)]
-    store.add_copies(rows, salts={rows[1].copy_id: bytes(range(32))})
-    store.change_status([rows[2].copy_id], CopyStatus.REVOKED)
-    store.add_api_key("b0", identifier="k1", digest=bytes(range(32)), expires_at=NOW + 9)
-    store.spend_quota(rows[0].copy_id, 3, quota=10)
+    registry.write(add_copies, rows, salts={rows[1].copy_id: bytes(range(32))})
+    registry.write(change_status, [rows[2].copy_id], CopyStatus.REVOKED)
+    registry.write(add_api_key, "b0", identifier="k1", digest=bytes(range(32)), expires_at=NOW + 9)
+    registry.count(spend_quota, rows[0].copy_id, 3, quota=10)
 
 
-def state(store: SqlStore) -> dict:
-    rows = store.list_copies()
+def state(registry: Registry) -> dict:
+    rows = registry.read(list_copies)
     return {
         "copies": rows,
-        "models": store.list_models(),
-        "spec": store.get_spec(rows[0].spec_digest),
-        "policies": store.list_policies(),
-        "secrets": store.list_secrets(),
-        "keys": store.list_api_keys(),
-        "key": store.find_api_key(bytes(range(32))),
-        "salts": [store.get_salt(row.copy_id) for row in rows],
-        "quotas": [store.used_quota(row.copy_id) for row in rows],
-        "meta": store.get_meta("secret_identifier"),
+        "models": registry.read(list_models),
+        "spec": registry.read(get_spec, rows[0].spec_digest),
+        "policies": registry.read(list_policies),
+        "secrets": registry.read(list_secrets),
+        "keys": registry.read(list_api_keys),
+        "key": registry.read(find_api_key, bytes(range(32))),
+        "salts": [registry.read(get_salt, row.copy_id) for row in rows],
+        "quotas": [registry.read(used_quota, row.copy_id) for row in rows],
+        "meta": registry.read(get_meta, "secret_identifier"),
     }
 
 
@@ -56,47 +72,47 @@ def target(request, tmp_path):
 
 
 @pytest.fixture(name="file")
-def backup_file(sqlite_store, tmp_path):
-    fill(sqlite_store)
-    write_backup(sqlite_store, tmp_path / "backup.gz", clock=lambda: NOW)
+def backup_file(sqlite_registry, tmp_path):
+    fill(sqlite_registry)
+    write_backup(sqlite_registry, tmp_path / "backup.gz", clock=lambda: NOW)
     return tmp_path / "backup.gz"
 
 
 @pytest.mark.parametrize("page", [2, 1000])
-def test_round_trip(store, target, tmp_path, monkeypatch, page):
+def test_round_trip(registry, target, tmp_path, monkeypatch, page):
     monkeypatch.setattr(backup_format, "PAGE", page)
     monkeypatch.setattr(backup, "PAGE", page)
     monkeypatch.setattr(backup, "PAGES", {})
-    fill(store)
+    fill(registry)
     file, seen = tmp_path / "backup.gz", []
-    summary = write_backup(store, file, clock=lambda: NOW, progress=lambda done, total: seen.append((done, total)))
+    summary = write_backup(registry, file, clock=lambda: NOW, progress=lambda done, total: seen.append((done, total)))
     head = summary.head
-    assert summary == BackupSummary(head=store.log_head(), copies=7)
+    assert summary == BackupSummary(head=registry.read(log_head), copies=7)
     assert (summary.seq, summary.hash) == (head.seq, head.hash)
     assert seen[-1][0] == seen[-1][1]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     end = restore_backup(file, target, expect=head, clock=lambda: NOW + 5, progress=lambda *_: None)
-    with SqlStore(target, clock=lambda: NOW) as restored:
-        assert state(restored) == state(store)
-        entries = list(restored.iterate_events())
-        assert entries[:-1] == list(store.iterate_events())
+    with Registry(target, clock=lambda: NOW) as restored:
+        assert state(restored) == state(registry)
+        entries = list(iterate_events(restored))
+        assert entries[:-1] == list(iterate_events(registry))
         assert (entries[-1].kind, entries[-1].at) == ("restored", NOW + 5)
-        assert end == restored.log_head()
-        assert verify_log(restored, expect=head).ok
-        assert restored.add_copies([make_row("later")]) == 1
-        assert verify_log(restored).ok
+        assert end == restored.read(log_head)
+        assert restored.read(verify_log, expect=head).ok
+        assert restored.write(add_copies, [make_row("later")]) == 1
+        assert restored.read(verify_log).ok
 
 
-def test_pieces_are_bounded_by_their_bytes_too(store, target, tmp_path, monkeypatch):
-    fill(store)
-    write_backup(store, tmp_path / "backup.gz")
+def test_pieces_are_bounded_by_their_bytes_too(registry, target, tmp_path, monkeypatch):
+    fill(registry)
+    write_backup(registry, tmp_path / "backup.gz")
     pieces = []
     monkeypatch.setattr(backup_format, "MOST_PIECE", 1)
     monkeypatch.setattr(backup, "read_rows", lambda *args: _counted(read_rows(*args), pieces))
     restore_backup(tmp_path / "backup.gz", target)
     assert set(pieces) == {1}
-    with SqlStore(target) as restored:
-        assert state(restored) == state(store)
+    with Registry(target) as restored:
+        assert state(restored) == state(registry)
 
 
 def _counted(found, pieces):
@@ -105,27 +121,27 @@ def _counted(found, pieces):
         yield table, piece
 
 
-def test_the_same_registry_gives_the_same_bytes(sqlite_store, file, tmp_path):
-    write_backup(sqlite_store, tmp_path / "again.gz", clock=lambda: NOW)
+def test_the_same_registry_gives_the_same_bytes(sqlite_registry, file, tmp_path):
+    write_backup(sqlite_registry, tmp_path / "again.gz", clock=lambda: NOW)
     assert (tmp_path / "again.gz").read_bytes() == file.read_bytes()
 
 
 def test_an_empty_registry(url, tmp_path):
-    with SqlStore(url, create=True) as store:
-        assert write_backup(store, tmp_path / "backup.gz").head == LogHead(seq=0, hash="sha256:" + "0" * 64)
+    with Registry(url, create=True) as registry:
+        assert write_backup(registry, tmp_path / "backup.gz").head == LogHead(seq=0, hash="sha256:" + "0" * 64)
     restore_backup(tmp_path / "backup.gz", tmp_path / "restored.db")
-    with SqlStore(tmp_path / "restored.db") as restored:
-        assert [entry.kind for entry in restored.iterate_events()] == ["restored"]
-        assert verify_log(restored).ok
+    with Registry(tmp_path / "restored.db") as restored:
+        assert [entry.kind for entry in iterate_events(restored)] == ["restored"]
+        assert restored.read(verify_log).ok
 
 
 def test_restores_into_a_registry_that_holds_nothing(file, target):
-    SqlStore(target, create=True).close()
+    Registry(target, create=True).close()
     restore_backup(file, target)
     with pytest.raises(ConflictError, match="holds something already: restore a backup into a new one"):
         restore_backup(file, target)
-    with SqlStore(target) as restored:
-        assert restored.count_copies() == 7
+    with Registry(target) as restored:
+        assert restored.read(count_copies) == 7
 
 
 def test_bytes_that_are_cut_off_anywhere(file, tmp_path):
@@ -180,6 +196,8 @@ def test_a_forged_row_with_its_digest_is_refused(file, tmp_path, data):
     column = data.draw(st.integers(1, len(row) - 1))
     if row[0] == "quotas" or (row[0] == "meta" and row[1] == "secret_identifier"):
         reject()  # not part of the log
+    if column == 1 and row[0] in ("seller_secrets", "api_keys"):
+        reject()  # the number of the last row may grow: what counts is the order
     value = data.draw(
         st.none() | st.booleans() | st.integers(-9, 2**70) | st.text(max_size=9) | st.just([]) | st.floats(0, 1)
     )
@@ -236,25 +254,25 @@ def test_a_head_kept_elsewhere(file, tmp_path):
     assert not (tmp_path / "restored.db").exists()
 
 
-def test_a_registry_that_was_tampered_with_is_not_restored(sqlite_store, file, tmp_path):
+def test_a_registry_that_was_tampered_with_is_not_restored(sqlite_registry, file, tmp_path):
     with tampering(tmp_path / "registry.db") as connection:
         connection.execute(text("UPDATE copies SET buyer = 'mallory' WHERE id = 2"))
-    write_backup(sqlite_store, tmp_path / "tampered.gz")
+    write_backup(sqlite_registry, tmp_path / "tampered.gz")
     with pytest.raises(VerificationError, match="speaks of copies that were changed: those numbered 1 to 7"):
         restore_backup(tmp_path / "tampered.gz", tmp_path / "restored.db")
 
 
 def test_a_failure_leaves_the_target_as_it_was(file, target):
-    SqlStore(target, create=True).close()
+    Registry(target, create=True).close()
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(FormatError):
         restore_backup(file, target)
-    with SqlStore(target) as store:
-        assert store.count_copies() == 0
-        assert store.log_head().seq == 0
+    with Registry(target) as registry:
+        assert registry.read(count_copies) == 0
+        assert registry.read(log_head).seq == 0
 
 
-def test_places_that_cannot_be(sqlite_store, file, tmp_path):
+def test_places_that_cannot_be(sqlite_registry, file, tmp_path):
     with pytest.raises(NotFoundError, match="no file"):
         restore_backup(tmp_path / "nope.gz", tmp_path / "restored.db")
     with pytest.raises(InputError, match="is a folder"):
@@ -264,48 +282,48 @@ def test_places_that_cannot_be(sqlite_store, file, tmp_path):
     with pytest.raises(InputError, match="cannot open the registry"):
         restore_backup(file, tmp_path / "nowhere" / "restored.db")
     with pytest.raises(NotFoundError, match="no folder"):
-        write_backup(sqlite_store, tmp_path / "nowhere" / "backup.gz")
+        write_backup(sqlite_registry, tmp_path / "nowhere" / "backup.gz")
     with pytest.raises(InputError, match="it is a folder"):
-        write_backup(sqlite_store, tmp_path)
+        write_backup(sqlite_registry, tmp_path)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".gz", ".db", ".db-wal", ".db-shm"])
 
 
-def test_an_interrupted_backup_leaves_nothing(sqlite_store, file):
+def test_an_interrupted_backup_leaves_nothing(sqlite_registry, file):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
-    sqlite_store.add_copies([make_row("more")])
+    sqlite_registry.write(add_copies, [make_row("more")])
     with pytest.raises(KeyboardInterrupt):
-        write_backup(sqlite_store, file.with_name("other.gz"), progress=interrupt)
+        write_backup(sqlite_registry, file.with_name("other.gz"), progress=interrupt)
     assert not list(file.parent.glob(".vg-*"))
     assert not file.with_name("other.gz").exists()
 
 
-def test_a_file_is_never_replaced(sqlite_store, file):
+def test_a_file_is_never_replaced(sqlite_registry, file):
     before = file.read_bytes()
     with pytest.raises(ConflictError, match=r"backup\.gz exists already; choose another name"):
-        write_backup(sqlite_store, file)
+        write_backup(sqlite_registry, file)
     late = file.with_name("late.gz")
     with pytest.raises(ConflictError, match=r"late\.gz exists already; choose another name"):
-        write_backup(sqlite_store, late, progress=lambda *_: late.write_bytes(b"another program's"))
+        write_backup(sqlite_registry, late, progress=lambda *_: late.write_bytes(b"another program's"))
     assert (file.read_bytes(), late.read_bytes()) == (before, b"another program's")
     assert not list(file.parent.glob(".vg-*"))
 
 
-def test_a_backup_is_one_view_while_others_write(store, url, tmp_path):
-    fill(store)
+def test_a_backup_is_one_view_while_others_write(registry, url, tmp_path):
+    fill(registry)
     monkey = []
 
     def write(done, total):
         if not monkey:
-            monkey.append(store.add_copies(make_row(f"late{i}") for i in range(50)))
+            monkey.append(registry.write(add_copies, (make_row(f"late{i}") for i in range(50))))
 
-    summary = write_backup(store, tmp_path / "backup.gz", progress=write)
+    summary = write_backup(registry, tmp_path / "backup.gz", progress=write)
     assert monkey == [50]
     assert summary.copies == 7
     restore_backup(tmp_path / "backup.gz", tmp_path / "restored.db", expect=summary.head)
-    with SqlStore(tmp_path / "restored.db") as restored:
-        assert restored.count_copies() == 7
+    with Registry(tmp_path / "restored.db") as restored:
+        assert restored.read(count_copies) == 7
 
 
 def test_the_header_reads_back():
@@ -315,7 +333,7 @@ def test_the_header_reads_back():
     assert backup_format.Header.from_line(header.to_line(), "it") == header
 
 
-def test_specimen_of_the_format(sqlite_store, file):
+def test_specimen_of_the_format(sqlite_registry, file):
     lines = gzip.decompress(file.read_bytes()).splitlines()
     assert lines[1] == b'["meta","format","2"]'
     assert json.loads(lines[-1])["sha256"] == hashlib.sha256(b"\n".join(lines[:-1]) + b"\n").hexdigest()

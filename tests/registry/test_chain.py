@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.registry.conftest import make_row
 from variegate.errors import InputError
 from variegate.manifest import canonical_json
-from variegate.registry.chain import ZERO, copy_line, event_hash, lines_digest, salt_digest
-from variegate.registry.rows import number_of_key, text_of_key
+from variegate.registry.copies import number_of_key, text_of_key
+from variegate.registry.log import ZERO, copy_line, event_hash, lines_digest, salt_digest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 

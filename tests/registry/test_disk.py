@@ -10,46 +10,48 @@ import pytest
 
 from tests.disks import fill_up
 from tests.registry.conftest import SPEC, make_row, model_manifest
-from tests.registry.format_1 import old_rows, write_format_1
 from variegate.errors import InputError, VariegateError
 from variegate.registry.backup import restore_backup, write_backup
-from variegate.registry.migrations import current_format, upgrade
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import change_status, count_copies
+from variegate.registry.migrations import upgrade
+from variegate.registry.records import add_model, add_spec
+from variegate.registry.registry import Registry
+from variegate.registry.verify import verify_log
 from variegate.types import CopyStatus
 
 FULL = "is full; nothing was recorded|no space left|disk failed or is full"
 
 
-def filled(path: Path) -> SqlStore:
-    store = SqlStore(path, create=True)
-    store.add_model(model_manifest())
-    store.add_spec("first", SPEC)
-    store.add_copies(make_row(f"b{i}") for i in range(500))
-    return store
+def filled(path: Path) -> Registry:
+    registry = Registry(path, create=True)
+    registry.write(add_model, model_manifest())
+    registry.write(add_spec, "first", SPEC)
+    registry.write(add_copies, (make_row(f"b{i}") for i in range(500)))
+    return registry
 
 
 def test_issuing_on_a_full_disk(small_disk):
-    with filled(small_disk / "registry.db") as store:
+    with filled(small_disk / "registry.db") as registry:
         with pytest.raises(VariegateError, match=FULL):
-            store.add_copies(make_row(f"more{i}") for i in range(30_000))
-        assert store.count_copies() == 500
-        assert verify_log(store).ok
-    with SqlStore(small_disk / "registry.db") as store:
-        assert store.add_copies([make_row("later")]) == 1
-        assert verify_log(store).ok
+            registry.write(add_copies, (make_row(f"more{i}") for i in range(30_000)))
+        assert registry.read(count_copies) == 500
+        assert registry.read(verify_log).ok
+    with Registry(small_disk / "registry.db") as registry:
+        assert registry.write(add_copies, [make_row("later")]) == 1
+        assert registry.read(verify_log).ok
 
 
 def test_every_step_on_a_disk_without_any_room(small_disk):
-    with filled(small_disk / "registry.db") as store:
-        with store._engine.connect() as connection:  # or the space of the write-ahead log is used again
+    with filled(small_disk / "registry.db") as registry:
+        with registry._engine.connect() as connection:  # or the space of the write-ahead log is used again
             connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         fill_up(small_disk, leave=0)
         failed = 0
         for step in (
-            lambda: store.add_copies(make_row(f"more{i}") for i in range(3000)),
-            lambda: store.change_status([make_row(f"b{i}").copy_id for i in range(500)], CopyStatus.REVOKED),
-            lambda: write_backup(store, small_disk / "backup.gz"),
+            lambda: registry.write(add_copies, (make_row(f"more{i}") for i in range(3000))),
+            lambda: registry.write(change_status, [make_row(f"b{i}").copy_id for i in range(500)], CopyStatus.REVOKED),
+            lambda: write_backup(registry, small_disk / "backup.gz"),
         ):
             with pytest.raises(VariegateError, match=FULL):
                 step()
@@ -58,38 +60,34 @@ def test_every_step_on_a_disk_without_any_room(small_disk):
         (small_disk / "ballast").unlink()
         assert not list(small_disk.glob(".vg-*"))
         assert not (small_disk / "backup.gz").exists()
-        assert store.count_copies() == store.count_copies(status=CopyStatus.ACTIVE) == 500
-        assert verify_log(store).ok
-        write_backup(store, small_disk / "backup.gz")
+        assert registry.read(count_copies) == registry.read(count_copies, status=CopyStatus.ACTIVE) == 500
+        assert registry.read(verify_log).ok
+        write_backup(registry, small_disk / "backup.gz")
 
 
 def test_a_backup_onto_a_full_disk_names_the_backup(small_disk, tmp_path):
-    with filled(tmp_path / "registry.db") as store:
+    with filled(tmp_path / "registry.db") as registry:
         for leave in (0, 8192):
             fill_up(small_disk, leave=leave)
             with pytest.raises(VariegateError, match=r"cannot write .*backup\.gz: no space left") as caught:
-                write_backup(store, small_disk / "backup.gz")
+                write_backup(registry, small_disk / "backup.gz")
             assert "registry" not in str(caught.value)
             assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
-def test_upgrading_and_restoring_on_a_full_disk(small_disk, tmp_path):
-    rows = old_rows(3000)
-    write_format_1(small_disk / "registry.db", rows)
-    fill_up(small_disk, leave=300_000)
+def test_creating_and_restoring_on_a_full_disk(small_disk, tmp_path):
+    fill_up(small_disk, leave=30_000)
     with pytest.raises(VariegateError, match=FULL):
-        upgrade(small_disk / "registry.db")
-    assert current_format(small_disk / "registry.db") == 1
-    with filled(tmp_path / "other.db") as store:
-        store.add_copies(make_row(f"more{i}") for i in range(5000))
-        write_backup(store, tmp_path / "backup.gz")
+        Registry(small_disk / "registry.db", create=True)
+    with filled(tmp_path / "other.db") as registry:
+        registry.write(add_copies, (make_row(f"more{i}") for i in range(5000)))
+        write_backup(registry, tmp_path / "backup.gz")
     with pytest.raises(VariegateError, match=FULL):
         restore_backup(tmp_path / "backup.gz", small_disk / "restored.db")
     assert not (small_disk / "restored.db").exists()
     (small_disk / "ballast").unlink()
-    upgrade(small_disk / "registry.db")
-    with SqlStore(small_disk / "registry.db") as store:
-        assert store.list_copies() == rows
+    with Registry(small_disk / "registry.db", create=True) as registry:
+        assert registry.read(verify_log).ok
 
 
 def test_a_limit_on_the_size_of_files(tmp_path):
@@ -97,10 +95,11 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     filled(tmp_path / "registry.db").close()
     program = (
         "import resource, signal, sys; from pathlib import Path; from tests.registry.conftest import make_row; "
-        "from variegate.registry.store import SqlStore; from variegate.errors import VariegateError\n"
+        "from variegate.registry.bulk import add_copies; from variegate.registry.registry import Registry; "
+        "from variegate.errors import VariegateError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "store = SqlStore(Path(sys.argv[1])); resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))\n"
-        "try: store.add_copies(make_row(f'more{i}') for i in range(20_000))\n"
+        "registry = Registry(Path(sys.argv[1])); resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))\n"
+        "try: registry.write(add_copies, (make_row(f'more{i}') for i in range(20_000)))\n"
         "except VariegateError as error: print(error)\n"
     )
     root = Path(__file__).resolve().parents[2]
@@ -114,9 +113,9 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert "nothing was recorded" in ran.stdout
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 600_000
-    with SqlStore(tmp_path / "registry.db") as store:
-        assert store.count_copies() == 500
-        assert verify_log(store).ok
+    with Registry(tmp_path / "registry.db") as registry:
+        assert registry.read(count_copies) == 500
+        assert registry.read(verify_log).ok
 
 
 def test_a_file_that_may_not_be_written(tmp_path):
@@ -128,13 +127,13 @@ def test_a_file_that_may_not_be_written(tmp_path):
     path.parent.chmod(0o500)
     try:
         with (
-            SqlStore(path, read_only=True) as store,
+            Registry(path, read_only=True) as registry,
             pytest.raises(InputError, match="is read-only; nothing was recorded"),
         ):
-            store.add_copies([make_row("later")])
+            registry.write(add_copies, [make_row("later")])
         if os.geteuid() != 0:
-            with SqlStore(path) as store, pytest.raises(InputError, match="is read-only|cannot open"):
-                store.add_copies([make_row("later")])
+            with Registry(path) as registry, pytest.raises(InputError, match="is read-only|cannot open"):
+                registry.write(add_copies, [make_row("later")])
     finally:
         path.parent.chmod(0o700)
 
@@ -143,13 +142,13 @@ def test_a_read_only_file_system(small_disk):
     filled(small_disk / "registry.db").close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for step in (
-        lambda: SqlStore(small_disk / "registry.db").add_copies([make_row("later")]),
+        lambda: Registry(small_disk / "registry.db").write(add_copies, [make_row("later")]),
         lambda: upgrade(small_disk / "registry.db"),
-        lambda: SqlStore(small_disk / "new.db", create=True),
+        lambda: Registry(small_disk / "new.db", create=True),
         lambda: restore_backup(small_disk / "registry.db", small_disk / "new.db"),
     ):
         with pytest.raises(InputError, match="is read-only|cannot open"):
             step()
-    with SqlStore(small_disk / "registry.db", read_only=True) as store:
-        assert store.count_copies() == 500
-        assert verify_log(store).ok
+    with Registry(small_disk / "registry.db", read_only=True) as registry:
+        assert registry.read(count_copies) == 500
+        assert registry.read(verify_log).ok

@@ -6,37 +6,41 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
 
+from tests.raising import raises
 from tests.registry.conftest import model_manifest, postgres_schema, tampering
 from variegate.errors import ConfigurationError, ConflictError, FormatError, InputError, NotFoundError, VariegateError
 from variegate.registry import engine
-from variegate.registry.store import SqlStore
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import count_copies, list_copies
+from variegate.registry.records import list_models
+from variegate.registry.registry import Registry
 
 
 def test_missing_registry(tmp_path):
     with pytest.raises(NotFoundError, match="no registry at .*variegate init"):
-        SqlStore(tmp_path / "registry.db")
+        Registry(tmp_path / "registry.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_folder(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
-        SqlStore(tmp_path)
+        Registry(tmp_path)
 
 
 def test_missing_folder(tmp_path):
     with pytest.raises(InputError, match="cannot open the registry"):
-        SqlStore(tmp_path / "nowhere" / "registry.db", create=True)
+        Registry(tmp_path / "nowhere" / "registry.db", create=True)
 
 
 def test_a_url_of_sqlite_is_a_path(tmp_path):
-    with SqlStore(f"sqlite:///{tmp_path / 'registry.db'}", create=True) as store:
-        assert store.location == str(tmp_path / "registry.db")
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}", create=True) as registry:
+        assert registry.location == str(tmp_path / "registry.db")
 
 
 @pytest.mark.parametrize("url", ["", "registry.db", "mysql://root:hunter2@host/x", "sqlite://", "sqlite:///:memory:"])
 def test_other_urls(url):
     with pytest.raises(ConfigurationError, match="registry") as caught:
-        SqlStore(url)
+        Registry(url)
     assert "hunter2" not in str(caught.value)
 
 
@@ -61,18 +65,18 @@ def test_an_at_sign_in_a_password(url):
     assert escaped.url.password == "hunt@xyz"
 
 
-def test_commits_last_through_a_power_cut(sqlite_store):
-    for one in (sqlite_store.reading, sqlite_store.writing):
+def test_commits_last_through_a_power_cut(sqlite_registry):
+    for one in (sqlite_registry.reading, sqlite_registry.writing):
         with one() as connection:
             assert connection.scalar(text("PRAGMA synchronous")) == 2
 
 
-def test_a_text_that_is_none(sqlite_store, tmp_path, row):
-    sqlite_store.add_copies([row("acme")])
+def test_a_text_that_is_none(sqlite_registry, tmp_path, row):
+    sqlite_registry.write(add_copies, [row("acme")])
     with tampering(tmp_path / "registry.db") as connection:
         connection.execute(text("UPDATE copies SET buyer = CAST(x'ff' AS TEXT)"))
-    with pytest.raises(FormatError, match="holds a text that is none.*see: variegate log verify"):
-        sqlite_store.list_copies()
+    with raises(FormatError, "UTF-8", "variegate log verify"):
+        sqlite_registry.read(list_copies)
 
 
 @pytest.mark.parametrize(
@@ -83,18 +87,18 @@ def test_corrupt_file(tmp_path, content):
     path = tmp_path / "registry.db"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=r"not a readable SQLite registry|not those of a variegate registry"):
-        SqlStore(path)
+        Registry(path)
 
 
-def test_damage_in_the_middle(sqlite_store, tmp_path, row):
-    sqlite_store.add_copies(row(f"b{i}") for i in range(3000))
-    sqlite_store.close()
+def test_damage_in_the_middle(sqlite_registry, tmp_path, row):
+    sqlite_registry.write(add_copies, (row(f"b{i}") for i in range(3000)))
+    sqlite_registry.close()
     path = tmp_path / "registry.db"
     damaged = bytearray(path.read_bytes())
     damaged[4096 * 4 : -4096] = b"\x5a" * (len(damaged) - 4096 * 5)
     path.write_bytes(damaged)
-    with pytest.raises(FormatError, match="corrupt"), SqlStore(path) as again:
-        again.list_copies()
+    with pytest.raises(FormatError, match="corrupt"), Registry(path) as again:
+        again.read(list_copies)
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE recipes (name TEXT)", "CREATE TABLE meta (key TEXT, value TEXT)"])
@@ -104,7 +108,7 @@ def test_other_database_is_not_taken_over(url, statement, create):
     with engine.writing(made) as connection:
         connection.execute(text(statement))
     with pytest.raises(FormatError, match="variegate registry"):
-        SqlStore(url, create=create)
+        Registry(url, create=create)
     with made.connect() as connection:
         assert len(inspect(connection).get_table_names()) == 1
     made.dispose()
@@ -116,7 +120,7 @@ def test_empty_schema():
         postgres_schema() as url,
         pytest.raises(FormatError, match="tables are not those of a variegate registry.*variegate init"),
     ):
-        SqlStore(url)
+        Registry(url)
 
 
 @pytest.mark.parametrize(
@@ -128,50 +132,50 @@ def test_empty_schema():
         ("9" * 5000, "does not state its format"),
     ],
 )
-def test_other_formats(store, url, stated, sentence):
-    store.close()
+def test_other_formats(registry, url, stated, sentence):
+    registry.close()
     with tampering(url) as connection:
         connection.execute(text("UPDATE meta SET value = :value WHERE key = 'format'"), {"value": stated})
     for create in (False, True):
         with pytest.raises(FormatError, match=sentence):
-            SqlStore(url, create=create)
+            Registry(url, create=create)
 
 
-def test_read_only(store, url, row):
-    with SqlStore(url, read_only=True) as again:
-        assert again.list_models() == [model_manifest()]
+def test_read_only(registry, url, row):
+    with Registry(url, read_only=True) as again:
+        assert again.read(list_models) == [model_manifest()]
         with pytest.raises(InputError, match="is read-only; nothing was recorded"):
-            again.add_copies([row("acme")])
-    assert store.count_copies() == 0
+            again.write(add_copies, [row("acme")])
+    assert registry.read(count_copies) == 0
 
 
-def test_full_file(sqlite_store, row):
-    with sqlite_store._engine.connect() as connection:  # the pool gives this connection back for the next call
+def test_full_file(sqlite_registry, row):
+    with sqlite_registry._engine.connect() as connection:  # the pool gives this connection back for the next call
         connection.execute(text("PRAGMA max_page_count = 60"))
     with pytest.raises(InputError, match="is full; nothing was recorded"):
-        sqlite_store.add_copies(row(f"b{i}") for i in range(20_000))
-    assert sqlite_store.count_copies() == 0
+        sqlite_registry.write(add_copies, (row(f"b{i}") for i in range(20_000)))
+    assert sqlite_registry.read(count_copies) == 0
 
 
-def test_busy(store, url, row, monkeypatch):
+def test_busy(registry, url, row, monkeypatch):
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 10)
-    with SqlStore(url) as impatient:
-        with store.writing():
+    with Registry(url) as impatient:
+        with registry.writing():
             with pytest.raises(ConflictError, match="is busy: another process is writing"):
-                impatient.add_copies([row("acme")])
-            assert impatient.list_copies() == []
-        assert impatient.add_copies([row("acme")]) == 1
+                impatient.write(add_copies, [row("acme")])
+            assert impatient.read(list_copies) == []
+        assert impatient.write(add_copies, [row("acme")]) == 1
 
 
 @pytest.mark.parametrize("changes", [{"epoch": 0}, {"epoch": 2**80}, {"buyer": "lone \ud800 surrogate"}], ids=str)
-def test_values_stay_out_of_messages(store, row, changes):
+def test_values_stay_out_of_messages(registry, row, changes):
     good = row("acme")
     bad = type(good)(**{name: getattr(good, name) for name in good.__slots__} | changes)
     with pytest.raises(VariegateError, match="refused the step|cannot hold") as caught:
-        store.add_copies([bad])
+        registry.write(add_copies, [bad])
     assert "sha256" not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert store.count_copies() == 0
+    assert registry.read(count_copies) == 0
 
 
 @pytest.mark.postgres
@@ -184,7 +188,7 @@ class TestServer:
     def test_no_server(self):
         url = self.url(port=1, password="hunter2")
         with pytest.raises(InputError, match="no PostgreSQL server answers") as caught:
-            SqlStore(url)
+            Registry(url)
         assert "hunter2" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -200,19 +204,19 @@ class TestServer:
     )
     def test_options_that_are_none(self, query):
         with pytest.raises(InputError, match="has an option that PostgreSQL does not take; check what follows the"):
-            SqlStore(self.url(query=query))
+            Registry(self.url(query=query))
 
     def test_encryption_that_the_server_does_not_offer(self):
         with pytest.raises(InputError, match="encryption that is asked for; check sslmode in the URL"):
-            SqlStore(self.url(query={"sslmode": "require"}))
+            Registry(self.url(query={"sslmode": "require"}))
 
     def test_no_database(self):
         with pytest.raises(InputError, match="the server has no such database"):
-            SqlStore(self.url(database="nowhere"))
+            Registry(self.url(database="nowhere"))
 
     def test_wrong_user(self):
         with pytest.raises(InputError, match="the server refused the user"):
-            SqlStore(self.url(username="nobody_at_all", password="hunter2"))
+            Registry(self.url(username="nobody_at_all", password="hunter2"))
 
     def test_location_and_repr_hide_the_password(self):
         database = engine.locate(self.url(password="hunter2", query={"password": "hunter3", "sslmode": "prefer"}))
@@ -220,24 +224,24 @@ class TestServer:
 
     def test_lost_connection(self, row):
         admin = create_engine(os.environ["VARIEGATE_TEST_POSTGRES_URL"], isolation_level="AUTOCOMMIT")
-        with postgres_schema() as url, SqlStore(url, create=True) as store:
+        with postgres_schema() as url, Registry(url, create=True) as registry:
             with (
                 pytest.raises(VariegateError, match="the connection to the registry .* was lost"),
-                store.writing() as connection,
+                registry.writing() as connection,
             ):
                 pid = connection.scalar(text("SELECT pg_backend_pid()"))
                 with admin.connect() as other:
                     other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
                 connection.execute(text("SELECT 1"))
-            assert store.count_copies() == 0
+            assert registry.read(count_copies) == 0
         admin.dispose()
 
     def test_without_the_right_to_write(self):
         with (
             postgres_schema() as url,
-            SqlStore(url, create=True) as store,
+            Registry(url, create=True) as registry,
             pytest.raises(InputError, match="is read-only"),
-            store.writing() as connection,
+            registry.writing() as connection,
         ):
             connection.execute(text("SET TRANSACTION READ ONLY"))
             connection.execute(text("INSERT INTO meta VALUES ('a', 'b')"))

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from tests.registry.conftest import make_row
 from tests.registry.race_worker import ROUNDS
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import count_copies, get_copy, list_copies, used_quota
+from variegate.registry.registry import Registry
+from variegate.registry.verify import verify_log
 from variegate.types import CopyStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_two_processes_issue_rotate_revoke_and_spend(store, url):
-    store.add_copies([make_row("rotated"), *(make_row(f"old{number}") for number in range(ROUNDS))])
+def test_two_processes_issue_rotate_revoke_and_spend(registry, url):
+    registry.write(add_copies, [make_row("rotated"), *(make_row(f"old{number}") for number in range(ROUNDS))])
     command = [sys.executable, "-m", "tests.registry.race_worker", str(url)]
     workers = [
         subprocess.Popen([*command, name], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -33,23 +35,23 @@ def test_two_processes_issue_rotate_revoke_and_spend(store, url):
         assert done[f"issued {number}"] == done[f"revoked {number}"] == 1
         winner = "a" if f"issued {number}" in said["a"] else "b"
         loser = {"a": "b", "b": "a"}[winner]
-        assert store.get_copy(make_row(f"same{number}").copy_id).expires_at == 1 + (winner == "b")
-        assert store.count_copies(buyer=f"{winner}{number}") == 1
-        assert store.count_copies(buyer=f"{loser}{number}") == 0  # all or nothing
-    epochs = [row.epoch for row in store.list_copies(buyer="rotated")]
+        assert registry.read(get_copy, make_row(f"same{number}").copy_id).expires_at == 1 + (winner == "b")
+        assert registry.read(count_copies, buyer=f"{winner}{number}") == 1
+        assert registry.read(count_copies, buyer=f"{loser}{number}") == 0  # all or nothing
+    epochs = [row.epoch for row in registry.read(list_copies, buyer="rotated")]
     assert epochs == list(range(1, len(epochs) + 1))
     assert {f"rotated {number}" for number in epochs[1:]} == {line for line in done if line.startswith("rotated")}
-    assert [row.epoch for row in store.list_copies(buyer="rotated", status=CopyStatus.ACTIVE)] == epochs[-1:]
+    assert [row.epoch for row in registry.read(list_copies, buyer="rotated", status=CopyStatus.ACTIVE)] == epochs[-1:]
     spent = sum(line.startswith("spent") for lines in said.values() for line in lines)
-    assert store.used_quota(make_row("rotated").copy_id) == 3 * spent <= 4 * ROUNDS
+    assert registry.read(used_quota, make_row("rotated").copy_id) == 3 * spent <= 4 * ROUNDS
     assert spent == 4 * ROUNDS // 3
-    assert verify_log(store).ok
+    assert registry.read(verify_log).ok
 
 
 def test_two_processes_create_one_registry(url):
     program = (
-        "import sys; from pathlib import Path; from variegate.registry.store import SqlStore; sys.stdin.readline(); "
-        "u = sys.argv[1]; SqlStore(u if '://' in u else Path(u), create=True).close()"
+        "import sys; from pathlib import Path; from variegate.registry.registry import Registry; sys.stdin.readline(); "
+        "u = sys.argv[1]; Registry(u if '://' in u else Path(u), create=True).close()"
     )
     workers = [
         subprocess.Popen([sys.executable, "-c", program, str(url)], stdin=subprocess.PIPE, text=True) for _ in range(2)
@@ -60,5 +62,5 @@ def test_two_processes_create_one_registry(url):
     for worker in workers:
         worker.communicate()
         assert worker.returncode == 0
-    with SqlStore(url) as store:
-        assert verify_log(store).ok
+    with Registry(url) as registry:
+        assert registry.read(verify_log).ok

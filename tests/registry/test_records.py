@@ -7,148 +7,172 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tests.raising import raises
 from tests.registry.conftest import NOW, SPEC, model_manifest, tampering
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, QuotaError
 from variegate.registry import engine
-from variegate.registry.chain import ZERO, event_hash
-from variegate.registry.protocol import ApiKeyRow, LogHead, PolicyRow, SecretRow
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import (
+    change_status,
+    count_copies,
+    forget_salt,
+    get_copy,
+    get_salt,
+    spend_quota,
+    used_quota,
+)
+from variegate.registry.log import ZERO, event_hash, iterate_events, log_head
+from variegate.registry.records import (
+    add_api_key,
+    add_model,
+    add_policy,
+    add_secret,
+    add_spec,
+    find_api_key,
+    get_policy,
+    list_api_keys,
+    list_policies,
+    list_secrets,
+    revoke_api_key,
+)
+from variegate.registry.registry import Registry
+from variegate.registry.rows import ApiKeyRow, LogHead, PolicyRow, SecretRow
+from variegate.registry.verify import verify_log
 from variegate.types import CopyStatus
 
 KEY = hashlib.sha256(b"key").digest()
 
 
-def test_policies(store):
+def test_policies(registry):
     body = {"quota": 5, "rate": [1, "s"]}
-    store.add_policy("gold", body)
-    store.add_policy("gold", {"rate": [1, "s"], "quota": 5})
-    store.add_policy("basic", {})
-    assert store.get_policy("gold") == PolicyRow(name="gold", body=body, added_at=NOW)
-    assert [policy.name for policy in store.list_policies()] == ["gold", "basic"]
+    registry.write(add_policy, "gold", body)
+    registry.write(add_policy, "gold", {"rate": [1, "s"], "quota": 5})
+    registry.write(add_policy, "basic", {})
+    assert registry.read(get_policy, "gold") == PolicyRow(name="gold", body=body, added_at=NOW)
+    assert [policy.name for policy in registry.read(list_policies)] == ["gold", "basic"]
     with pytest.raises(ConflictError, match="another policy is named 'gold': policies do not change"):
-        store.add_policy("gold", {"quota": 6})
+        registry.write(add_policy, "gold", {"quota": 6})
     with pytest.raises(NotFoundError, match="no policy named 'nope'"):
-        store.get_policy("nope")
+        registry.read(get_policy, "nope")
 
 
-def test_secrets(store):
-    store.add_secret("a" * 16, provider="file", public_key="PEM 1")
-    store.add_secret("b" * 16, provider="pkcs11", public_key="PEM 2")
-    assert store.list_secrets() == [
+def test_secrets(registry):
+    registry.write(add_secret, "a" * 16, provider="file", public_key="PEM 1")
+    registry.write(add_secret, "b" * 16, provider="pkcs11", public_key="PEM 2")
+    assert registry.read(list_secrets) == [
         SecretRow(identifier="a" * 16, provider="file", public_key="PEM 1", added_at=NOW),
         SecretRow(identifier="b" * 16, provider="pkcs11", public_key="PEM 2", added_at=NOW),
     ]
     with pytest.raises(ConflictError, match="secret aaaaaaaaaaaaaaaa is recorded already"):
-        store.add_secret("a" * 16, provider="file", public_key="PEM 3")
+        registry.write(add_secret, "a" * 16, provider="file", public_key="PEM 3")
 
 
-def test_salts_are_kept_until_they_are_forgotten(store, row):
+def test_salts_are_kept_until_they_are_forgotten(registry, row):
     acme, bolt = row("acme", salted=True), row("bolt")
     salts = {acme.copy_id: b"\0salt\xff"}
-    assert store.add_copies([acme, bolt], salts=salts) == 2
-    assert store.add_copies([acme], salts={acme.copy_id: b"another"}, keep_existing=True) == 0
-    assert store.get_salt(acme.copy_id) == b"\0salt\xff"
-    assert store.get_salt(bolt.copy_id) is None
-    assert store.forget_salt(acme.copy_id)
-    assert store.get_salt(acme.copy_id) is None
-    assert store.get_copy(acme.copy_id) == acme
-    head = store.log_head()
-    assert store.forget_salt(acme.copy_id)
-    assert store.log_head() == head
+    assert registry.write(add_copies, [acme, bolt], salts=salts) == 2
+    assert registry.write(add_copies, [acme], salts={acme.copy_id: b"another"}, keep_existing=True) == 0
+    assert registry.read(get_salt, acme.copy_id) == b"\0salt\xff"
+    assert registry.read(get_salt, bolt.copy_id) is None
+    assert forget_salt(registry, acme.copy_id)
+    assert registry.read(get_salt, acme.copy_id) is None
+    assert registry.read(get_copy, acme.copy_id) == acme
+    head = registry.read(log_head)
+    assert forget_salt(registry, acme.copy_id)
+    assert registry.read(log_head) == head
     with pytest.raises(ConflictError, match="has no salt: its key comes from the seller's secret alone"):
-        store.forget_salt(bolt.copy_id)
+        forget_salt(registry, bolt.copy_id)
     with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
-        store.forget_salt("vg1-0")
-    assert verify_log(store).ok
+        forget_salt(registry, "vg1-0")
+    assert registry.read(verify_log).ok
 
 
-def test_a_salted_copy_needs_its_salt(store, row):
+def test_a_salted_copy_needs_its_salt(registry, row):
     with pytest.raises(ConfigurationError, match="is salted, but no salt came with it"):
-        store.add_copies([row("bolt"), row("acme", salted=True)])
-    assert store.count_copies() == 0
+        registry.write(add_copies, [row("bolt"), row("acme", salted=True)])
+    assert registry.read(count_copies) == 0
 
 
-def test_a_forgotten_salt_is_gone_from_the_file(sqlite_store, tmp_path, row):
+def test_a_forgotten_salt_is_gone_from_the_file(sqlite_registry, tmp_path, row):
     acme, salt = row("acme", salted=True), b"a salt that nobody may find again"
-    sqlite_store.add_copies([acme], salts={acme.copy_id: salt})
-    sqlite_store.forget_salt(acme.copy_id)
+    sqlite_registry.write(add_copies, [acme], salts={acme.copy_id: salt})
+    forget_salt(sqlite_registry, acme.copy_id)
     assert not any(salt in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_a_reader_keeps_a_forgotten_salt_in_the_write_ahead_log(tmp_path, row, monkeypatch):
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 10)
     acme, salt = row("acme", salted=True), b"a salt that nobody may find again"
-    with SqlStore(tmp_path / "registry.db", create=True, clock=lambda: NOW) as store:
-        store.add_model(model_manifest())
-        store.add_spec("first", SPEC)
-        store.add_copies([acme], salts={acme.copy_id: salt})
-        with store.reading() as connection:
+    with Registry(tmp_path / "registry.db", create=True, clock=lambda: NOW) as registry:
+        registry.write(add_model, model_manifest())
+        registry.write(add_spec, "first", SPEC)
+        registry.write(add_copies, [acme], salts={acme.copy_id: salt})
+        with registry.reading() as connection:
             connection.scalar(text("SELECT count(*) FROM copies"))
-            assert not store.forget_salt(acme.copy_id)
-            assert not store.forget_salt(acme.copy_id)
+            assert not forget_salt(registry, acme.copy_id)
+            assert not forget_salt(registry, acme.copy_id)
             assert any(salt in path.read_bytes() for path in tmp_path.iterdir())
-        assert store.get_salt(acme.copy_id) is None
-        assert store.forget_salt(acme.copy_id)
+        assert registry.read(get_salt, acme.copy_id) is None
+        assert forget_salt(registry, acme.copy_id)
         assert not any(salt in path.read_bytes() for path in tmp_path.iterdir())
-        assert [entry.kind for entry in store.iterate_events()].count("salt_forgotten") == 1
+        assert [entry.kind for entry in iterate_events(registry)].count("salt_forgotten") == 1
 
 
-def test_api_keys(store, row):
+def test_api_keys(registry, row):
     with pytest.raises(NotFoundError, match="no copy was issued to buyer 'acme'"):
-        store.add_api_key("acme", identifier="k1", digest=KEY)
-    store.add_copies([row("acme"), row("bolt")])
-    first = store.add_api_key("acme", identifier="k1", digest=KEY, expires_at=2**33)
-    second = store.add_api_key("bolt", identifier="k2", digest=bytes(32))
+        registry.write(add_api_key, "acme", identifier="k1", digest=KEY)
+    registry.write(add_copies, [row("acme"), row("bolt")])
+    first = registry.write(add_api_key, "acme", identifier="k1", digest=KEY, expires_at=2**33)
+    second = registry.write(add_api_key, "bolt", identifier="k2", digest=bytes(32))
     assert first == ApiKeyRow(identifier="k1", buyer="acme", added_at=NOW, expires_at=2**33)
-    assert store.find_api_key(KEY) == first
-    assert store.find_api_key(bytes(31)) is None
-    assert store.list_api_keys() == [first, second]
-    assert store.list_api_keys(buyer="bolt") == [second]
+    assert registry.read(find_api_key, KEY) == first
+    assert registry.read(find_api_key, bytes(31)) is None
+    assert registry.read(list_api_keys) == [first, second]
+    assert registry.read(list_api_keys, buyer="bolt") == [second]
     for identifier, digest in (("k1", b"x" * 32), ("k3", KEY)):
         with pytest.raises(ConflictError, match=f"API key {identifier} is recorded already"):
-            store.add_api_key("acme", identifier=identifier, digest=digest)
+            registry.write(add_api_key, "acme", identifier=identifier, digest=digest)
     with pytest.raises(ConfigurationError, match="32 bytes; got 5"):
-        store.add_api_key("acme", identifier="k4", digest=b"short")
-    store.revoke_api_key("k1")
-    head = store.log_head()
-    store.revoke_api_key("k1")
-    assert store.log_head() == head
-    assert store.find_api_key(KEY).revoked_at == NOW
+        registry.write(add_api_key, "acme", identifier="k4", digest=b"short")
+    registry.write(revoke_api_key, "k1")
+    head = registry.read(log_head)
+    registry.write(revoke_api_key, "k1")
+    assert registry.read(log_head) == head
+    assert registry.read(find_api_key, KEY).revoked_at == NOW
     with pytest.raises(NotFoundError, match=r"no API key 'k9' in the registry; check its identifier$"):
-        store.revoke_api_key("k9")
-    assert verify_log(store).ok
+        registry.write(revoke_api_key, "k9")
+    assert registry.read(verify_log).ok
 
 
-def test_quota(store, row):
-    store.add_copies([row("acme"), row("bolt")])
+def test_quota(registry, row):
+    registry.write(add_copies, [row("acme"), row("bolt")])
     copy = row("acme").copy_id
-    assert store.used_quota(copy) == 0
-    assert store.spend_quota(copy, 30, quota=100) == 70
-    assert store.spend_quota(copy, 70, quota=100) == 0
-    assert store.spend_quota(copy, 0, quota=100) == 0
-    with pytest.raises(QuotaError, match="has 0 of 100 queries left, and 1 were asked for; none was counted"):
-        store.spend_quota(copy, 1, quota=100)
+    assert registry.read(used_quota, copy) == 0
+    assert registry.count(spend_quota, copy, 30, quota=100) == 70
+    assert registry.count(spend_quota, copy, 70, quota=100) == 0
+    assert registry.count(spend_quota, copy, 0, quota=100) == 0
+    with raises(QuotaError, "0 of 100 queries left", "none was counted"):
+        registry.count(spend_quota, copy, 1, quota=100)
     with pytest.raises(QuotaError, match="has 50 of 50 queries left, and 51"):
-        store.spend_quota(row("bolt").copy_id, 51, quota=50)
-    assert store.spend_quota(copy, 5, quota=200) == 95
-    assert (store.used_quota(copy), store.used_quota(row("bolt").copy_id)) == (105, 0)
-    for step in (lambda: store.spend_quota("vg1-0", 1, quota=5), lambda: store.used_quota("vg1-0")):
+        registry.count(spend_quota, row("bolt").copy_id, 51, quota=50)
+    assert registry.count(spend_quota, copy, 5, quota=200) == 95
+    assert (registry.read(used_quota, copy), registry.read(used_quota, row("bolt").copy_id)) == (105, 0)
+    for step in (lambda: registry.count(spend_quota, "vg1-0", 1, quota=5), lambda: registry.read(used_quota, "vg1-0")):
         with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
             step()
     for queries, quota in ((-1, 5), (1, -5), (2**70, 2**70)):
         with pytest.raises(ConfigurationError, match="queries and quota must be from 0 to"):
-            store.spend_quota(copy, queries, quota=quota)
+            registry.count(spend_quota, copy, queries, quota=quota)
 
 
-def test_quota_is_never_overspent_by_threads(store, row):
-    store.add_copies([row("acme")])
+def test_quota_is_never_overspent_by_threads(registry, row):
+    registry.write(add_copies, [row("acme")])
     copy, spent, failures = row("acme").copy_id, [], []
 
     def spend():
         try:
             while True:
-                store.spend_quota(copy, 7, quota=500)
+                registry.count(spend_quota, copy, 7, quota=500)
                 spent.append(7)
         except QuotaError:
             pass
@@ -161,16 +185,16 @@ def test_quota_is_never_overspent_by_threads(store, row):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert sum(spent) == store.used_quota(copy) == 497
+    assert sum(spent) == registry.read(used_quota, copy) == 497
 
 
-def test_the_log_tells_what_happened(store, row):
-    store.add_secret("a" * 16, provider="file", public_key="PEM")
-    store.add_policy("gold", {})
-    store.add_copies([row("acme"), row("bolt", epoch=1)])
-    store.add_copies([row("acme", epoch=2)], supersede=True)
-    store.change_status([row("bolt").copy_id], CopyStatus.REVOKED, reason="leaked")
-    entries = list(store.iterate_events())
+def test_the_log_tells_what_happened(registry, row):
+    registry.write(add_secret, "a" * 16, provider="file", public_key="PEM")
+    registry.write(add_policy, "gold", {})
+    registry.write(add_copies, [row("acme"), row("bolt", epoch=1)])
+    registry.write(add_copies, [row("acme", epoch=2)], supersede=True)
+    registry.write(change_status, [row("bolt").copy_id], CopyStatus.REVOKED, reason="leaked")
+    entries = list(iterate_events(registry))
     assert [entry.kind for entry in entries] == [
         "model_added",
         "spec_added",
@@ -200,38 +224,38 @@ def test_the_log_tells_what_happened(store, row):
         "to": "superseded",
     }
     assert entries[-1].body == {"copies": [row("bolt").copy_id], "reason": "leaked", "to": "revoked"}
-    assert store.log_head() == LogHead(seq=8, hash=entries[-1].hash)
-    assert list(store.iterate_events(after=6)) == entries[6:]
+    assert registry.read(log_head) == LogHead(seq=8, hash=entries[-1].hash)
+    assert list(iterate_events(registry, after=6)) == entries[6:]
 
 
-def test_what_changes_nothing_is_not_logged(store, row):
-    store.add_policy("gold", {})
-    store.add_copies([row("acme")])
-    head = store.log_head()
-    store.add_policy("gold", {})
-    store.add_spec("again", {"rewriter": "qim", "messages_per_class": 16, "strength": 2.0})
-    store.add_copies([row("acme")], keep_existing=True)
-    store.change_status([row("acme").copy_id], CopyStatus.ACTIVE)
-    assert store.log_head() == head
+def test_what_changes_nothing_is_not_logged(registry, row):
+    registry.write(add_policy, "gold", {})
+    registry.write(add_copies, [row("acme")])
+    head = registry.read(log_head)
+    registry.write(add_policy, "gold", {})
+    registry.write(add_spec, "again", {"rewriter": "qim", "messages_per_class": 16, "strength": 2.0})
+    registry.write(add_copies, [row("acme")], keep_existing=True)
+    registry.write(change_status, [row("acme").copy_id], CopyStatus.ACTIVE)
+    assert registry.read(log_head) == head
 
 
 def test_an_empty_log_has_a_head(url):
-    with SqlStore(url, create=True) as store:
-        assert store.log_head() == LogHead(seq=0, hash=ZERO)
-        assert list(store.iterate_events()) == []
-        report = verify_log(store)
+    with Registry(url, create=True) as registry:
+        assert registry.read(log_head) == LogHead(seq=0, hash=ZERO)
+        assert list(iterate_events(registry)) == []
+        report = registry.read(verify_log)
     assert (report.ok, report.entries, report.copies) == (True, 0, 0)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET at = 0", "DELETE FROM events", "TRUNCATE events"])
-def test_the_database_refuses_to_change_the_log(store, statement):
-    if statement.startswith("TRUNCATE") and "postgresql" not in store.location:
+def test_the_database_refuses_to_change_the_log(registry, statement):
+    if statement.startswith("TRUNCATE") and "postgresql" not in registry.location:
         pytest.skip("SQLite has no TRUNCATE")
-    with pytest.raises(Exception, match="the log is append-only") as caught, store.writing() as connection:
+    with pytest.raises(Exception, match="the log is append-only") as caught, registry.writing() as connection:
         connection.execute(text(statement))
     assert isinstance(caught.value.__cause__, DBAPIError)
 
 
-def test_tampering_is_possible_in_these_tests(store, url):
+def test_tampering_is_possible_in_these_tests(registry, url):
     with tampering(url) as connection:
         assert connection.execute(text("UPDATE events SET at = 0")).rowcount == 2

@@ -3,7 +3,7 @@
 import pytest
 
 from variegate.errors import ConflictError
-from variegate.registry.state import NEXT, check_step
+from variegate.registry.copies import NEXT, check_step
 from variegate.types import CopyStatus
 
 

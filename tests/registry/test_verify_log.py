@@ -13,12 +13,22 @@ from sqlalchemy import Connection, text
 
 from tests.registry.conftest import NOW, SPEC, make_row, model_manifest, postgres_schema, tampering
 from variegate.manifest import canonical_json
-from variegate.registry import bulk, events, replay, statuses
-from variegate.registry import salts as registry_salts
-from variegate.registry.chain import ZERO, event_hash
-from variegate.registry.protocol import LogHead
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import LogReport, verify_connection, verify_log
+from variegate.registry import bulk, copies, log, replay
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import change_status, forget_salt
+from variegate.registry.log import ZERO, event_hash, iterate_events, log_head
+from variegate.registry.records import (
+    add_api_key,
+    add_model,
+    add_policy,
+    add_secret,
+    add_spec,
+    list_secrets,
+    revoke_api_key,
+)
+from variegate.registry.registry import Registry
+from variegate.registry.rows import LogHead
+from variegate.registry.verify import LogReport, verify_log
 from variegate.types import CopyStatus
 
 # 1 model, 2 spec, 3 secret, 4 policy, 5 issued 1-4, 6 issued 5-8, 7 issued 9, 8 superseded, 9 revoked, 10 key added,
@@ -38,19 +48,20 @@ COLUMNS = {
 }
 
 
-def fill(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statuses, "CHUNK_ROWS", 4)
-    store.add_model(model_manifest())
-    store.add_spec("first", SPEC)
-    store.add_secret("a" * 16, provider="file", public_key="PEM")
-    store.add_policy("gold", {"quota": 5})
+def fill(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (bulk, copies):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 4)
+    registry.write(add_model, model_manifest())
+    registry.write(add_spec, "first", SPEC)
+    registry.write(add_secret, "a" * 16, provider="file", public_key="PEM")
+    registry.write(add_policy, "gold", {"quota": 5})
     rows = [make_row(f"b{i}", secret="a" * 16, key_identifier=f"{i + 9:016x}", salted=i < 2) for i in range(8)]
-    store.add_copies(rows, salts={row.copy_id: b"salt" + bytes([i]) for i, row in enumerate(rows[:2])})
-    store.add_copies([make_row("b7", epoch=2, policy="gold")], supersede=True)
-    store.change_status([rows[3].copy_id], CopyStatus.REVOKED, reason="leaked")
-    store.add_api_key("b0", identifier="k1", digest=bytes(32))
-    store.revoke_api_key("k1")
-    store.forget_salt(rows[1].copy_id)
+    registry.write(add_copies, rows, salts={row.copy_id: b"salt" + bytes([i]) for i, row in enumerate(rows[:2])})
+    registry.write(add_copies, [make_row("b7", epoch=2, policy="gold")], supersede=True)
+    registry.write(change_status, [rows[3].copy_id], CopyStatus.REVOKED, reason="leaked")
+    registry.write(add_api_key, "b0", identifier="k1", digest=bytes(32))
+    registry.write(revoke_api_key, "k1")
+    forget_salt(registry, rows[1].copy_id)
 
 
 @final
@@ -58,7 +69,7 @@ def fill(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
 class Filled:
     """A filled registry, and a connection that may write to it behind its back."""
 
-    store: SqlStore
+    registry: Registry
     connection: Connection
 
     def check(self, *statements: str, expect: LogHead | None = None, **values) -> LogReport:
@@ -66,7 +77,7 @@ class Filled:
         with self.undone():
             for statement in statements:
                 self.connection.execute(text(statement), values)
-            return verify_connection(self.connection, expect=expect)
+            return verify_log(self.connection, expect=expect)
 
     @contextmanager
     def undone(self) -> Iterator[Connection]:
@@ -86,11 +97,11 @@ def filled(request, tmp_path_factory) -> Iterator[Filled]:
             url = stack.enter_context(postgres_schema())
         else:
             pytest.skip("VARIEGATE_TEST_POSTGRES_URL is not set")
-        with SqlStore(url, create=True, clock=lambda: NOW) as store:
+        with Registry(url, create=True, clock=lambda: NOW) as registry:
             with pytest.MonkeyPatch.context() as patch:
-                fill(store, patch)
+                fill(registry, patch)
             with tampering(url) as connection:
-                yield Filled(store, connection)
+                yield Filled(registry, connection)
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +110,20 @@ def check(filled) -> Callable[..., LogReport]:
 
 
 def test_an_honest_log(filled):
-    filled, seen = filled.store, []
-    report = verify_log(filled, progress=lambda done, total: seen.append((done, total)))
-    assert report == LogReport(entries=ENTRIES, copies=COPIES, head=filled.log_head())
+    filled, seen = filled.registry, []
+    report = filled.read(verify_log, progress=lambda done, total: seen.append((done, total)))
+    assert report == LogReport(entries=ENTRIES, copies=COPIES, head=filled.read(log_head))
     assert report.ok
     assert seen[-1] == (2 * COPIES, 2 * COPIES)
     for seq in range(1, ENTRIES + 1):
-        entry = next(filled.iterate_events(after=seq - 1))
-        assert verify_log(filled, expect=LogHead(seq=seq, hash=entry.hash)).ok
+        entry = next(iterate_events(filled, after=seq - 1))
+        assert filled.read(verify_log, expect=LogHead(seq=seq, hash=entry.hash)).ok
 
 
 def test_pages_do_not_matter(filled, monkeypatch):
     monkeypatch.setattr(replay, "_PAGE", 3)
-    monkeypatch.setattr(statuses, "CHUNK_ROWS", 1)
-    assert verify_log(filled.store).ok
+    monkeypatch.setattr(copies, "CHUNK_ROWS", 1)
+    assert filled.registry.read(verify_log).ok
 
 
 @pytest.mark.parametrize("seq", range(1, ENTRIES + 1))
@@ -150,7 +161,7 @@ def test_a_body_of_other_bytes_is_an_edit(check):
 
 def test_a_forged_chain_does_not_fit_the_rows(filled):
     """Mallory computes all hashes anew after changing an entry; the rows give it away."""
-    entries = list(filled.store.iterate_events())
+    entries = list(iterate_events(filled.registry))
     previous = entries[4].previous
     with filled.undone() as connection:
         for entry in entries[4:]:
@@ -167,8 +178,8 @@ def test_a_forged_chain_does_not_fit_the_rows(filled):
         connection.execute(
             text("UPDATE meta SET value = :value WHERE key = 'log_head'"), {"value": f"{ENTRIES} {previous}"}
         )
-        report = verify_connection(connection)
-        kept = verify_connection(connection, expect=LogHead(seq=5, hash=entries[4].hash))
+        report = verify_log(connection)
+        kept = verify_log(connection, expect=LogHead(seq=5, hash=entries[4].hash))
     assert report.bad_entry == kept.bad_entry == 5
     assert "speaks of copies that were changed: those numbered 1 to 4" in report.problem
     assert "is not the one whose hash was kept elsewhere" in kept.problem
@@ -185,8 +196,8 @@ def test_a_head_kept_elsewhere_finds_another_log(check):
 
 @pytest.mark.parametrize("kept", [0, 4, 11])
 def test_a_registry_that_was_taken_back_is_found_by_a_head_kept_elsewhere(filled, check, kept):
-    head = filled.store.log_head()
-    ended = ZERO if kept == 0 else next(filled.store.iterate_events(after=kept - 1)).hash
+    head = filled.registry.read(log_head)
+    ended = ZERO if kept == 0 else next(iterate_events(filled.registry, after=kept - 1)).hash
     report = check(
         "DELETE FROM events WHERE seq > :kept",
         "UPDATE meta SET value = :remembered WHERE key = 'log_head'",
@@ -205,7 +216,7 @@ def test_the_remembered_end_is_checked(check, value):
 
 
 def test_an_entry_that_was_appended_by_something_else(filled, check):
-    fields = {"seq": 13, "at": NOW, "kind": "restored", "previous": filled.store.log_head().hash}
+    fields = {"seq": 13, "at": NOW, "kind": "restored", "previous": filled.registry.read(log_head).hash}
     values = fields | {"hash": event_hash(body={}, **fields)}
     report = check("INSERT INTO events VALUES (:seq, :at, :kind, '{}', :previous, :hash)", **values)
     assert report.bad_entry == 13
@@ -286,67 +297,67 @@ def test_other_changed_rows_are_found(check, statement, entry):
     assert report.bad_entry == entry
 
 
-def test_salts_are_checked_beside_forgotten_ones(store, url, row):
+def test_salts_are_checked_beside_forgotten_ones(registry, url, row):
     rows = [row(f"b{i}", salted=True) for i in range(3)]
-    store.add_copies(rows, salts={row.copy_id: b"salt" + bytes([i]) for i, row in enumerate(rows)})
-    store.add_copies([row("plain")])
-    store.add_copies([late := row("late", salted=True)], salts={late.copy_id: b"salt"})
-    store.forget_salt(rows[0].copy_id)
-    assert verify_log(store).ok
+    registry.write(add_copies, rows, salts={row.copy_id: b"salt" + bytes([i]) for i, row in enumerate(rows)})
+    registry.write(add_copies, [row("plain")])
+    registry.write(add_copies, [late := row("late", salted=True)], salts={late.copy_id: b"salt"})
+    forget_salt(registry, rows[0].copy_id)
+    assert registry.read(verify_log).ok
     for number, entry in ((2, 3), (3, 3), (5, 5)):
         with tampering(url) as connection:
             old = connection.scalar(text(f"SELECT salt FROM copy_salts WHERE copy_id = {number}"))
             connection.execute(text(f"UPDATE copy_salts SET salt = :new WHERE copy_id = {number}"), {"new": b"other"})
-        report = verify_log(store)
+        report = registry.read(verify_log)
         assert report.bad_entry == entry
         assert f"is not the one of entry {entry}" in report.problem
         with tampering(url) as connection:
             connection.execute(text(f"UPDATE copy_salts SET salt = :old WHERE copy_id = {number}"), {"old": old})
     for row_ in (rows[1], rows[2], late):
-        store.forget_salt(row_.copy_id)
-    assert verify_log(store).ok
+        forget_salt(registry, row_.copy_id)
+    assert registry.read(verify_log).ok
 
 
-def test_a_salt_that_was_changed_and_then_forgotten_is_found(store, url, row):
+def test_a_salt_that_was_changed_and_then_forgotten_is_found(registry, url, row):
     acme = row("acme", salted=True)
-    store.add_copies([acme], salts={acme.copy_id: b"salt"})
+    registry.write(add_copies, [acme], salts={acme.copy_id: b"salt"})
     with tampering(url) as connection:
         connection.execute(text("UPDATE copy_salts SET salt = :new"), {"new": b"other"})
-    store.forget_salt(acme.copy_id)
-    assert verify_log(store).bad_entry == 3
+    forget_salt(registry, acme.copy_id)
+    assert registry.read(verify_log).bad_entry == 3
 
 
-def test_entries_of_earlier_versions_have_no_digests_of_salts(store, row, monkeypatch):
+def test_entries_of_earlier_versions_have_no_digests_of_salts(registry, row, monkeypatch):
     rows = [row(f"b{i}", salted=True) for i in range(3)]
     salts = {row.copy_id: b"salt" for row in rows}
     with monkeypatch.context() as patch:
-        patch.setattr(bulk, "append", without(events.append, "salts"))
-        store.add_copies(rows[:1], salts=salts)
-    store.add_copies(rows[1:], salts=salts)
-    assert verify_log(store).ok
+        patch.setattr(bulk, "append", without(log.append, "salts"))
+        registry.write(add_copies, rows[:1], salts=salts)
+    registry.write(add_copies, rows[1:], salts=salts)
+    assert registry.read(verify_log).ok
     with monkeypatch.context() as patch:
-        patch.setattr(registry_salts, "append", without(events.append, "salt"))
-        store.forget_salt(rows[2].copy_id)
-    assert verify_log(store).ok
+        patch.setattr(copies, "append", without(log.append, "salt"))
+        forget_salt(registry, rows[2].copy_id)
+    assert registry.read(verify_log).ok
 
 
 def without(append, key):
-    return lambda connection, *, at, kind, body: append(
-        connection, at=at, kind=kind, body={name: value for name, value in body.items() if name != key}
+    return lambda connection, kind, body: append(
+        connection, kind, {name: value for name, value in body.items() if name != key}
     )
 
 
-def test_exchanged_numbers_of_secrets_are_found(store, url, row):
+def test_exchanged_numbers_of_secrets_are_found(registry, url, row):
     """The secret with the highest number is the current one."""
     for identifier in ("a" * 16, "b" * 16, "c" * 16):
-        store.add_secret(identifier, provider="file", public_key="PEM")
-    store.add_copies([row("b1", secret="a" * 16), row("b2", secret="b" * 16), row("b3", secret="c" * 16)])
+        registry.write(add_secret, identifier, provider="file", public_key="PEM")
+    registry.write(add_copies, [row("b1", secret="a" * 16), row("b2", secret="b" * 16), row("b3", secret="c" * 16)])
     with tampering(url) as connection:
         for old, new in ((3, 1000), (2, 3), (1000, 2)):
             connection.execute(text(f"UPDATE seller_secrets SET id = {new} WHERE id = {old}"))
             connection.execute(text(f"UPDATE copies SET secret_id = {new} WHERE secret_id = {old}"))
-    assert store.list_secrets()[-1].identifier == "b" * 16
-    report = verify_log(store)
+    assert registry.read(list_secrets)[-1].identifier == "b" * 16
+    report = registry.read(verify_log)
     assert report.bad_entry == 5
     assert f"speaks of {'c' * 16} in the table seller_secrets, whose number is not behind" in report.problem
 
@@ -389,7 +400,7 @@ def test_what_sqlite_alone_would_keep(check, filled, statement, entry):
 def test_a_forged_entry_with_values_of_other_kinds(filled, kind, value):
     keys = ("copies", "copy", "count", "first", "identifier", "last", "name", "row", "rows", "salt", "salts", "to")
     body = dict.fromkeys(keys, value) | ({"first": COPIES + 1} if kind == "issued" else {})
-    head = filled.store.log_head()
+    head = filled.registry.read(log_head)
     fields = {"seq": ENTRIES + 1, "at": NOW, "kind": kind, "previous": head.hash}
     values = fields | {"body": canonical_json(body).decode(), "hash": event_hash(body=body, **fields)}
     with filled.undone() as connection:
@@ -397,7 +408,7 @@ def test_a_forged_entry_with_values_of_other_kinds(filled, kind, value):
         connection.execute(
             text("UPDATE meta SET value = :head WHERE key = 'log_head'"), {"head": f"{ENTRIES + 1} {values['hash']}"}
         )
-        report = verify_connection(connection)
+        report = verify_log(connection)
     assert report.bad_entry == ENTRIES + 1
 
 
@@ -446,6 +457,6 @@ def test_any_edit_of_the_log_is_found(filled, data):
         insert = text("INSERT INTO events VALUES (:a, :b, :c, :d, :e, :f)")
         for row in forged:
             connection.execute(insert, dict(zip("abcdef", row, strict=True)))
-        report = verify_connection(connection)
+        report = verify_log(connection)
     assert not report.ok
     assert report.bad_entry == first

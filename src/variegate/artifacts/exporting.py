@@ -18,7 +18,7 @@ from variegate.files import folder_that_appears_whole, sha256_file, write_atomic
 from variegate.keys import CopyKey
 from variegate.manifest import CopyManifest, ModelManifest
 from variegate.manifest.canonical import canonical_json
-from variegate.registry.protocol import LogHead
+from variegate.registry.rows import LogHead
 from variegate.signing import BUNDLE_FILE, key_digest, sign_folder
 
 if TYPE_CHECKING:

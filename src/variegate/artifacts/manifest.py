@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self, final
 from variegate.errors import FormatError, InputError
 from variegate.manifest import fields as checks
 from variegate.manifest.canonical import check_digest, digest, shown
-from variegate.registry.protocol import LogHead
+from variegate.registry.rows import LogHead
 from variegate.types import Bounds, check_identifier
 
 ArtifactKind = Literal["onnx", "pt2", "safetensors", "vgc"]

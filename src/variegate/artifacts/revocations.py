@@ -16,7 +16,7 @@ from variegate.artifacts.manifest import utc_text
 from variegate.errors import ConfigurationError, FormatError, VerificationError
 from variegate.manifest import fields as checks
 from variegate.manifest.canonical import canonical_json, check_digest, load_json, shown
-from variegate.registry.protocol import LogHead
+from variegate.registry.rows import LogHead
 from variegate.signing import check_signature, key_digest, sign
 from variegate.types import check_identifier
 

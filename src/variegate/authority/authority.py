@@ -23,7 +23,9 @@ from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.manifest import CopyManifest, ModelManifest
-from variegate.registry.store import SqlStore
+from variegate.registry.copies import change_status, forget_salt, get_copy, iterate_copies
+from variegate.registry.records import get_model, get_policy, get_spec
+from variegate.registry.registry import Registry
 from variegate.types import CopyStatus
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Authority:
     def __init__(
         self,
         home: Home,
-        store: SqlStore,
+        store: Registry,
         keyring: KeyRing,
         *,
         clock: Callable[[], float] = time.time,
@@ -100,7 +102,7 @@ class Authority:
             FormatError: if its registry is corrupt, or older or newer than this variegate.
         """
         place = Home(home)
-        store = SqlStore(place.registry_location(database_url), read_only=read_only)
+        store = Registry(place.registry_location(database_url), read_only=read_only)
         keyring = KeyRing(home, store, access=access or Access(env={}), source=source)
         return cls(place, store, keyring, head_budget=head_budget)
 
@@ -172,7 +174,7 @@ class Authority:
             NotFoundError: if there is no such model.
             VerificationError: if a file of it was changed since the import.
         """
-        return self._maker.original(self.store.get_model(model))
+        return self._maker.original(self.store.read(get_model, model))
 
     def save_spec(
         self,
@@ -255,7 +257,7 @@ class Authority:
         Raises:
             NotFoundError: if there is none.
         """
-        return Policy.from_dict(self.store.get_policy(name).body)
+        return Policy.from_dict(self.store.read(get_policy, name).body)
 
     def issue(
         self,
@@ -360,7 +362,7 @@ class Authority:
         """
         names: list[str] = []
         for buyer in buyers:
-            rows = self.store.iterate_copies(buyer=buyer, model=model)
+            rows = iterate_copies(self.store, buyer=buyer, model=model)
             found = [row.copy_id for row in rows if row.status is not CopyStatus.REVOKED]
             if not found:
                 what = "" if model is None else f" of {model!r}"
@@ -380,7 +382,7 @@ class Authority:
             raise ConfigurationError(
                 f"a reason must be one line of up to {_REASON_LIMIT} characters; got {len(reason)} characters"
             )
-        return self.store.change_status(list(dict.fromkeys(copies)), status, reason=reason)
+        return self.store.write(change_status, list(dict.fromkeys(copies)), status, reason=reason)
 
     def forget(self, copy: str) -> bool:
         """Discard the key of a copy for good: the copy can never be made again, exported, served or traced.
@@ -396,14 +398,14 @@ class Authority:
                 secret exists.
             NotFoundError: if there is no such copy.
         """
-        row = self.store.get_copy(copy)
+        row = self.store.read(get_copy, copy)
         if not row.salted:
             raise ConflictError(
                 f"the key of copy {copy} comes from the seller's secret alone and cannot be discarded: issue under a "
                 "policy that was made with --forgettable"
             )
         try:
-            return self.store.forget_salt(copy)
+            return forget_salt(self.store, copy)
         finally:
             self._maker.forget_heads()
 
@@ -413,8 +415,8 @@ class Authority:
         Raises:
             NotFoundError: if there is no such copy.
         """
-        row = self.store.get_copy(copy)
-        return copy_manifest(row, self.store.get_spec(row.spec_digest))
+        row = self.store.read(get_copy, copy)
+        return copy_manifest(row, self.store.read(get_spec, row.spec_digest))
 
     def load_copy(self, copy: str) -> "RewrittenCopy":
         """Make an issued copy again, from the original, the spec and the key that the secret gives.

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from variegate.errors import VariegateError
+from variegate.registry.copies import count_copies
+from variegate.registry.records import list_models
 
 State = Literal["fine", "absent", "warning", "broken"]
 
@@ -147,7 +149,7 @@ def _home(root: Path) -> list[Check]:
 
     def fine() -> str:
         with open_home() as desk:
-            models, copies = len(desk.store.list_models()), desk.store.count_copies()
+            models, copies = len(desk.store.read(list_models)), desk.store.read(count_copies)
         return f"{root}: {models:,} models, {copies:,} copies"
 
     def secret() -> str:

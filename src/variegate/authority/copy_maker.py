@@ -8,7 +8,10 @@ from variegate.authority.keyring import KeyRing
 from variegate.errors import ConfigurationError, VerificationError
 from variegate.manifest import ModelManifest
 from variegate.manifest.identity import copy_id
-from variegate.registry.protocol import CopyRow, Store
+from variegate.registry.copies import get_copy
+from variegate.registry.records import get_model, get_spec
+from variegate.registry.registry import Registry
+from variegate.registry.rows import CopyRow
 
 if TYPE_CHECKING:
     from variegate.models.classifier import Classifier
@@ -30,7 +33,7 @@ class CopyMaker:
         ConfigurationError: if the budget is below 0.
     """
 
-    def __init__(self, home: Home, store: Store, keyring: KeyRing, *, head_budget: int) -> None:
+    def __init__(self, home: Home, store: Registry, keyring: KeyRing, *, head_budget: int) -> None:
         if head_budget < 0:
             raise ConfigurationError(f"the budget for heads must be 0 or more bytes; got {head_budget}")
         self._home = home
@@ -78,9 +81,9 @@ class CopyMaker:
         """Return a copy's row, its original's manifest and its spec, checked against the copy's name."""
         from variegate.rewriters.catalog import spec_from_dict
 
-        row = self._store.get_copy(copy)
-        manifest = self._store.get_model(row.model)
-        spec = spec_from_dict(self._store.get_spec(row.spec_digest))
+        row = self._store.read(get_copy, copy)
+        manifest = self._store.read(get_model, row.model)
+        spec = spec_from_dict(self._store.read(get_spec, row.spec_digest))
         expected = copy_id(model_digest=manifest.digest, spec_digest=spec.digest, buyer=row.buyer, epoch=row.epoch)
         if expected != row.copy_id:
             raise VerificationError(f"copy {row.copy_id} does not belong to the model, spec and buyer of its row")

@@ -14,9 +14,12 @@ from variegate.authority.issuing import copy_manifest, issue_time
 from variegate.errors import ConflictError, NotFoundError, VariegateError, VerificationError
 from variegate.files import read_bounded
 from variegate.manifest import load_json
-from variegate.registry.protocol import CopyRow, SecretRow, Store
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_log
+from variegate.registry.copies import get_copy, iterate_copies
+from variegate.registry.log import log_head
+from variegate.registry.records import get_model, get_spec, list_secrets
+from variegate.registry.registry import Registry
+from variegate.registry.rows import CopyRow, SecretRow
+from variegate.registry.verify import verify_log
 from variegate.signing import key_digest, read_public_key, signing_key
 from variegate.types import CopyStatus
 
@@ -62,7 +65,7 @@ def export_copy(
     """
     row = _require_exportable(desk.store, copy, now)
     desk.keyring.adopt()  # else nobody could tell the signing key of a home of format 1
-    spec = desk.store.get_spec(row.spec_digest)
+    spec = desk.store.read(get_spec, row.spec_digest)
     by_key = artifact == "vgc" and not overlay
 
     def last_look() -> None:  # making the payload takes a while, and others change the registry meanwhile
@@ -71,12 +74,12 @@ def export_copy(
     return write_artifact(
         folder,
         copy_manifest=copy_manifest(row, spec),
-        model_manifest=desk.store.get_model(row.model),
+        model_manifest=desk.store.read(get_model, row.model),
         copy=desk.load_copy(copy),
         key=derive_key(desk.store, desk.keyring, row, str(spec["rewriter"])) if by_key else None,
         signing=signing_key(desk.keyring.current()),
         artifact=cast("ArtifactFormat", artifact),
-        log=desk.store.log_head(),
+        log=desk.store.read(log_head),
         created_at=now,
         expires_at=row.expires_at,
         scores=scores,
@@ -97,19 +100,19 @@ def revocation_list(desk: "Authority", *, now: int, next_update: int, secret: st
         secret: the identifier of the seller's secret whose signing key signs; None for the current one.
     """
     desk.keyring.adopt()
-    head = desk.store.log_head()
-    revoked = (row.copy_id for row in desk.store.iterate_copies(status=CopyStatus.REVOKED))
+    head = desk.store.read(log_head)
+    revoked = (row.copy_id for row in iterate_copies(desk.store, status=CopyStatus.REVOKED))
     key = signing_key(desk.keyring.current() if secret is None else desk.keyring.get(secret))
     return sign_revocations(revoked, key, issued_at=now, next_update=next_update, log=head)
 
 
-def signing_pem(store: Store, folder: Path) -> bytes:
+def signing_pem(store: Registry, folder: Path) -> bytes:
     """Return the seller's own public key that an artifact claims to be signed with; the current one if it names none.
 
     Raises:
         NotFoundError: if the registry knows no signing key yet.
     """
-    known = [row.public_key.encode() for row in store.list_secrets()]
+    known = [row.public_key.encode() for row in store.read(list_secrets)]
     if not known:
         raise NotFoundError("this home knows no signing key yet: issue a copy first, or give --public-key")
     try:
@@ -119,7 +122,7 @@ def signing_pem(store: Store, folder: Path) -> bytes:
     return next((pem for pem in known if key_digest(read_public_key(pem)) == claimed), known[-1])
 
 
-def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
+def registry_checks(store: Registry, *, chain: bool = True) -> Sequence[Check]:
     """Return the steps of a verification that ask the seller's own registry: the copy's row, its state, the log.
 
     A copy passes if it was signed by the key of the secret that it was issued under, or of a later one, and is not
@@ -131,7 +134,7 @@ def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
     """
 
     def registry(manifest: ArtifactManifest) -> Step:
-        row = store.get_copy(manifest.copy_id)
+        row = store.read(get_copy, manifest.copy_id)
         facts = {
             "model": row.model,
             "model_digest": row.model_digest,
@@ -144,18 +147,18 @@ def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
         for name, value in facts.items():
             if getattr(manifest, name) != value:
                 raise VerificationError(f"the registry has another {name} for copy {manifest.copy_id}")
-        signer = _signer(store.list_secrets(), row, manifest.signing_key)
+        signer = _signer(store.read(list_secrets), row, manifest.signing_key)
         detail = f"recorded for buyer {row.buyer}; signed with the key of the secret {signer}"
         return Step(number=0, name="registry", outcome="passed", detail=detail)
 
     def state(manifest: ArtifactManifest) -> Step:
-        status = store.get_copy(manifest.copy_id).status
+        status = store.read(get_copy, manifest.copy_id).status
         if status is CopyStatus.REVOKED:
             raise VerificationError(f"the copy {manifest.copy_id} is revoked")
         return Step(number=0, name="state", outcome="passed", detail=f"the copy is {status}")
 
     def log(manifest: ArtifactManifest) -> Step:
-        report = verify_log(store, expect=manifest.log)
+        report = store.read(verify_log, expect=manifest.log)
         if not report.ok:
             raise VerificationError(f"the log does not hold: {report.problem}")
         detail = f"{report.entries:,} entries hold, number {manifest.log.seq} as the manifest says"
@@ -164,8 +167,8 @@ def registry_checks(store: SqlStore, *, chain: bool = True) -> Sequence[Check]:
     return [registry, state, log] if chain else [registry, state]
 
 
-def _require_exportable(store: Store, copy: str, now: float) -> CopyRow:
-    row = store.get_copy(copy)
+def _require_exportable(store: Registry, copy: str, now: float) -> CopyRow:
+    row = store.read(get_copy, copy)
     if row.status is not CopyStatus.ACTIVE:
         raise ConflictError(f"copy {copy} is {row.status}; only active copies are exported: rotate it")
     if row.expires_at is not None and row.expires_at <= now:

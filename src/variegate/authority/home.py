@@ -32,8 +32,10 @@ from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.manifest import canonical_json, load_json
 from variegate.registry.backup import restore_backup
-from variegate.registry.protocol import LogHead
-from variegate.registry.store import SqlStore
+from variegate.registry.copies import count_copies
+from variegate.registry.records import get_meta, list_models, list_policies, list_secrets
+from variegate.registry.registry import Registry
+from variegate.registry.rows import LogHead
 
 DATABASE_URL = "VARIEGATE_DATABASE_URL"
 """The variable that names the registry's database, such as postgresql+psycopg://seller@db/registry."""
@@ -114,7 +116,7 @@ class Home:
             raise ConfigurationError(f"the registry of {self.root} is in a database: set {DATABASE_URL} to its URL")
         expected = self._first_secret()
         if expected is not None and not any_format:
-            with SqlStore(database_url, read_only=True) as store:
+            with Registry(database_url, read_only=True) as store:
                 if (found := _first_secret_of(store)) != expected:
                     raise ConfigurationError(
                         f"the database {store.location} holds the registry of another home than {self.root}: expected "
@@ -180,7 +182,7 @@ def create_home(
         home.specs.mkdir(mode=0o700)
         if database_url is not None:  # before the database is written to: what then can still fail is moving it
             _mark_elsewhere(home, secret.identifier)
-        with SqlStore(database_url or home.registry, create=True) as store:
+        with Registry(database_url or home.registry, create=True) as store:
             _require_unused(store)
             KeyRing(folder, store, access=access, source=lambda: secret).begin(secret, provider=provider)
 
@@ -224,17 +226,17 @@ def restore_home(
         if finished is None:
             raise
         restored = finished
-    with SqlStore(database_url, read_only=True) as store:
+    with Registry(database_url, read_only=True) as store:
         _mark_elsewhere(home, _first_secret_of(store))
     return restored
 
 
-def _first_secret_of(store: SqlStore) -> str | None:
-    rows = store.list_secrets()
-    return rows[0].identifier if rows else store.get_meta(IDENTIFIER_KEY)
+def _first_secret_of(store: Registry) -> str | None:
+    rows = store.read(list_secrets)
+    return rows[0].identifier if rows else store.read(get_meta, IDENTIFIER_KEY)
 
 
-def _require_unused(store: SqlStore) -> None:
+def _require_unused(store: Registry) -> None:
     """Check that no home was made on this registry.
 
     Raises:
@@ -244,7 +246,7 @@ def _require_unused(store: SqlStore) -> None:
     if first is None:
         return
     start = f"the database {store.location} holds a registry already, whose first secret is {first}"
-    if store.list_models() or store.list_policies() or store.count_copies():
+    if any((store.read(list_models), store.read(list_policies), store.read(count_copies))):
         raise ConflictError(f"{start}; name an empty database or schema")
     raise ConflictError(
         f"{start}, and which holds nothing else; name an empty database or schema, or, if it is left from an init that "

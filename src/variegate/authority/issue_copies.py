@@ -15,9 +15,11 @@ from variegate.authority.spec_files import SavedSpec, read_spec
 from variegate.authority.terms import Terms, key_context
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import CopyKey
-from variegate.registry.copies_of_buyers import copies_of_buyers
-from variegate.registry.protocol import CopyRow, Store
-from variegate.registry.store import SqlStore
+from variegate.registry.bulk import add_copies
+from variegate.registry.copies import copies_of_buyers, get_salt, iterate_copies, last_epochs
+from variegate.registry.records import get_model, get_policy, get_spec
+from variegate.registry.registry import Registry
+from variegate.registry.rows import CopyRow
 from variegate.types import CopyStatus, check_identifier
 
 BATCH_ROWS: Final = 20_000
@@ -30,7 +32,14 @@ Progress = Callable[[int], None]
 
 
 def make_terms(
-    home: Home, store: Store, keyring: KeyRing, *, model: str, spec_name: str | None, policy_name: str | None, now: int
+    home: Home,
+    store: Registry,
+    keyring: KeyRing,
+    *,
+    model: str,
+    spec_name: str | None,
+    policy_name: str | None,
+    now: int,
 ) -> Terms:
     """Check what an issue needs: the original, the spec, the policy, the secret.
 
@@ -40,8 +49,8 @@ def make_terms(
         NotFoundError: if there is no such original, spec or policy.
         SecretError: if the secret is missing or is not this home's.
     """
-    manifest = store.get_model(model)
-    policy = None if policy_name is None else Policy.from_dict(store.get_policy(policy_name).body)
+    manifest = store.read(get_model, model)
+    policy = None if policy_name is None else Policy.from_dict(store.read(get_policy, policy_name).body)
     if policy is None and spec_name is None:
         raise ConfigurationError("expected a spec or a policy to issue copies with; got neither")
     if policy is not None and spec_name not in (None, policy.spec):
@@ -69,8 +78,8 @@ def make_terms(
     )
 
 
-def add_copies(
-    store: SqlStore,
+def record_copies(
+    store: Registry,
     keyring: KeyRing,
     terms: Terms,
     buyers: Iterable[tuple[str, int]],
@@ -106,11 +115,11 @@ def add_copies(
     rows = copy_rows(plain, terms, keyring.get(terms.secret), salts)
     if terms.most_equal_partners is not None:
         rows = _far_enough(store, keyring, terms, rows, salts)
-    return store.add_copies(rows, keep_existing=True, supersede=supersede, salts=salts)
+    return store.write(add_copies, rows, keep_existing=True, supersede=supersede, salts=salts)
 
 
 def add_batches(
-    store: SqlStore,
+    store: Registry,
     keyring: KeyRing,
     terms: Terms,
     buyers: Iterable[tuple[str, int]],
@@ -130,7 +139,7 @@ def add_batches(
     """
     iterator, added, through = iter(buyers), 0, 0
     while batch := list(islice(iterator, batch_rows)):
-        added += add_copies(store, keyring, terms, batch, supersede=supersede, bulk=bulk, tally=tally)
+        added += record_copies(store, keyring, terms, batch, supersede=supersede, bulk=bulk, tally=tally)
         through += len(batch)
         if progress is not None:
             progress(through)
@@ -138,7 +147,7 @@ def add_batches(
 
 
 def next_epochs(
-    store: SqlStore,
+    store: Registry,
     keyring: KeyRing,
     terms: Terms,
     buyers: Sequence[str],
@@ -164,9 +173,9 @@ def next_epochs(
     """
     model, tally = terms.model.name, Counter() if tally is None else tally
     first = keyring.rows()[0].identifier
-    last = store.last_epochs(model, buyers)
+    last = store.read(last_epochs, model, buyers)
     active: dict[str, bool] = {}  # whether one of the buyer's active copies comes from an earlier secret
-    for row in copies_of_buyers(store, model, buyers, status=CopyStatus.ACTIVE):
+    for row in store.read(copies_of_buyers, model, buyers, status=CopyStatus.ACTIVE):
         active[row.buyer] = active.get(row.buyer, False) or (row.secret or first) != terms.secret
     for buyer in dict.fromkeys(buyers):
         if buyer not in last:
@@ -183,7 +192,7 @@ def next_epochs(
             tally[Noticed.REACHED] += 1
 
 
-def derive_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
+def derive_key(store: Registry, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
     """Return the key of a recorded copy.
 
     Raises:
@@ -199,7 +208,7 @@ def derive_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> C
     return key
 
 
-def require_key(store: Store, row: CopyRow) -> bytes | None:
+def require_key(store: Registry, row: CopyRow) -> bytes | None:
     """Return the salt of a copy's key, None if it has none.
 
     Raises:
@@ -207,7 +216,7 @@ def require_key(store: Store, row: CopyRow) -> bytes | None:
     """
     if not row.salted:
         return None
-    salt = store.get_salt(row.copy_id)
+    salt = store.read(get_salt, row.copy_id)
     if salt is None:
         raise SecretError(f"the key of copy {row.copy_id} was forgotten: the copy cannot be made again")
     return salt
@@ -218,7 +227,7 @@ def _saved_spec(home: Home, name: str | None) -> SavedSpec:
 
 
 def _on_these_terms(
-    store: SqlStore,
+    store: Registry,
     keyring: KeyRing,
     rows: Iterable[CopyRow],
     terms: Terms,
@@ -239,11 +248,11 @@ def _on_these_terms(
         )
     while piece := list(islice(iterator, _PIECE_ROWS)):
         wanted = {row.copy_id: row for row in piece}
-        found = copies_of_buyers(
-            store, terms.model.name, {row.buyer for row in piece}, epochs={row.epoch for row in piece}
+        found = store.read(
+            copies_of_buyers, terms.model.name, {row.buyer for row in piece}, epochs={row.epoch for row in piece}
         )
         known = {(row.buyer, row.epoch): row for row in found}
-        last = store.last_epochs(terms.model.name, list(dict.fromkeys(row.buyer for row in piece)))
+        last = store.read(last_epochs, terms.model.name, list(dict.fromkeys(row.buyer for row in piece)))
         for row in wanted.values():
             recorded = known.get((row.buyer, row.epoch))
             if recorded is None and last.get(row.buyer, 0) > row.epoch:
@@ -296,7 +305,7 @@ def _refuse_earlier(row: CopyRow, last: int) -> ConflictError:
 
 
 def _far_enough(
-    store: Store, keyring: KeyRing, terms: Terms, rows: Iterable[CopyRow], salts: MutableMapping[str, bytes]
+    store: Registry, keyring: KeyRing, terms: Terms, rows: Iterable[CopyRow], salts: MutableMapping[str, bytes]
 ) -> Iterator[CopyRow]:
     secret = keyring.get(terms.secret)
 
@@ -307,9 +316,9 @@ def _far_enough(
     def earlier() -> Iterator[tuple[CopyRow, Partners]]:
         specs: dict[str, dict[str, Any]] = {}
         classes = len(terms.model.labels)
-        for row in store.iterate_copies(model=terms.model.name):
+        for row in iterate_copies(store, model=terms.model.name):
             if row.spec_digest not in specs:
-                specs[row.spec_digest] = store.get_spec(row.spec_digest)
+                specs[row.spec_digest] = store.read(get_spec, row.spec_digest)
             spec = specs[row.spec_digest]
             if spec.get("rewriter") == terms.rewriter:
                 yield row, draw_partners(_earlier_key(store, keyring, row, terms.rewriter), spec, classes=classes)
@@ -317,7 +326,7 @@ def _far_enough(
     return far_enough(rows, terms, derive, earlier)
 
 
-def _earlier_key(store: Store, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
+def _earlier_key(store: Registry, keyring: KeyRing, row: CopyRow, rewriter: str) -> CopyKey:
     try:
         return derive_key(store, keyring, row, rewriter)
     except SecretError as error:

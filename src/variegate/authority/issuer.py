@@ -9,9 +9,9 @@ from variegate.authority.issue_copies import (
     BATCH_ROWS,
     Progress,
     add_batches,
-    add_copies,
     make_terms,
     next_epochs,
+    record_copies,
 )
 from variegate.authority.issuing import copy_manifest, is_expired, plain_rows
 from variegate.authority.keyring import KeyRing
@@ -19,7 +19,9 @@ from variegate.authority.noticed import Tally
 from variegate.authority.terms import Terms
 from variegate.errors import ConfigurationError
 from variegate.manifest import CopyManifest
-from variegate.registry.store import SqlStore
+from variegate.registry.copies import count_copies, get_copies, iterate_copies
+from variegate.registry.records import add_spec
+from variegate.registry.registry import Registry
 from variegate.types import CopyStatus
 
 
@@ -39,7 +41,7 @@ class Issuer:
         clock: Unix time in seconds.
     """
 
-    def __init__(self, home: Home, store: SqlStore, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
+    def __init__(self, home: Home, store: Registry, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
         self._home = home
         self._store = store
         self._keyring = keyring
@@ -73,11 +75,11 @@ class Issuer:
             raise ConfigurationError("expected at least one buyer to issue a copy to; got none")
         terms = self._recorded_terms(model, spec_name, policy)
         pairs = [(buyer, epoch) for buyer in buyers]
-        add_copies(self._store, self._keyring, terms, pairs, supersede=epoch > 1, bulk=bulk, tally=tally)
+        record_copies(self._store, self._keyring, terms, pairs, supersede=epoch > 1, bulk=bulk, tally=tally)
         names = [row.copy_id for row in plain_rows(pairs, terms)]
         known = {
             name: row
-            for name, row in self._store.get_copies(names).items()
+            for name, row in self._store.read(get_copies, names).items()
             if not bulk or (row.status is CopyStatus.ACTIVE and not is_expired(row, terms.issued_at))
         }
         return [copy_manifest(known[name], terms.spec) for name in names if not bulk or name in known]
@@ -127,7 +129,7 @@ class Issuer:
         through, added = 0, 0
         for batch in self._batches(model, buyers, once=epoch is None):
             pairs = next_epochs(self._store, self._keyring, terms, batch, epoch, bulk=bulk, tally=tally)
-            added += add_copies(self._store, self._keyring, terms, pairs, supersede=True)
+            added += record_copies(self._store, self._keyring, terms, pairs, supersede=True)
             through += len(batch)
             if progress is not None:
                 progress(through)
@@ -137,14 +139,16 @@ class Issuer:
         """Check what an issue needs, and make sure that secret and spec are recorded."""
         terms = self.check(model, spec_name, policy=policy)
         self._keyring.adopt()
-        self._store.add_spec(terms.spec_name, terms.spec)
+        self._store.write(add_spec, terms.spec_name, terms.spec)
         return terms
 
     def _batches(self, model: str, buyers: Iterable[str] | None, *, once: bool) -> Iterator[list[str]]:
         """Yield the buyers of a rotation, some at a time; each name `once` where no epoch shows who had his turn."""
         if buyers is None:
-            active = self._store.count_copies(model=model, status=CopyStatus.ACTIVE)  # what is added meanwhile is new
-            rows = self._store.iterate_copies(model=model, status=CopyStatus.ACTIVE)
+            active = self._store.read(
+                count_copies, model=model, status=CopyStatus.ACTIVE
+            )  # what is added meanwhile is new
+            rows = iterate_copies(self._store, model=model, status=CopyStatus.ACTIVE)
             buyers = (row.buyer for row in islice(rows, active))
         iterator = iter(dict.fromkeys(buyers) if once else buyers)
         while batch := list(islice(iterator, BATCH_ROWS)):

@@ -12,7 +12,7 @@ from variegate.errors import ConfigurationError
 from variegate.keys import SALT_BYTES, CopyKey, SellerSecret
 from variegate.manifest import CopyManifest
 from variegate.manifest.identity import copy_id
-from variegate.registry.protocol import MOST_EPOCH, CopyRow
+from variegate.registry.rows import MAX_EPOCH, CopyRow
 from variegate.types import check_identifier
 
 
@@ -20,13 +20,13 @@ def plain_rows(buyers: Iterable[tuple[str, int]], terms: Terms) -> Iterator[Copy
     """Yield a row for each (buyer, epoch), without its key.
 
     Raises:
-        ConfigurationError: if a buyer's name is malformed, or an epoch is not from 1 to `MOST_EPOCH`.
+        ConfigurationError: if a buyer's name is malformed, or an epoch is not from 1 to `MAX_EPOCH`.
     """
     model_digest, expires_at = terms.model.digest, terms.expires_at
     for buyer, epoch in buyers:
         check_identifier(buyer, "a buyer's name")
-        if not 1 <= epoch <= MOST_EPOCH:
-            raise ConfigurationError(f"the epoch counts a buyer's copies from 1 to {MOST_EPOCH}; got {epoch}")
+        if not 1 <= epoch <= MAX_EPOCH:
+            raise ConfigurationError(f"the epoch counts a buyer's copies from 1 to {MAX_EPOCH}; got {epoch}")
         yield CopyRow(
             copy_id=copy_id(model_digest=model_digest, spec_digest=terms.spec_digest, buyer=buyer, epoch=epoch),
             model=terms.model.name,

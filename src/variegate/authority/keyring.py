@@ -20,7 +20,9 @@ from variegate.keystore.base import Access, KeyProvider
 from variegate.keystore.catalog import find_provider
 from variegate.keystore.keeping import keep_secret
 from variegate.keystore.secret_sources import secret_in_environment
-from variegate.registry.protocol import SecretRow, Store
+from variegate.registry.records import add_secret, get_meta, list_secrets, put_meta
+from variegate.registry.registry import Registry
+from variegate.registry.rows import SecretRow
 from variegate.signing import public_pem, signing_key
 
 IDENTIFIER_KEY: Final = "secret_identifier"
@@ -42,7 +44,7 @@ class KeyRing:
             (VARIEGATE_SELLER_SECRET), which spares the passphrase.
     """
 
-    def __init__(self, root: Path, store: Store, *, access: Access, source: SecretSource | None = None) -> None:
+    def __init__(self, root: Path, store: Registry, *, access: Access, source: SecretSource | None = None) -> None:
         self._root = root
         self._files = SecretFiles(root)
         self._store = store
@@ -66,11 +68,11 @@ class KeyRing:
         Raises:
             SecretError: if the registry knows no secret at all.
         """
-        rows = self._store.list_secrets()
+        rows = self._store.read(list_secrets)
         if rows:
             self._first = rows[0].identifier
             return rows
-        identifier = self._store.get_meta(IDENTIFIER_KEY)
+        identifier = self._store.read(get_meta, IDENTIFIER_KEY)
         if identifier is None:
             raise SecretError(
                 f"the registry of {self._root} knows no seller's secret: expected one from the home's first day on; "
@@ -106,28 +108,28 @@ class KeyRing:
             SecretError: if it has to be recorded and cannot be fetched.
         """
         with self._lock:
-            if not self._store.list_secrets():
+            if not self._store.read(list_secrets):
                 (row,) = self.rows()
                 secret = self._hold(row)
                 try:
                     self._record(secret, row.provider)
                 except ConflictError:  # another process was quicker
-                    if not self._store.list_secrets():
+                    if not self._store.read(list_secrets):
                         raise
             return self.rows()[-1]
 
     def begin(self, secret: SellerSecret, *, provider: str) -> SecretRow:
-        """Store and record the first secret of a new home.
+        """Registry and record the first secret of a new home.
 
         Raises:
             ConflictError: if the home has one.
         """
         with self._lock:
-            if self._store.list_secrets() or self._store.get_meta(IDENTIFIER_KEY) is not None:
+            if self._store.read(list_secrets) or self._store.read(get_meta, IDENTIFIER_KEY) is not None:
                 raise ConflictError(f"the home {self._root} has a seller's secret already; rotate it instead")
             keeper = find_provider(provider)
             self._keep(keeper, secret)
-            self._store.put_meta(IDENTIFIER_KEY, secret.identifier)
+            self._store.write(put_meta, IDENTIFIER_KEY, secret.identifier)
             return self._record(secret, keeper.name)
 
     def rotate(self, provider: str) -> SecretRow:
@@ -256,7 +258,7 @@ class KeyRing:
         )
 
     def _record(self, secret: SellerSecret, provider: str) -> SecretRow:
-        self._store.add_secret(secret.identifier, provider=provider, public_key=public_pem(signing_key(secret)))
+        self._store.write(add_secret, secret.identifier, provider=provider, public_key=public_pem(signing_key(secret)))
         self._held.setdefault(secret.identifier, secret.duplicate())
         return self._row(secret.identifier)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from variegate.errors import ConflictError, NotFoundError, VerificationError
 from variegate.files import file_error, folder_that_appears_whole, sha256_file, write_atomic
 from variegate.manifest import ModelManifest, canonical_json
-from variegate.registry.protocol import Store
+from variegate.registry.records import add_model, get_model
+from variegate.registry.registry import Registry
 
 if TYPE_CHECKING:
     from variegate.models.loading import ImportedModel
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 MANIFEST_FILE = "manifest.json"
 
 
-def place_model(place: Path, imported: "ImportedModel", store: Store) -> None:
+def place_model(place: Path, imported: "ImportedModel", store: Registry) -> None:
     """Write the files of an original to the folder `place` and record it in `store`.
 
     1. The files are written beside `place` and checked against the manifest's digests.
@@ -39,16 +40,16 @@ def place_model(place: Path, imported: "ImportedModel", store: Store) -> None:
                 _check(folder / name, manifest.files.get(name))
             write_atomic(folder / MANIFEST_FILE, canonical_json(manifest.to_dict()))
     try:
-        store.add_model(manifest)
+        store.write(add_model, manifest)
     except BaseException:
         if placed and not _is_recorded(store, manifest.name):
             shutil.rmtree(place, ignore_errors=True)
         raise
 
 
-def _is_recorded(store: Store, name: str) -> bool:
+def _is_recorded(store: Registry, name: str) -> bool:
     try:
-        store.get_model(name)
+        store.read(get_model, name)
     except NotFoundError:
         return False
     return True

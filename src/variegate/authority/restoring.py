@@ -14,8 +14,9 @@ from variegate.errors import ConflictError
 from variegate.files import file_error, flush_folder
 from variegate.registry.backup import restore_backup
 from variegate.registry.backup_format import MOST_LINE
-from variegate.registry.protocol import LogHead
-from variegate.registry.store import SqlStore
+from variegate.registry.log import iterate_events, log_head
+from variegate.registry.registry import Registry
+from variegate.registry.rows import LogHead
 
 
 def restore_file(registry: Path, file: Path, progress: Callable[[int, int], None] | None) -> LogHead:
@@ -56,8 +57,8 @@ def restored_already(database_url: str, file: Path) -> LogHead | None:
             backup = "sha256:" + hashlib.sha256(lines.readline(MOST_LINE)).hexdigest()
     except (OSError, EOFError, zlib.error):
         return None
-    with SqlStore(database_url, read_only=True) as store:
-        head = store.log_head()
-        last = next(store.iterate_events(after=head.seq - 1), None) if head.seq else None
+    with Registry(database_url, read_only=True) as store:
+        head = store.read(log_head)
+        last = next(iterate_events(store, after=head.seq - 1), None) if head.seq else None
     done = last is not None and last.kind == "restored" and last.body.get("backup") == backup
     return head if done else None

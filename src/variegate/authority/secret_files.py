@@ -16,7 +16,7 @@ from typing import Final, final
 from variegate.errors import InputError, NotFoundError, SecretError
 from variegate.files import file_error, read_bounded, write_atomic
 from variegate.keystore.base import MOST_BLOB_BYTES
-from variegate.registry.protocol import SecretRow
+from variegate.registry.rows import SecretRow
 
 SEALED_FILE: Final = "sealed_file"
 ENVIRONMENT: Final = "environment"

@@ -9,7 +9,8 @@ from variegate.authority.spec_files import SavedSpec, read_spec, write_spec
 from variegate.errors import ConflictError
 from variegate.keys import KeyContext, SellerSecret
 from variegate.manifest import ModelManifest
-from variegate.registry.protocol import Store
+from variegate.registry.records import add_policy, add_spec, get_model
+from variegate.registry.registry import Registry
 from variegate.types import check_identifier
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class SpecShelf:
         store: the registry.
     """
 
-    def __init__(self, home: Home, store: Store) -> None:
+    def __init__(self, home: Home, store: Registry) -> None:
         self._home = home
         self._store = store
 
@@ -42,7 +43,7 @@ class SpecShelf:
         check_identifier(name, "a spec's name")
         values = spec.to_dict()
         path = self._home.spec(name)
-        manifest = None if model is None else self._store.get_model(model)
+        manifest = None if model is None else self._store.read(get_model, model)
         model_digest = None if manifest is None else manifest.digest
         if manifest is not None:
             _check_fit(spec, manifest)
@@ -51,7 +52,7 @@ class SpecShelf:
         saved = SavedSpec(
             name=name, model=model, model_digest=model_digest, spec=values, spec_digest=spec.digest, record=record
         )
-        self._store.add_spec(name, values)
+        self._store.write(add_spec, name, values)
         write_spec(path, saved)
         return saved
 
@@ -74,7 +75,7 @@ class SpecShelf:
         saved = self.get(terms["spec"])
         policy = Policy(spec_digest=saved.spec_digest, **terms)
         check_policy(policy, rewriter=str(saved.spec["rewriter"]), record=saved.record)
-        self._store.add_policy(name, policy.to_dict())
+        self._store.write(add_policy, name, policy.to_dict())
         return policy
 
 

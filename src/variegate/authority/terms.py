@@ -7,7 +7,7 @@ from typing import Any, final
 from variegate.authority.policies import Policy
 from variegate.keys import KeyContext
 from variegate.manifest import ModelManifest
-from variegate.registry.protocol import CopyRow
+from variegate.registry.rows import CopyRow
 
 
 @final

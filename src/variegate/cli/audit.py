@@ -30,6 +30,7 @@ from variegate.cli.options import (
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
+from variegate.registry.records import get_model
 
 
 def add_to(app: typer.Typer) -> None:
@@ -121,7 +122,7 @@ def replicate(
         raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
     where = choose_device(device)
     with open_desk(home, read_only=True) as desk:
-        manifest = desk.store.get_model(model)
+        manifest = desk.store.read(get_model, model)
         names = [name.strip() for name in rewriters.split(",") if name.strip()]
         saved = [find_spec(desk, name, model) for name in names]
         if not saved:

@@ -30,6 +30,7 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError, GateError
+from variegate.registry.records import get_model
 from variegate.types import Norm
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def collude(
         )
     where = choose_device(device)
     with open_desk(home, read_only=True) as desk:
-        subjects = [desk.store.get_model(name).digest for name in (model, *(independent or []))]
+        subjects = [desk.store.read(get_model, name).digest for name in (model, *(independent or []))]
         saved = [find_spec(desk, name, model) for name in names]
         images_read = load_images(data, split, limit=pool)
         original = desk.original(model).to(where)

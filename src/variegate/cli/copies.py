@@ -8,11 +8,12 @@ import typer
 
 from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_pairs, print_table, talk
-from variegate.registry.protocol import MOST_ROWS
+from variegate.registry.copies import count_copies, get_copy, get_salt, list_copies
+from variegate.registry.rows import MAX_ROWS
 from variegate.types import CopyStatus
 
 if TYPE_CHECKING:
-    from variegate.registry.protocol import CopyRow
+    from variegate.registry.rows import CopyRow
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,7 +43,7 @@ def list_(
     status: Annotated[CopyStatus | None, typer.Option("--status", help="Only copies that stand so.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="The most copies to list.")] = 100,
     offset: Annotated[
-        int, typer.Option("--offset", min=0, max=MOST_ROWS, help="How many copies to pass over first.")
+        int, typer.Option("--offset", min=0, max=MAX_ROWS, help="How many copies to pass over first.")
     ] = 0,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
@@ -55,8 +56,8 @@ def list_(
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        rows = desk.store.list_copies(model=model, buyer=buyer, status=status, limit=limit, offset=offset)
-        total = desk.store.count_copies(model=model, buyer=buyer, status=status)
+        rows = desk.store.read(list_copies, model=model, buyer=buyer, status=status, limit=limit, offset=offset)
+        total = desk.store.read(count_copies, model=model, buyer=buyer, status=status)
     now = time.time()
     if as_json:
         listed = [
@@ -90,7 +91,7 @@ def show(
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        row = desk.store.get_copy(copy)
+        row = desk.store.read(get_copy, copy)
         described = {
             **desk.copy_manifest(copy).to_dict(),
             "status": row.status.value,
@@ -100,7 +101,7 @@ def show(
             "key_identifier": row.key_identifier,
             "draw": row.draw,
             "salted": row.salted,
-            "forgotten": row.salted and desk.store.get_salt(copy) is None,
+            "forgotten": row.salted and desk.store.read(get_salt, copy) is None,
         }
     if as_json:
         print_json(described)

@@ -26,6 +26,7 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError
+from variegate.registry.records import get_model
 from variegate.types import Norm
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _experimental(
     from variegate.rewriters.base import RewrittenCopy
     from variegate.rewriters.catalog import spec_from_dict
 
-    manifest = desk.store.get_model(model)
+    manifest = desk.store.read(get_model, model)
     original = desk.original(model).to(device)
     if spec is None:
         return _Chosen(names=(model,), targets=[original], digest=manifest.digest, rewriter=None)

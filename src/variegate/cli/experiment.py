@@ -6,6 +6,7 @@ from variegate.authority.authority import Authority
 from variegate.authority.spec_files import SavedSpec
 from variegate.cli.options import DeviceChoice
 from variegate.errors import ConfigurationError, NotFoundError
+from variegate.registry.records import get_model
 from variegate.types import check_identifier
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def find_spec(desk: Authority, name: str, model: str) -> SavedSpec:
             f"there is no rewriter spec named {name!r} or {model}-{name}; make one with: variegate calibrate"
         )
     saved = [desk.saved_spec(each) for each in found]
-    digest = desk.store.get_model(model).digest
+    digest = desk.store.read(get_model, model).digest
     fitting = [each for each in saved if each.model_digest in (None, digest)]
     if not fitting:
         raise ConfigurationError(

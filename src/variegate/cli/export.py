@@ -13,6 +13,9 @@ from variegate.cli.guard import SellerCodeCommand
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.errors import ConfigurationError, ConflictError
+from variegate.registry.copies import count_copies, get_copy, get_salt, list_copies
+from variegate.registry.log import log_head
+from variegate.registry.records import list_secrets
 
 if TYPE_CHECKING:
     from variegate.artifacts.recipients import Recipient
@@ -93,7 +96,7 @@ def export(
     receiver = _receiver(format, recipient, overlay=overlay)
     with open_desk(home) as desk:
         name = copy if copy is not None else _active_copy(desk, buyer or "", model)
-        if forget and not desk.store.get_copy(name).salted:
+        if forget and not desk.store.read(get_copy, name).salted:
             desk.forget(name)  # says why it cannot be forgotten, before anything is written
         manifest = export_copy(
             desk,
@@ -145,7 +148,7 @@ def revocations(
     with open_desk(home) as desk:
         now = int(time.time())
         data = revocation_list(desk, now=now, next_update=now + round(days * 86_400), secret=secret)
-        count = desk.store.count_copies(status=CopyStatus.REVOKED)
+        count = desk.store.read(count_copies, status=CopyStatus.REVOKED)
     write_atomic(out, data)
     if as_json:
         print_json({"file": str(out), "revoked": count})
@@ -169,9 +172,9 @@ def certificate(
     from variegate.signing import key_digest, read_public_key
 
     with open_desk(home, read_only=True) as desk, file_that_appears_whole(out) as file:
-        row = desk.store.get_copy(copy)
-        head = desk.store.log_head()
-        secrets = desk.store.list_secrets()
+        row = desk.store.read(get_copy, copy)
+        head = desk.store.read(log_head)
+        secrets = desk.store.read(list_secrets)
         if not secrets:
             raise ConflictError("this home has issued nothing since its upgrade; issue a copy, then try again")
         issuing = next((one for one in secrets if one.identifier == row.secret), secrets[0])  # none: before format 2
@@ -181,7 +184,7 @@ def certificate(
                 copy=desk.copy_manifest(copy).to_dict(),
                 status=row.status.value,
                 expires=None if row.expires_at is None else issue_time(row.expires_at),
-                traceable=not row.salted or desk.store.get_salt(copy) is not None,
+                traceable=not row.salted or desk.store.read(get_salt, copy) is not None,
                 signing_key=key_digest(read_public_key(issuing.public_key.encode())),
                 log_entries=head.seq,
                 log_hash=head.hash,
@@ -199,7 +202,7 @@ def _active_copy(desk: "Authority", buyer: str, model: str | None) -> str:
     from variegate.errors import NotFoundError
     from variegate.types import CopyStatus
 
-    rows = desk.store.list_copies(buyer=buyer, model=model, status=CopyStatus.ACTIVE, limit=2)
+    rows = desk.store.read(list_copies, buyer=buyer, model=model, status=CopyStatus.ACTIVE, limit=2)
     if not rows:
         what = "" if model is None else f" of {model!r}"
         raise NotFoundError(f"buyer {buyer!r} has no active copy{what}; see: variegate copies ls --buyer {buyer}")

@@ -7,6 +7,7 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.errors import ConflictError
+from variegate.registry.copies import get_copy, get_salt
 
 if TYPE_CHECKING:
     from variegate.authority import Authority
@@ -36,8 +37,8 @@ def forget(
     from variegate.cli.desk import open_desk
 
     with open_desk(home) as desk:
-        row = desk.store.get_copy(copy)
-        before = not row.salted or desk.store.get_salt(copy) is not None
+        row = desk.store.read(get_copy, copy)
+        before = not row.salted or desk.store.read(get_salt, copy) is not None
         discard_key(desk, copy)
     if as_json:
         print_json({"copy_id": row.copy_id, "buyer": row.buyer, "changed": before})

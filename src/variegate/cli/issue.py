@@ -11,7 +11,7 @@ import typer
 from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, ModelName, examples
 from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.registry.protocol import MOST_EPOCH
+from variegate.registry.rows import MAX_EPOCH
 
 _SHOWN = 20
 _MOST_MANIFESTS = 100_000
@@ -50,7 +50,7 @@ def issue(
         typer.Option(
             "--epoch",
             min=1,
-            max=MOST_EPOCH,
+            max=MAX_EPOCH,
             help="1 for a buyer's first copy of a model; a later one supersedes his active copies of lower epochs.",
         ),
     ] = 1,

@@ -10,7 +10,8 @@ from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError, NotFoundError
-from variegate.registry.protocol import MOST_EPOCH
+from variegate.registry.copies import iterate_copies
+from variegate.registry.rows import MAX_EPOCH
 from variegate.types import CopyStatus
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def rotate(
         typer.Option(
             "--epoch",
             min=2,
-            max=MOST_EPOCH,
+            max=MAX_EPOCH,
             help="The new copies' epoch; buyers who have reached it are passed over, so that an interrupted rotation "
             "can be given again, except those whose copy comes from an earlier secret: they get their next one. Each "
             "buyer's last epoch and 1 if left out.",
@@ -171,7 +172,7 @@ def _copies_of(desk: "Authority", buyers: list[str], model: str | None, status: 
         return desk.copies_of(buyers, model=model)
     names: list[str] = []
     for buyer in buyers:
-        found = [row.copy_id for row in desk.store.iterate_copies(buyer=buyer, model=model)]
+        found = [row.copy_id for row in iterate_copies(desk.store, buyer=buyer, model=model)]
         if not found:
             what = "" if model is None else f" of {model!r}"
             raise NotFoundError(f"buyer {buyer!r} has no copy{what} that could change; see: variegate copies ls")

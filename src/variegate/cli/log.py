@@ -9,10 +9,11 @@ from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError, VerificationError
-from variegate.registry.protocol import MOST_ROWS, EventRow, LogHead
+from variegate.registry.log import iterate_events, log_head
+from variegate.registry.rows import MAX_ROWS, EventRow, LogHead
 
 if TYPE_CHECKING:
-    from variegate.registry.verify_log import LogReport
+    from variegate.registry.verify import LogReport
 
 _HEAD = re.compile(r"([0-9]{1,18}):(sha256:[0-9a-f]{64})")
 
@@ -45,12 +46,12 @@ def verify(
     manifest, too) and give it with --expect.
     """
     from variegate.cli.desk import open_desk
-    from variegate.registry.verify_log import verify_log
+    from variegate.registry.verify import verify_log
 
     expected = None if expect is None else _parse_head(expect)
     with open_desk(home, read_only=True) as desk, show_progress() as progress:
-        report = verify_log(
-            desk.store, expect=expected, progress=lambda done, total: progress("checking the log", done, total)
+        report = desk.store.read(
+            verify_log, expect=expected, progress=lambda done, total: progress("checking the log", done, total)
         )
     if as_json:
         print_json(_described(report))
@@ -66,7 +67,7 @@ def head(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        end = desk.store.log_head()
+        end = desk.store.read(log_head)
     if as_json:
         print_json({"seq": end.seq, "hash": end.hash})
     else:
@@ -75,7 +76,7 @@ def head(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 
 def list_(
     *,
-    after: Annotated[int, typer.Option("--after", min=0, max=MOST_ROWS, help="Only entries behind this number.")] = 0,
+    after: Annotated[int, typer.Option("--after", min=0, max=MAX_ROWS, help="Only entries behind this number.")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="The most entries to list.")] = 100,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
@@ -87,8 +88,8 @@ def list_(
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        entries = list(islice(desk.store.iterate_events(after=after), limit))
-        end = desk.store.log_head().seq
+        entries = list(islice(iterate_events(desk.store, after=after), limit))
+        end = desk.store.read(log_head).seq
     if as_json:
         print_json(
             [

@@ -17,6 +17,7 @@ from variegate.cli.options import (
     parse_pairs,
 )
 from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
+from variegate.registry.records import get_model, list_models
 
 if TYPE_CHECKING:
     from variegate.manifest import ModelManifest
@@ -112,7 +113,7 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        manifests = desk.store.list_models()
+        manifests = desk.store.read(list_models)
     if as_json:
         print_json([_described(manifest) for manifest in manifests])
         return
@@ -138,7 +139,7 @@ def show(
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        described = _described(desk.store.get_model(name))
+        described = _described(desk.store.read(get_model, name))
     if as_json:
         print_json(described)
     else:

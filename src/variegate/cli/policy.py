@@ -8,6 +8,7 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples, parse_rate
 from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
 from variegate.errors import ConfigurationError
+from variegate.registry.records import list_policies
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"([0-9]{1,9})([smhd])")
@@ -90,7 +91,7 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        rows = desk.store.list_policies()
+        rows = desk.store.read(list_policies)
     if as_json:
         print_json([{"name": row.name, "added_at": issue_time(row.added_at), **row.body} for row in rows])
         return

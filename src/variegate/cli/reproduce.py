@@ -20,6 +20,7 @@ from variegate.cli.options import (
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
+from variegate.registry.records import get_model
 
 if TYPE_CHECKING:
     from variegate.authority.authority import Authority
@@ -191,7 +192,7 @@ def _study(
     check_identifier(name, "a study's name")
     if len(set(names)) < len(names):
         raise ConfigurationError(f"the originals of a study must differ; got {', '.join(names)}")
-    originals = tuple((desk.store.get_model(model), desk.home.model(model)) for model in names)
+    originals = tuple((desk.store.read(get_model, model), desk.home.model(model)) for model in names)
     given: dict[str, Any] = {}
     missing: list[str] = []
     for wanted in rewriters:

@@ -87,9 +87,9 @@ def verify(
     else:
         from variegate.authority.handing_out import registry_checks, signing_pem
         from variegate.authority.home import DATABASE_URL, Home
-        from variegate.registry.store import SqlStore
+        from variegate.registry.registry import Registry
 
-        with SqlStore(Home(home).registry_location(os.environ.get(DATABASE_URL)), read_only=True) as store:
+        with Registry(Home(home).registry_location(os.environ.get(DATABASE_URL)), read_only=True) as store:
             result = verify_artifact(
                 artifact,
                 public_key_pem=pem if pem is not None else signing_pem(store, artifact),

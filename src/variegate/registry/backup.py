@@ -22,15 +22,13 @@ from variegate.errors import ConflictError, FormatError, InputError, Verificatio
 from variegate.files import file_error, file_that_appears_whole
 from variegate.manifest import canonical_json
 from variegate.registry.backup_format import MOST_LINE, PAGE, PAGES, TABLES, Header, read_rows, row_line
-from variegate.registry.engine import locate, open_engine, writing
-from variegate.registry.events import append, read_head
-from variegate.registry.failures import clear_failures
-from variegate.registry.formats import check_format, is_empty
-from variegate.registry.protocol import LogHead
-from variegate.registry.rows import insert_rows
+from variegate.registry.bulk import insert_rows
+from variegate.registry.engine import clear_failures, locate, open_engine, writing
+from variegate.registry.log import append, log_head
+from variegate.registry.registry import Registry, check_format, create_tables
+from variegate.registry.rows import LogHead
 from variegate.registry.schema import copies, meta, metadata
-from variegate.registry.store import SqlStore
-from variegate.registry.verify_log import verify_connection
+from variegate.registry.verify import verify_log
 
 _LEVEL = 6
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -63,7 +61,7 @@ class BackupSummary:
 
 
 def write_backup(
-    store: SqlStore,
+    registry: Registry,
     path: Path,
     *,
     progress: _Progress | None = None,
@@ -72,7 +70,7 @@ def write_backup(
     """Write the whole registry to a new file, which appears whole or not at all, and return what is in it.
 
     Args:
-        store: the registry.
+        registry: the registry.
         path: the file; there must be none yet. Its mode is 0600.
         progress: called with (rows so far, all rows).
         clock: returns the Unix time in seconds.
@@ -83,9 +81,9 @@ def write_backup(
         InputError: if the file may not be written.
         VariegateError: if the disk is full or fails, or the registry cannot be read.
     """
-    with store.reading() as connection, file_that_appears_whole(path) as raw:
+    with registry.reading() as connection, file_that_appears_whole(path) as raw:
         counts = {table.name: int(connection.scalar(select(func.count()).select_from(table)) or 0) for table in TABLES}
-        header = Header(at=int(clock()), counts=counts, head=read_head(connection))
+        header = Header(at=int(clock()), counts=counts, head=log_head(connection))
         summed, done, total = hashlib.sha256(), 0, sum(counts.values())
         with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as file:
             for lines in _pieces(connection, header):
@@ -137,14 +135,13 @@ def restore_backup(
             source,
             gzip.GzipFile(fileobj=source, mode="rb") as file,
             clear_failures(database.location),
-            writing(engine) as connection,
+            writing(engine, at=int(clock())) as connection,
         ):
-            _make_empty(connection, database.location, at=int(clock()))
+            _make_empty(connection, database.location)
             with _clear_damage(f"the backup {path}"):
                 digest = _load(connection, cast("BinaryIO", file), f"the backup {path}", progress)
             entries = _verify(connection, f"the backup {path}", expect)
-            body = {"backup": digest, "entries": entries}
-            head = append(connection, at=int(clock()), kind="restored", body=body)
+            head = append(connection, "restored", {"backup": digest, "entries": entries})
     except BaseException:
         engine.dispose()
         if fresh and database.path is not None:
@@ -168,12 +165,9 @@ def _pieces(connection: Connection, header: Header) -> Iterator[list[bytes]]:
             page = connection.execute(query.where(key > page[-1]._mapping[key])).all()  # noqa: SLF001
 
 
-def _make_empty(connection: Connection, location: str, *, at: int) -> None:
-    """Make the tables where there are none, and empty `meta`; refuse a registry that holds something."""
-    if is_empty(connection):
-        from variegate.registry.migrations import run  # Alembic takes a while to import
-
-        run(connection, at=at)
+def _make_empty(connection: Connection, location: str) -> None:
+    """Create the tables where there are none, and empty `meta`; refuse a registry that holds something."""
+    create_tables(connection)
     check_format(connection, location)
     for table in metadata.sorted_tables:
         if table is not meta and connection.execute(select(table).limit(1)).first() is not None:
@@ -183,7 +177,7 @@ def _make_empty(connection: Connection, location: str, *, at: int) -> None:
 
 def _verify(connection: Connection, what: str, expect: LogHead | None) -> int:
     """Check the log that was loaded and return its number of entries."""
-    report = verify_connection(connection, expect=expect)
+    report = verify_log(connection, expect=expect)
     if not report.ok:
         raise VerificationError(f"the log in {what} does not verify: {report.problem}; nothing was restored")
     return report.entries
@@ -206,7 +200,7 @@ def _load(connection: Connection, file: BinaryIO, what: str, progress: _Progress
         if progress is not None:
             progress(done, total)
     check_format(connection, what)
-    if read_head(connection) != header.head:
+    if log_head(connection) != header.head:
         raise VerificationError(f"{what} was changed: its log does not end as its header says; nothing was restored")
     return "sha256:" + hashlib.sha256(first).hexdigest()
 

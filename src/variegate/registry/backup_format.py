@@ -20,7 +20,7 @@ from sqlalchemy import Boolean, Column, Integer, LargeBinary, SmallInteger, Tabl
 
 from variegate.errors import FormatError, VerificationError
 from variegate.manifest import canonical_json, load_json
-from variegate.registry.protocol import LogHead
+from variegate.registry.rows import LogHead
 from variegate.registry.schema import FORMAT, metadata
 
 _NAME, _VERSION = "variegate-registry-backup", 1

@@ -1,7 +1,12 @@
-"""Plays the log again, entry by entry, beside the rows of the registry; see `variegate.registry.verify_log`."""
+"""Plays the log again, entry by entry, and compares it with the rows of the registry; see `variegate.registry.verify`.
+
+Salts are compared with the digests in the entries about their copies' issue. The digest of a salt that was forgotten
+since is in the entry that forgot it, so the others can still be checked.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
@@ -9,30 +14,26 @@ from sqlalchemy import Connection, Table, func, select, type_coerce
 from sqlalchemy.types import NullType
 
 from variegate.errors import VariegateError
-from variegate.registry.chain import copy_line
-from variegate.registry.events import event_page, row_digest
-from variegate.registry.protocol import EventRow
+from variegate.registry.copies import NEXT, SELECT_COPIES, copy_row, pieces
+from variegate.registry.log import copy_line, event_page, row_digest, salt_digest
 from variegate.registry.records import LOGGED
-from variegate.registry.rows import SELECT_COPIES, copy_row
-from variegate.registry.salt_check import SaltCheck, SaltGroup, salt_groups
+from variegate.registry.rows import EventRow
 from variegate.registry.schema import api_keys, copies, copy_salts
-from variegate.registry.state import NEXT
-from variegate.registry.statuses import pieces
 from variegate.types import CopyStatus
 
 _PAGE = 1000
 _STATES = tuple(CopyStatus)
 _FORGOTTEN = 0x80
-_MARKS = {"migrated", "restored"}  # entries that speak of no row
-_API_KEY = (api_keys, "identifier")
-_MOST_NUMBER = 2**31 - 1
+_CHANGING = {"id", "revoked_at"}  # what the digest of a row leaves out
+_MARKS = {"restored"}  # entries that speak of no row
+_MAX_NUMBER = 2**31 - 1
 
 
 class BadEntryError(Exception):
     """The first thing that is wrong: the number of the entry, or None, and a sentence."""
 
     def __init__(self, entry: int | None, problem: str) -> None:
-        super().__init__(problem.encode(errors="backslashreplace").decode())  # what was changed may be no text
+        super().__init__(problem.encode(errors="backslashreplace").decode())  # what was changed may be invalid UTF-8
         self.entry = entry
 
 
@@ -51,7 +52,7 @@ class Replay:
         self._total = 2 * int(connection.scalar(select(func.count()).select_from(copies)) or 0)
         self._done = 0
         self._states = bytearray(1)  # by the number of the copy; number 0 is nobody's
-        self._named: dict[str, set[str]] = {table.name: set() for table, _ in (*LOGGED.values(), _API_KEY)}
+        self._named: dict[str, set[str]] = {table.name: set() for table, _ in LOGGED.values()}
         self._last = dict.fromkeys(self._named, 0)  # the number of the last row that was added
         self._revoked: dict[str, int] = {}
         self._forgotten: dict[int, str] = {}  # number of a copy -> digest of the salt that it had, if it was kept
@@ -77,10 +78,8 @@ class Replay:
                 self._salt_forgotten(entry)
             elif entry.kind == "api_key_revoked":
                 self._revoked[entry.body["identifier"]] = entry.body["revoked_at"]
-            elif entry.kind == "api_key_added":
-                self._added(entry, *_API_KEY, skip=("id", "revoked_at"))
             elif entry.kind in LOGGED:
-                self._added(entry, *LOGGED[entry.kind], skip=("id",))
+                self._added(entry, *LOGGED[entry.kind])
             elif entry.kind not in _MARKS:
                 raise _bad(entry, "is of no kind that this version knows")
         except (AttributeError, KeyError, TypeError, ValueError, VariegateError) as error:
@@ -100,8 +99,8 @@ class Replay:
             raise BadEntryError(None, problem) from error
 
     def _check_copies(self) -> None:
-        groups = salt_groups(self._connection) if self._salts_bound else iter(())
-        salts, check = 0, SaltCheck(groups, self._forgotten)
+        groups = _salt_groups(self._connection) if self._salts_bound else iter(())
+        salts, check = 0, _SaltCheck(groups, self._forgotten)
         for number, copy_id, status, salted, salt in self._copies():
             self._step(1)
             has_salt = salt is not None
@@ -123,7 +122,7 @@ class Replay:
             raise BadEntryError(None, "a salt is recorded that belongs to no copy")
 
     def _check_tables(self) -> None:
-        for kind, (table, name) in (*LOGGED.items(), ("api_key_added", _API_KEY)):
+        for kind, (table, name) in LOGGED.items():
             for found in self._connection.scalars(select(table.c[name]).order_by(table.c.id)):
                 if found not in self._named[table.name]:
                     raise BadEntryError(
@@ -147,7 +146,7 @@ class Replay:
         if "sha256:" + summed.hexdigest() != entry.body["rows"]:
             raise _bad(entry, f"speaks of copies that were changed: those numbered {first} to {last}")
         self._states.extend(bytes(count))  # active is the first state
-        if "salts" in entry.body:  # entries of earlier versions have none
+        if "salts" in entry.body:
             _text(entry.body["salts"])
             self._salts_bound = True
 
@@ -172,12 +171,12 @@ class Replay:
         if "salt" in entry.body:
             self._forgotten[number] = _text(entry.body["salt"])
 
-    def _added(self, entry: EventRow, table: Table, name: str, *, skip: tuple[str, ...]) -> None:
+    def _added(self, entry: EventRow, table: Table, name: str) -> None:
         value = _text(entry.body[name])
         found = self._connection.execute(select(table).where(table.c[name] == value)).mappings().first()
         if found is None or value in self._named[table.name]:
             raise _bad(entry, f"speaks of {value} in the table {table.name}, which is not there, or was there before")
-        if row_digest({key: field for key, field in found.items() if key not in skip}) != entry.body["row"]:
+        if row_digest({key: field for key, field in found.items() if key not in _CHANGING}) != entry.body["row"]:
             raise _bad(entry, f"speaks of {value} in the table {table.name}, which was changed")
         if found["id"] <= self._last[table.name]:  # the current secret is the one with the highest number
             raise _bad(
@@ -234,7 +233,7 @@ class Replay:
 
     def _last_entry(self, speaks: Callable[[Mapping[str, Any]], bool]) -> int | None:
         last, after = None, 0
-        while page := event_page(self._connection, after=after, limit=_PAGE // 50):
+        while page := event_page(self._connection, after=after):
             last = next((entry.seq for entry in reversed(page) if speaks(entry.body)), last)
             after = page[-1].seq
         return last
@@ -245,17 +244,12 @@ class Replay:
             self._progress(self._done, self._total)
 
 
-def _changed_salts(group: SaltGroup) -> BadEntryError:
-    problem = f"a salt of the copies numbered {group.first} to {group.last} is not the one of entry {group.entry}"
-    return BadEntryError(group.entry, problem)
-
-
 def _names_key(name: str, body: Mapping[str, Any]) -> bool:
     return body.get("identifier") == name
 
 
 def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_NUMBER:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_NUMBER:
         raise ValueError
     return value
 
@@ -268,3 +262,85 @@ def _text(value: object) -> str:
 
 def _bad(entry: EventRow, problem: str) -> BadEntryError:
     return BadEntryError(entry.seq, f"entry {entry.seq} of the log ({entry.kind}) {problem}")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SaltGroup:
+    """Copies that were issued in one entry of the log.
+
+    Attributes:
+        entry: its number.
+        first: the first number of its copies.
+        last: the last number of its copies.
+        digest: `variegate.registry.log.lines_digest` over `salt_digest` of those that are salted.
+    """
+
+    entry: int
+    first: int
+    last: int
+    digest: str
+
+
+@final
+class _SaltCheck:
+    """Takes in salted copies by ascending number and compares each group as soon as its last copy is passed.
+
+    Args:
+        groups: in the order of the log, which is that of their copies.
+        forgotten: number of a copy -> digest of the salt that it had.
+    """
+
+    def __init__(self, groups: Iterator[_SaltGroup], forgotten: Mapping[int, str]) -> None:
+        self._groups = groups
+        self._forgotten = forgotten
+        self._open()
+
+    def add(self, number: int, copy_id: str, salt: object) -> _SaltGroup | None:
+        """Take in the next salted copy, None for a forgotten salt; return a group before it that does not match."""
+        while self._group is not None and number > self._group.last:
+            if bad := self._close():
+                return bad
+        if self._group is not None and number >= self._group.first:
+            digest = self._forgotten.get(number) if salt is None else _digest_of_salt(copy_id, salt)
+            if digest is None:
+                self._whole = False
+            else:
+                self._summed.update(digest.encode() + b"\n")
+        return None
+
+    def finish(self) -> _SaltGroup | None:
+        """Return the first of the last groups that does not match, or None."""
+        while self._group is not None:
+            if bad := self._close():
+                return bad
+        return None
+
+    def _open(self) -> None:
+        self._group = next(self._groups, None)
+        self._summed, self._whole = hashlib.sha256(), True
+
+    def _close(self) -> _SaltGroup | None:
+        group, whole, found = self._group, self._whole, "sha256:" + self._summed.hexdigest()
+        self._open()
+        return group if whole and group is not None and found != group.digest else None
+
+
+def _salt_groups(connection: Connection) -> Iterator[_SaltGroup]:
+    """Read from the log, which is checked by now, which copies were issued together and bound to their salts."""
+    after = 0
+    while page := event_page(connection, after=after):
+        for entry in page:
+            if entry.kind == "issued" and "salts" in entry.body:
+                first, last, digest = (entry.body[key] for key in ("first", "last", "salts"))
+                yield _SaltGroup(entry=entry.seq, first=first, last=last, digest=digest)
+        after = page[-1].seq
+
+
+def _digest_of_salt(copy_id: str, salt: object) -> str:
+    return salt_digest(copy_id, salt) if isinstance(salt, bytes) else "no bytes"  # SQLite keeps what it is given
+
+
+def _changed_salts(group: _SaltGroup) -> BadEntryError:
+    problem = f"a salt of the copies numbered {group.first} to {group.last} is not the one of entry {group.entry}"
+    return BadEntryError(group.entry, problem)

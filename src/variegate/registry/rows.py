@@ -1,145 +1,129 @@
-"""Between `CopyRow` and the table `copies`: the query, the two directions, and many rows in at full speed."""
+"""The rows that go into a registry and come out of it. Plain data: no SQL, no torch."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
 
-from sqlalchemy import Connection, RowMapping, Select, Table, func, select
-from sqlalchemy.exc import DBAPIError
-
-from variegate.errors import ConfigurationError, FormatError, InputError
-from variegate.registry.protocol import CopyRow
-from variegate.registry.schema import copies, models, policies, seller_secrets, specs
 from variegate.types import CopyStatus
 
-SELECT_COPIES: Select[Any] = (
-    select(
-        copies.c.id,
-        copies.c.copy_id,
-        models.c.name.label("model"),
-        models.c.digest.label("model_digest"),
-        specs.c.digest.label("spec_digest"),
-        copies.c.buyer,
-        copies.c.epoch,
-        copies.c.status,
-        copies.c.issued_at,
-        policies.c.name.label("policy"),
-        seller_secrets.c.identifier.label("secret"),
-        copies.c.key_identifier,
-        copies.c.draw,
-        copies.c.salted,
-        copies.c.expires_at,
-    )
-    .select_from(copies)
-    .join(models)
-    .join(specs)
-    .outerjoin(policies)
-    .outerjoin(seller_secrets)
-)
-"""Everything about copies; add filters and an order."""
+MAX_EPOCH = 2**31 - 1
+"""The last epoch of a buyer's copies of one model."""
+MAX_ROWS = 2**62
+"""More than any registry holds; the largest limit and offset."""
 
 
-def copy_row(row: RowMapping) -> CopyRow:
-    """Turn one row of `SELECT_COPIES` into a `CopyRow`.
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRow:
+    """One issued copy, as the registry remembers it. Holds nothing secret.
 
-    Raises:
-        FormatError: if its status is none that this version knows.
+    Attributes:
+        copy_id: the public name of the copy.
+        model: the name of the original.
+        model_digest: the digest of the original's manifest.
+        spec_digest: the digest of the rewriter's spec.
+        buyer: who received the copy.
+        epoch: 1 for a buyer's first copy of a model; each rotation adds 1.
+        status: where the copy stands in its life.
+        issued_at: Unix time in whole seconds.
+        policy: the name of the policy that it was issued under, or None.
+        secret: the identifier of the seller's secret that its key comes from.
+        key_identifier: the identifier of the copy's key, 16 hexadecimal digits; no two copies share one.
+        draw: how often the key was drawn anew because an earlier one came too close to another copy.
+        salted: whether the key also depends on a salt of its own, so that it can be forgotten.
+        expires_at: Unix time in whole seconds from which the copy is no longer valid, or None.
     """
-    try:
-        status = CopyStatus(row["status"])
-    except ValueError as error:
-        raise FormatError(f"copy {row['copy_id']} has the unknown status {row['status']!r} in the registry") from error
-    return CopyRow(
-        copy_id=row["copy_id"],
-        model=row["model"],
-        model_digest=row["model_digest"],
-        spec_digest=row["spec_digest"],
-        buyer=row["buyer"],
-        epoch=row["epoch"],
-        status=status,
-        issued_at=row["issued_at"],
-        policy=row["policy"],
-        secret=row["secret"],
-        key_identifier=text_of_key(row["key_identifier"]),
-        draw=row["draw"],
-        salted=row["salted"],
-        expires_at=row["expires_at"],
-    )
+
+    copy_id: str
+    model: str
+    model_digest: str
+    spec_digest: str
+    buyer: str
+    epoch: int = 1
+    status: CopyStatus = CopyStatus.ACTIVE
+    issued_at: int
+    policy: str | None = None
+    secret: str | None = None
+    key_identifier: str | None = None
+    draw: int = 0
+    salted: bool = False
+    expires_at: int | None = None
 
 
-def number_of_key(identifier: str | None) -> int | None:
-    """The signed 64-bit number that 16 hexadecimal digits stand for.
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRow:
+    """A policy under its name; `body` is what `variegate.authority.policies.Policy.to_dict` wrote."""
 
-    Raises:
-        ConfigurationError: if the identifier is written otherwise.
+    name: str
+    body: Mapping[str, Any]
+    added_at: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRow:
+    """One of the seller's secrets: the newest is the one that new copies come from. Holds nothing secret.
+
+    Attributes:
+        identifier: `SellerSecret.identifier`.
+        provider: the name of the key provider that keeps it.
+        public_key: the PEM text of the key that verifies what this secret's signing key signed.
+        added_at: Unix time in whole seconds.
     """
-    if identifier is None:
-        return None
-    if len(identifier) != 16 or not set(identifier) <= set("0123456789abcdef"):
-        raise ConfigurationError(f"a key's identifier must be 16 hexadecimal digits; got {identifier[:40]!r}")
-    number = int(identifier, 16)
-    return number - (1 << 64) if number >> 63 else number
+
+    identifier: str
+    provider: str
+    public_key: str
+    added_at: int
 
 
-def text_of_key(number: int | None) -> str | None:
-    """The 16 hexadecimal digits of a signed 64-bit number."""
-    return None if number is None else f"{number & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyRow:
+    """An API key of a buyer, without the key: the registry holds its SHA-256 only.
 
-
-def only(
-    query: Select[Any], *, model: str | None = None, buyer: str | None = None, status: CopyStatus | None = None
-) -> Select[Any]:
-    """Add filters to a query on `copies`; the model's name becomes its number by a subquery: nothing is joined."""
-    if model is not None:
-        query = query.where(copies.c.model_id == select(models.c.id).where(models.c.name == model).scalar_subquery())
-    if buyer is not None:
-        query = query.where(copies.c.buyer == buyer)
-    if status is not None:
-        query = query.where(copies.c.status == status.value)
-    return query
-
-
-def next_id(connection: Connection, table: Table) -> int:
-    """The number of the next row, inside a transaction that holds the write lock."""
-    return int(connection.scalar(select(func.coalesce(func.max(table.c.id), 0))) or 0) + 1
-
-
-def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Insert many rows by the database's fastest way: COPY on PostgreSQL, one prepared statement on SQLite.
-
-    Args:
-        connection: in a writing transaction.
-        table: into which.
-        columns: its columns that the rows hold; the others get their defaults.
-        rows: values as the driver takes them.
-
-    Raises:
-        InputError: if a value is none that the database can hold.
+    Attributes:
+        identifier: its public name.
+        buyer: whose it is.
+        added_at: Unix time in whole seconds.
+        expires_at: from when it is no longer valid, or None.
+        revoked_at: when it was revoked, or None.
     """
-    names = ", ".join(f'"{column}"' for column in columns)
-    try:
-        if connection.dialect.name == "sqlite":
-            values = [tuple(row) for row in rows]
-            marks = ", ".join("?" * len(columns))
-            if values:
-                connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', values)  # noqa: S608
-        else:
-            _copy_in(connection, f'COPY "{table.name}" ({names}) FROM STDIN', rows)
-    except (OverflowError, UnicodeError) as error:
-        raise InputError(
-            f"the registry cannot hold a value for the table {table.name}: a number is too large, or a text is not "
-            "valid Unicode; nothing was recorded"
-        ) from error
+
+    identifier: str
+    buyer: str
+    added_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
 
 
-def _copy_in(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-    import psycopg
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One entry of the log.
 
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, psycopg.Connection):
-        raise ConfigurationError("a registry on PostgreSQL needs the driver psycopg")
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.Error as error:
-        raise DBAPIError.instance(statement, None, error, psycopg.Error) from error
+    Attributes:
+        seq: 1 for the first entry; no number is left out.
+        at: Unix time in whole seconds.
+        kind: what happened, such as "issued" or "revoked".
+        body: the details, a JSON object without secrets.
+        previous: the hash of the entry before; zeros for the first.
+        hash: of this entry (`variegate.registry.chain.event_hash`).
+    """
+
+    seq: int
+    at: int
+    kind: str
+    body: Mapping[str, Any]
+    previous: str
+    hash: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogHead:
+    """The last entry's number and hash; (0, zeros) for an empty log. Kept elsewhere, it proves a log's beginning."""
+
+    seq: int
+    hash: str

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from variegate.types import CopyStatus
 
 FORMAT = 2
-"""The layout of these tables: the number of the last migration. A registry that states a higher one is refused."""
+"""The layout of these tables: the number of the last migration. A registry that states another one is refused."""
 
 metadata = MetaData(
     naming_convention={
@@ -99,7 +99,7 @@ seller_secrets = Table(
 copies = Table(
     "copies",
     metadata,
-    Column("key_identifier", BigInteger, unique=True),  # 64 bits, signed; NULL before format 2
+    Column("key_identifier", BigInteger, unique=True),  # 64 bits, signed
     Column("expires_at", BigInteger),
     Column("issued_at", BigInteger, nullable=False),
     _id(),

@@ -26,8 +26,10 @@ from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, StudySource, load_study
 from variegate.manifest import ModelManifest
 from variegate.models.classifier import Classifier
-from variegate.registry.protocol import CopyRow
-from variegate.registry.store import SqlStore
+from variegate.registry.bulk import add_copies
+from variegate.registry.records import add_model, add_spec
+from variegate.registry.registry import Registry
+from variegate.registry.rows import CopyRow
 from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.cache import head_bytes
 
@@ -167,13 +169,13 @@ def _registry_bytes(model: ModelManifest) -> float:
     """Return how many bytes a registry grows by for one more copy, indexes included."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "registry.db"
-        with SqlStore(path, create=True) as store:
-            store.add_model(model)
-            spec = store.add_spec("spec", {"rewriter": "qim"})
+        with Registry(path, create=True) as store:
+            store.write(add_model, model)
+            spec = store.write(add_spec, "spec", {"rewriter": "qim"})
 
         def grown(first: int) -> int:
-            with SqlStore(path) as store:
-                store.add_copies(_rows(model, spec, range(first, first + _ROWS)))
+            with Registry(path) as store:
+                store.write(add_copies, _rows(model, spec, range(first, first + _ROWS)))
             return sum(file.stat().st_size for file in Path(folder).iterdir())
 
         before = grown(0)  # and the log is written back when the store is closed

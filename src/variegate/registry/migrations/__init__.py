@@ -1,30 +1,27 @@
-"""The steps from one format of the tables to the next, run by Alembic: `versions` has one file for each.
+"""The steps from one format of the tables to the next, run by Alembic: one file `format_NNNN.py` for each.
 
 - A registry is created by all steps and upgraded by those it lacks, in one transaction that holds the write lock, on
   SQLite and PostgreSQL alike: a step that fails or is killed leaves the former format.
-- Alembic's table `alembic_version` names the last step; `meta` states the same as "format". A registry from before the
-  first upgrade has only the latter and is stamped on the way.
+- Alembic's table `alembic_version` names the last step; `meta` states the same as "format".
+- A step that was released never changes: it refers to no table of `variegate.registry.schema`.
 """
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from variegate.errors import FormatError, NotFoundError
-from variegate.registry.engine import Database, locate, open_engine, reading, writing
-from variegate.registry.failures import clear_failures
-from variegate.registry.formats import stated_format
+from variegate.registry.engine import Database, clear_failures, locate, open_engine, reading, writing
+from variegate.registry.registry import stated_format
 from variegate.registry.schema import FORMAT
 
-__all__ = ["current_format", "run", "upgrade"]
+FIRST_FORMAT = 2
+"""The format of the oldest registry that this version upgrades."""
 
 _ONE_AT_A_TIME = threading.Lock()  # Alembic's `op` stands for one run in the whole process
 
@@ -46,16 +43,15 @@ def current_format(url: str | Path) -> int:
         engine.dispose()
 
 
-def upgrade(url: str | Path, *, clock: Callable[[], float] = time.time) -> int:
+def upgrade(url: str | Path) -> int:
     """Bring a registry to this version's format and return the format that it had; nothing to do is fine.
 
     Args:
-        url: as `variegate.registry.store.SqlStore` takes it.
-        clock: returns the Unix time in seconds, for the log.
+        url: as `variegate.registry.registry.Registry` takes it.
 
     Raises:
         NotFoundError: if there is no such file.
-        FormatError: if it is no registry, or is newer than this version.
+        FormatError: if it is no registry, is newer than this version, or is of a format that was never released.
         InputError: if it cannot be opened or written.
     """
     database = _existing(url)
@@ -68,32 +64,28 @@ def upgrade(url: str | Path, *, clock: Callable[[], float] = time.time) -> int:
                     f"the registry {database.location} has format {before}, newer than the {FORMAT} that this "
                     "variegate reads; upgrade variegate"
                 )
+            if before < FIRST_FORMAT:
+                raise FormatError(
+                    f"the registry {database.location} has format {before}, which no released version wrote; this "
+                    f"variegate upgrades from format {FIRST_FORMAT} on: make a new home with variegate init"
+                )
             if before < FORMAT:
-                run(connection, at=int(clock()), before=before)
+                run(connection)
     finally:
         engine.dispose()
     return before
 
 
-def run(connection: Connection, *, at: int, before: int = 0, through: int = FORMAT) -> None:
-    """Run the steps that are missing, inside a writing transaction.
+def run(connection: Connection) -> None:
+    """Run the steps that are missing, inside a writing transaction; an empty database lacks them all."""
+    folder = Path(__file__).parent
+    script = ScriptDirectory(folder, version_locations=[str(folder)])
 
-    Args:
-        connection: holds the write lock.
-        at: Unix time in whole seconds, for the log.
-        before: the format that the registry states; 0 for an empty database.
-        through: the format to reach.
-    """
-    script = ScriptDirectory(Path(__file__).parent)
-
-    def steps(heads: Any, context: MigrationContext) -> list[Any]:  # noqa: ANN401 - Alembic's own type
-        if before and not heads:
-            context.stamp(script, f"{before:04d}")
-            heads = (f"{before:04d}",)
-        return script._upgrade_revs(f"{through:04d}", heads)  # noqa: SLF001
+    def steps(heads: Any, _context: object) -> list[Any]:  # noqa: ANN401 - Alembic's own type
+        return script._upgrade_revs("head", heads)  # noqa: SLF001
 
     with _ONE_AT_A_TIME, EnvironmentContext(Config(), script, fn=steps) as environment:
-        environment.configure(connection=connection, at=at, before=before)
+        environment.configure(connection=connection)
         environment.run_migrations()
 
 

@@ -1,27 +1,12 @@
-"""Format 2: policies, secrets, salts, API keys, quotas, and the log, which is filled in for what was there before.
-
-Copies get new columns and carry their buyer's name, so the tables are written anew. They are numbered 1, 2, 3, ... in
-the order in which they were issued. A registry that is upgraded gets the entry "migrated" and then one entry for every
-model, every spec and every piece of copies that it held; a new one starts with an empty log.
-"""
-
-from collections.abc import Mapping
-from typing import Any
+"""Format 2, the first that was released: meta, models, specs, policies, secrets, copies, API keys, quotas, the log."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from variegate.manifest import canonical_json, digest
-from variegate.registry.chain import ZERO, copy_line, event_hash, lines_digest
-from variegate.registry.protocol import CopyRow
-
 revision = "0002"
-down_revision = "0001"
+down_revision = None
 branch_labels = None
 depends_on = None
-
-_PIECE = 5000
-_REWRITTEN = ("copies", "buyers", "models", "specs")  # children first
 
 _SQLITE_TRIGGERS = tuple(
     f"CREATE TRIGGER events_no_{step.lower()} BEFORE {step} ON events "
@@ -45,97 +30,20 @@ _POSTGRES_TRIGGERS = (
 
 
 def upgrade() -> None:
-    """From format 1 to format 2."""
+    """Create the tables in an empty database."""
     connection = op.get_bind()
-    for table in _REWRITTEN:
-        op.execute(f"CREATE TABLE old_{table} AS SELECT * FROM {table}")  # noqa: S608 - fixed names
-    for table in _REWRITTEN:
-        op.drop_table(table)
+    meta = op.create_table(
+        "meta",
+        sa.Column("key", sa.String(64), nullable=False),
+        sa.Column("value", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_meta"),
+    )
     _create_records()
     _create_copies()
     _create_others()
-    op.execute(
-        "INSERT INTO models (id, name, digest, manifest, added_at) "
-        "SELECT id, name, digest, manifest, added_at FROM old_models"
-    )
-    op.execute(
-        "INSERT INTO specs (id, digest, name, rewriter, body, added_at) "
-        "SELECT id, digest, name, rewriter, body, added_at FROM old_specs"
-    )
-    op.execute(
-        "INSERT INTO copies (id, copy_id, buyer, model_id, spec_id, epoch, status, issued_at) "
-        "SELECT row_number() OVER (ORDER BY c.id), c.copy_id, b.name, c.model_id, c.spec_id, c.epoch, c.status, "
-        "c.issued_at "
-        "FROM old_copies c JOIN old_buyers b ON b.id = c.buyer_id ORDER BY c.id"
-    )
-    for table in _REWRITTEN:
-        op.drop_table(f"old_{table}")
     for trigger in _SQLITE_TRIGGERS if connection.dialect.name == "sqlite" else _POSTGRES_TRIGGERS:
         connection.exec_driver_sql(trigger)
-    op.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
-    options = op.get_context().opts
-    if options["before"]:
-        _fill_log(_Log(connection, options["at"]))
-
-
-class _Log:
-    """Appends entries as `variegate.registry.events` did at format 2."""
-
-    def __init__(self, connection: sa.Connection, at: int) -> None:
-        self.connection, self._at, self._seq, self._hash = connection, at, 0, ZERO
-
-    def append(self, kind: str, body: Mapping[str, Any]) -> None:
-        self._seq += 1
-        values = {"seq": self._seq, "at": self._at, "kind": kind, "previous": self._hash}
-        self._hash = event_hash(seq=self._seq, at=self._at, kind=kind, body=body, previous=self._hash)
-        self.connection.execute(
-            sa.text(
-                "INSERT INTO events (seq, at, kind, body, previous, hash) "
-                "VALUES (:seq, :at, :kind, :body, :previous, :hash)"
-            ),
-            values | {"body": canonical_json(body).decode(), "hash": self._hash},
-        )
-
-    def close(self) -> None:
-        self.connection.execute(
-            sa.text("INSERT INTO meta (key, value) VALUES ('log_head', :head)"), {"head": f"{self._seq} {self._hash}"}
-        )
-
-
-def _fill_log(log: _Log) -> None:
-    def rows(query: str, **values: int) -> list[dict[str, Any]]:
-        return [dict(row) for row in log.connection.execute(sa.text(query), values).mappings()]
-
-    counted = {table: rows(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in ("copies", "models", "specs")}  # noqa: S608
-    log.append("migrated", counted | {"from": 1, "to": 2})
-    for row in rows("SELECT name, digest, manifest, added_at FROM models ORDER BY id"):
-        log.append("model_added", {"name": row["name"], "row": digest(row)})
-    for row in rows("SELECT digest, name, rewriter, body, added_at FROM specs ORDER BY id"):
-        log.append("spec_added", {"digest": row["digest"], "row": digest(row)})
-    query = (
-        "SELECT c.id, c.copy_id, c.buyer, c.epoch, c.status, c.issued_at, m.name AS model, m.digest AS model_digest, "
-        "s.digest AS spec_digest FROM copies c JOIN models m ON m.id = c.model_id JOIN specs s ON s.id = c.spec_id "
-        "WHERE c.id > :after AND c.id <= :after + :piece ORDER BY c.id"
-    )
-    for after in range(0, counted["copies"], _PIECE):
-        _log_piece(log, after, rows(query, after=after, piece=_PIECE))
-    log.close()
-
-
-def _log_piece(log: _Log, after: int, found: list[dict[str, Any]]) -> None:
-    statuses = {row["copy_id"]: row["status"] for row in found}
-    plain = [CopyRow(**{key: value for key, value in row.items() if key not in ("id", "status")}) for row in found]
-    body = {
-        "count": len(found),
-        "first": after + 1,
-        "last": after + len(found),
-        "models": sorted({row.model_digest for row in plain}),
-        "rows": lines_digest(copy_line(row) for row in plain),
-    }
-    log.append("issued", body)
-    for status in ("revoked", "superseded"):
-        if changed := [copy_id for copy_id, known in statuses.items() if known == status]:
-            log.append("status_changed", {"copies": changed, "reason": "recorded so", "to": status})
+    op.bulk_insert(meta, [{"key": "format", "value": "2"}])
 
 
 def _create_records() -> None:

@@ -9,9 +9,10 @@ What is checked, in this order; the first failure is the report:
 5. every copy has the state, the API keys have the end, and the salts are those that the log says;
 6. nothing is recorded that no entry speaks of.
 
-Quotas and the remembered facts (`put_meta`) are not part of the log. Who may write to the database can also rewrite the
-log whole, or take the registry back to an earlier state together with its log: only `expect` finds that, so keep the
-head of the log elsewhere from time to time. Memory: one byte for each copy, and a digest for each forgotten salt.
+Quotas and the remembered facts (`put_meta`) are not part of the log. Anyone who may write to the database can also
+rewrite the whole log, or take the registry back to an earlier state together with its log: only `expect` finds that, so
+keep the head of the log elsewhere from time to time. Memory: one byte for each copy, and a digest for each forgotten
+salt.
 """
 
 import sqlite3
@@ -24,14 +25,10 @@ from sqlalchemy import Connection, RowMapping, select
 
 from variegate.errors import VariegateError
 from variegate.manifest import canonical_json, load_json
-from variegate.registry.chain import ZERO, event_hash
-from variegate.registry.events import read_head, remembered_head
-from variegate.registry.protocol import EventRow, LogHead
+from variegate.registry.log import EVENTS_PAGE, ZERO, event_hash, log_head, remembered_head
 from variegate.registry.replay import BadEntryError, Replay
+from variegate.registry.rows import EventRow, LogHead
 from variegate.registry.schema import events
-from variegate.registry.store import SqlStore
-
-_PAGE = 20
 
 
 @final
@@ -60,26 +57,18 @@ class LogReport:
 
 
 def verify_log(
-    store: SqlStore, *, expect: LogHead | None = None, progress: Callable[[int, int], None] | None = None
+    connection: Connection, *, expect: LogHead | None = None, progress: Callable[[int, int], None] | None = None
 ) -> LogReport:
     """Check the whole log of a registry in one consistent view.
 
     Args:
-        store: the registry.
+        connection: in a transaction.
         expect: a head of the log that was kept elsewhere.
         progress: called with (rows so far, all rows), where each copy is looked at twice.
 
     Raises:
         VariegateError: if the registry cannot be read.
     """
-    with store.reading() as connection:
-        return verify_connection(connection, expect=expect, progress=progress)
-
-
-def verify_connection(
-    connection: Connection, *, expect: LogHead | None = None, progress: Callable[[int, int], None] | None = None
-) -> LogReport:
-    """As `verify_log`, inside a transaction."""
     with _texts_of_any_bytes(connection):
         return _verify(connection, expect, progress)
 
@@ -98,14 +87,14 @@ def _verify(connection: Connection, expect: LogHead | None, progress: Callable[[
     except BadEntryError as error:
         bad, problem = error.entry, str(error)
         done = min(done, bad - 1) if bad is not None else done
-    head = read_head(connection)
+    head = log_head(connection)
     shown = LogHead(seq=head.seq, hash=str(head.hash).encode(errors="backslashreplace").decode())
     return LogReport(entries=done, copies=replay.issued, head=shown, bad_entry=bad, problem=problem)
 
 
 @contextmanager
 def _texts_of_any_bytes(connection: Connection) -> Iterator[None]:
-    """Let SQLite hand out texts that are not UTF-8, with surrogates: no digest can be computed of these."""
+    """Let SQLite return strings that are not UTF-8, with surrogates: no digest can be computed of these."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, sqlite3.Connection):
         yield
@@ -142,7 +131,7 @@ def _chained(connection: Connection) -> Iterator[EventRow]:
 
 
 def _raw(connection: Connection) -> Iterator[RowMapping]:
-    query = select(events).order_by(events.c.seq).limit(_PAGE)
+    query = select(events).order_by(events.c.seq).limit(EVENTS_PAGE)
     page = connection.execute(query).mappings().all()
     while page:
         yield from page
