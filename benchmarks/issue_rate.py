@@ -83,7 +83,7 @@ def _issue(authority: Authority, home: Path, options: argparse.Namespace) -> dic
 
 
 def _load(authority: Authority, options: argparse.Namespace) -> dict[str, Any]:
-    copies = [row.copy_id for row in authority.store.read(list_copies, limit=options.loads)]
+    copies = [row.copy_id for row in authority.registry.read(list_copies, limit=options.loads)]
     authority.load_copy(copies[0])  # reads the original
     seconds = []
     for copy in copies:

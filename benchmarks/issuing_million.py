@@ -166,7 +166,7 @@ def _child(task: dict[str, Any]) -> dict[str, float]:
             **_look_up(desk, task),
         }
         started = time.perf_counter()
-        report = desk.store.read(verify_log)
+        report = desk.registry.read(verify_log)
         found["log_verify_seconds"] = time.perf_counter() - started
         if not report.ok:
             raise VariegateError(f"the log does not hold: {report.problem}")
@@ -185,9 +185,10 @@ def _look_up(desk: Authority, task: dict[str, Any]) -> dict[str, float]:
         copy_id(model_digest=terms.model.digest, spec_digest=terms.spec_digest, buyer=buyer, epoch=1)
         for buyer in buyers
     ]
-    by_name = [_milliseconds(lambda name=name: desk.store.read(get_copy, name)) for name in names]
+    by_name = [_milliseconds(lambda name=name: desk.registry.read(get_copy, name)) for name in names]
     by_buyer = [
-        _milliseconds(lambda buyer=buyer: desk.store.read(list_copies, buyer=buyer, model="model")) for buyer in buyers
+        _milliseconds(lambda buyer=buyer: desk.registry.read(list_copies, buyer=buyer, model="model"))
+        for buyer in buyers
     ]
     return {
         "look_up_ms": median(by_name),

@@ -22,9 +22,8 @@ from variegate.artifacts.revocations import read_revocations
 from variegate.artifacts.verify import verify_artifact
 from variegate.artifacts.vgc import open_copy
 from variegate.authority.authority import Authority
-from variegate.authority.handing_out import registry_checks
-from variegate.authority.home import restore_home
-from variegate.errors import FormatError, SecretError, VerificationError
+from variegate.authority.verify import registry_checks
+from variegate.errors import SecretError, VerificationError
 from variegate.keystore.base import Access
 from variegate.registry.copies import list_copies, used_quota
 from variegate.registry.migrations import current_format, upgrade
@@ -41,7 +40,6 @@ FROZEN = ROOT / "tests" / "compat" / "v0.1"
 PAGE = ROOT / "docs" / "formats" / "registry.md"
 ACCESS = Access(env={"VARIEGATE_PASSPHRASE": "compat"})
 EXPECTED: dict[str, Any] = json.loads((FROZEN / "expected.json").read_text("utf-8"))
-EXPECTED_1: dict[str, Any] = json.loads((FROZEN / "expected-1.json").read_text("utf-8"))
 DAY = 86_400
 INPUTS = ((torch.arange(32 * 16, dtype=torch.int64) * 7919 % 256).to(torch.float32) / 256).reshape(32, 1, 4, 4)
 
@@ -53,8 +51,6 @@ def unpacked(home: str, folder: Path) -> Path:
     packed = copy / "registry.db.gz"
     (copy / "registry.db").write_bytes(gzip.decompress(packed.read_bytes()))
     packed.unlink()
-    if (copy / "secret-sealed.bin").exists():
-        (copy / "secret-sealed.bin").rename(copy / "secret.sealed")
     return copy
 
 
@@ -63,17 +59,12 @@ def home(tmp_path):
     return unpacked("home", tmp_path)
 
 
-@pytest.fixture
-def old_home(tmp_path):
-    return unpacked("home-1", tmp_path)
+def rows(registry):
+    return [asdict(row) for row in registry.read(list_copies)]
 
 
-def rows(store):
-    return [asdict(row) for row in store.read(list_copies)]
-
-
-def expected_rows(expected=EXPECTED):
-    return [one["row"] for one in expected["copies"]]
+def expected_rows():
+    return [one["row"] for one in EXPECTED["copies"]]
 
 
 def assert_same_labels(desk, expected):
@@ -104,21 +95,21 @@ def test_the_frozen_files_are_as_they_were_made():
 def test_the_registry_opens_and_its_log_holds(home):
     current = current_format(home / "registry.db")
     upgrade(home / "registry.db")
-    with Registry(home / "registry.db", read_only=True) as store:
-        assert rows(store) == expected_rows()
-        assert [asdict(row) for row in store.read(list_secrets)] == EXPECTED["secrets"]
-        assert [asdict(policy) for policy in store.read(list_policies)] == EXPECTED["policies"]
-        report = store.read(verify_log, expect=LogHead(**EXPECTED["log"]))
+    with Registry(home / "registry.db", read_only=True) as registry:
+        assert rows(registry) == expected_rows()
+        assert [asdict(row) for row in registry.read(list_secrets)] == EXPECTED["secrets"]
+        assert [asdict(policy) for policy in registry.read(list_policies)] == EXPECTED["policies"]
+        report = registry.read(verify_log, expect=LogHead(**EXPECTED["log"]))
         assert report.ok, report.problem
         assert current != FORMAT or asdict(report.head) == EXPECTED["log"]
-        assert {key.identifier: key.revoked_at is None for key in store.read(list_api_keys)} == {
+        assert {key.identifier: key.revoked_at is None for key in registry.read(list_api_keys)} == {
             "key-acme": True,
             "key-bolt": False,
         }
-        found = store.read(find_api_key, hashlib.sha256(b"acme's key, for tests alone").digest())
+        found = registry.read(find_api_key, hashlib.sha256(b"acme's key, for tests alone").digest())
         assert found is not None
         assert found.buyer == "acme"
-        assert store.read(used_quota, copy_of("acme")) == EXPECTED["used_quota"] == 250
+        assert registry.read(used_quota, copy_of("acme")) == EXPECTED["used_quota"] == 250
 
 
 def test_the_frozen_registry_shows_what_it_should():
@@ -145,7 +136,7 @@ def test_the_desk_goes_on(home):
         desk.issue("net", None, ["cord-9"], policy="apart")
         desk.rotate("net", None, ["dora"], policy="prod")
         desk.forget(EXPECTED["salted"])
-        report = desk.store.read(verify_log, expect=LogHead(**EXPECTED["log"]))
+        report = desk.registry.read(verify_log, expect=LogHead(**EXPECTED["log"]))
         assert report.ok, report.problem
 
 
@@ -212,38 +203,8 @@ def test_a_changed_registry_is_found(home):
     with connection:
         connection.execute("UPDATE copies SET buyer = 'eve' WHERE buyer = 'bolt'")
     connection.close()
-    with Registry(home / "registry.db", read_only=True) as store:
-        assert not store.read(verify_log).ok
-
-
-# A home from before the log
-
-
-def test_a_home_of_format_1_is_upgraded(old_home):
-    database = old_home / "registry.db"
-    assert current_format(database) == 1
-    with pytest.raises(FormatError, match="has format 1; upgrade it with: variegate db upgrade"):
-        Registry(database)
-    assert upgrade(database) == 1
-    assert current_format(database) == FORMAT
-    with Authority.open(old_home, access=ACCESS) as desk:
-        pairs = zip(rows(desk.store), expected_rows(EXPECTED_1), strict=True)
-        kept = [{key: row[key] for key in old} for row, old in pairs]
-        assert kept == expected_rows(EXPECTED_1)
-        assert_same_labels(desk, EXPECTED_1)
-        assert desk.issue("net", "qim", ["acme"])[0].copy_id == expected_rows(EXPECTED_1)[0]["copy_id"]
-        desk.rotate("net", "qim", ["acme"])
-        assert_same_labels(desk, EXPECTED_1)
-        report = desk.store.read(verify_log)
-        assert report.ok, report.problem
-
-
-def test_the_registry_format_does_not_change_copies():
-    """The two homes have one secret and one original, so the first copy of acme is the same in both."""
-    ours, theirs = EXPECTED["copies"][0], EXPECTED_1["copies"][0]
-    assert ours["row"]["buyer"] == theirs["row"]["buyer"] == "acme"
-    assert ours["row"]["copy_id"] == theirs["row"]["copy_id"]
-    assert ours["labels"] == theirs["labels"]
+    with Registry(home / "registry.db", read_only=True) as registry:
+        assert not registry.read(verify_log).ok
 
 
 # The backup
@@ -251,12 +212,12 @@ def test_the_registry_format_does_not_change_copies():
 
 def test_the_backup_is_restored(tmp_path, home):
     restored = tmp_path / "restored"
-    end = restore_home(restored, FROZEN / "registry.vgb")
+    end = Authority.restore(restored, FROZEN / "registry.vgb")
     for folder in ("models", "specs", "secrets"):
         shutil.copytree(home / folder, restored / folder, dirs_exist_ok=True)
     with Authority.open(restored, access=ACCESS) as desk:
-        assert rows(desk.store) == expected_rows()
-        report = desk.store.read(verify_log, expect=LogHead(**EXPECTED["log"]))
+        assert rows(desk.registry) == expected_rows()
+        report = desk.registry.read(verify_log, expect=LogHead(**EXPECTED["log"]))
         assert report.ok, report.problem
         assert report.head == end
         assert report.entries == EXPECTED["log"]["seq"] + 1
@@ -293,7 +254,7 @@ def test_a_changed_backup_is_refused(tmp_path):
     changed = tmp_path / "changed.vgb"
     changed.write_bytes(gzip.compress(content.replace(b'"bolt"', b'"evil"', 1)))
     with pytest.raises(VerificationError):
-        restore_home(tmp_path / "restored", changed)
+        Authority.restore(tmp_path / "restored", changed)
 
 
 # Artifacts
@@ -303,13 +264,13 @@ def test_a_changed_backup_is_refused(tmp_path):
 def test_artifacts_verify(kind, home):
     upgrade(home / "registry.db")
     pem, listed = (FROZEN / "seller.pem").read_bytes(), (FROZEN / "revocations.json").read_bytes()
-    with Registry(home / "registry.db", read_only=True) as store:
+    with Registry(home / "registry.db", read_only=True) as registry:
         result = verify_artifact(
             FROZEN / "artifacts" / kind,
             public_key_pem=pem,
             now=EXPECTED["now"] + DAY,
             revocations=listed,
-            checks=registry_checks(store),
+            checks=registry_checks(registry),
         )
     assert result.failure is None
     assert [step.outcome for step in result.steps] == ["passed"] * 9

@@ -5,8 +5,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from variegate.authority.issue_copies import derive_key
-from variegate.authority.policies import Policy
+from variegate.authority.specs import Policy
 from variegate.errors import ConfigurationError, ConflictError, SecretError
 from variegate.manifest import ModelManifest
 from variegate.registry.copies import change_status, count_copies, get_copy, list_copies
@@ -18,9 +17,9 @@ from variegate.types import Bounds, CopyStatus
 
 def real_partners(desk, row, classes=10):
     """What the rewriter itself draws from the key that is derived anew; a dummy class counts as one partner."""
-    spec = PermutationSpec.from_dict(desk.store.read(get_spec, row.spec_digest))
+    spec = PermutationSpec.from_dict(desk.registry.read(get_spec, row.spec_digest))
     shape = OriginalShape(num_classes=classes, input_shape=(1, 8, 8), bounds=Bounds())
-    head = spec.build(derive_key(desk.store, desk.keyring, row, "permutation"), shape)
+    head = spec.build(desk.keyring.copy_key(row, "permutation"), shape)
     return np.minimum(head.partners.numpy(), classes)
 
 
@@ -31,9 +30,9 @@ def worst(desk, rows, classes=10):
 
 def small(desk, classes, name="small"):
     """An original with few classes; issuing looks at its manifest alone."""
-    known = desk.store.read(get_model, "net").to_dict()
+    known = desk.registry.read(get_model, "net").to_dict()
     manifest = ModelManifest.from_dict({**known, "name": name, "labels": [str(i) for i in range(classes)]})
-    desk.store.write(add_model, manifest)
+    desk.registry.write(add_model, manifest)
     return name
 
 
@@ -46,17 +45,17 @@ def test_no_two_copies_are_too_close(desk):
     desk.issue_many("net", None, [f"b{i}" for i in range(20)], policy="apart-2")
     desk.rotate("net", None, [f"a{i}" for i in range(15)], policy="apart-2", epoch=2)
     desk.issue("net", None, [f"b{i}" for i in range(15)], policy="apart", epoch=2)
-    rows = desk.store.read(list_copies)
+    rows = desk.registry.read(list_copies)
     assert len(rows) == 70
     assert worst(desk, rows) <= 3
     assert any(row.draw > 0 for row in rows)
     for row in rows:
-        assert derive_key(desk.store, desk.keyring, row, "permutation").identifier == row.key_identifier
+        assert desk.keyring.copy_key(row, "permutation").identifier == row.key_identifier
 
 
 def test_without_a_policy_copies_do_come_too_close(desk):
     desk.issue("net", "permutation", [f"a{i}" for i in range(70)])
-    rows = desk.store.read(list_copies)
+    rows = desk.registry.read(list_copies)
     assert worst(desk, rows) > 3
     assert {row.draw for row in rows} == {0}
 
@@ -65,9 +64,9 @@ def test_issuing_again_draws_nothing_anew(desk):
     desk.create_policy("apart", spec="permutation", most_equal_partners=2)
     buyers = [f"a{i}" for i in range(25)]
     desk.issue("net", None, [*buyers[:12], buyers[3]], policy="apart")
-    before = desk.store.read(list_copies)
+    before = desk.registry.read(list_copies)
     desk.issue("net", None, [buyers[20], *buyers, buyers[0]], policy="apart")
-    rows = desk.store.read(list_copies)
+    rows = desk.registry.read(list_copies)
     assert rows[:12] == before
     assert len(rows) == 25
     assert worst(desk, rows) <= 2
@@ -78,10 +77,10 @@ def test_superseded_and_revoked_copies_still_count(desk):
     model = small(desk, 3)
     desk.create_policy("none", spec="permutation", most_equal_partners=0)
     first, second = desk.issue(model, None, ["acme", "bolt"], policy="none")
-    desk.store.write(change_status, [first.copy_id], CopyStatus.REVOKED)
+    desk.registry.write(change_status, [first.copy_id], CopyStatus.REVOKED)
     with pytest.raises(ConflictError, match=r"no copy left for buyer 'cold' with at most 0 equal partners"):
         desk.issue(model, None, ["cold"], policy="none")
-    assert desk.store.read(count_copies) == 2
+    assert desk.registry.read(count_copies) == 2
     assert second.buyer == "bolt"
 
 
@@ -97,7 +96,7 @@ def test_when_all_copies_are_given_out_the_next_buyer_is_refused(desk, classes, 
         for number in range(30):
             desk.issue(model, None, [f"b{number}"], policy="apart")
             issued += 1
-    rows = desk.store.read(list_copies)
+    rows = desk.registry.read(list_copies)
     assert len(rows) == issued
     assert worst(desk, rows, classes) <= equal
     everything = [
@@ -118,14 +117,14 @@ def test_one_buyer_too_many_takes_the_whole_call_back(desk):
     desk.create_policy("apart", spec="permutation", most_equal_partners=0)
     with pytest.raises(ConflictError, match=r"'b2' .* draws all came too close|'b2' .* all are issued"):
         desk.issue(model, None, ["b0", "b1", "b2"], policy="apart")
-    assert desk.store.read(count_copies) == 0
+    assert desk.registry.read(count_copies) == 0
     assert len(desk.issue(model, None, ["b0", "b1"], policy="apart")) == 2
 
 
 def test_a_distance_and_forgotten_keys_do_not_go_together(desk):
     desk.create_policy("both", spec="permutation", most_equal_partners=3, forgettable=True)
     first, _ = desk.issue("net", None, ["acme", "bolt"], policy="both")
-    assert desk.store.read(get_copy, first.copy_id).salted
+    assert desk.registry.read(get_copy, first.copy_id).salted
     desk.load_copy(first.copy_id)
     desk.forget(first.copy_id)
     with pytest.raises(SecretError, match=r"cannot keep copies apart: .* was forgotten.*under a policy without a dis"):

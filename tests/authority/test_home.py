@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.authority.conftest import SECRET
-from variegate.authority import Authority, restoring
+from variegate.authority import Authority
+from variegate.authority import home as module
 from variegate.authority.home import Home, restore_home
 from variegate.authority.keyring import KeyRing
 from variegate.errors import (
@@ -73,7 +74,7 @@ def test_the_secret_is_fetched_only_when_needed(empty):
         raise SecretError("nobody is there")
 
     with Authority.open(empty.home.root, ask, read_only=True) as desk:
-        assert desk.store.read(list_models) == []
+        assert desk.registry.read(list_models) == []
         with pytest.raises(SecretError, match="nobody is there"):
             desk.secret()
 
@@ -275,7 +276,7 @@ def test_an_init_that_failed_after_the_database_says_how_to_go_on(tmp_path, monk
 
 @pytest.fixture
 def backup(empty, tmp_path):
-    write_backup(empty.store, tmp_path / "b.vgb")
+    write_backup(empty.registry, tmp_path / "b.vgb")
     return tmp_path / "b.vgb"
 
 
@@ -285,10 +286,10 @@ def test_a_restore_that_was_killed_after_the_database_goes_on(empty, backup, tmp
     assert restore_home(tmp_path / "again", backup, database_url=url) == end
     with Authority.open(tmp_path / "again", lambda: SECRET, database_url=url) as desk:
         assert desk.secret() == SECRET
-        desk.store.write(add_policy, "p", {})
+        desk.registry.write(add_policy, "p", {})
     with pytest.raises(ConflictError, match="holds something already"):  # no longer what the backup holds
         restore_home(tmp_path / "third", backup, database_url=url)
-    write_backup(empty.store, tmp_path / "other.vgb", clock=lambda: 5)
+    write_backup(empty.registry, tmp_path / "other.vgb", clock=lambda: 5)
     restore_backup(backup, url_of(tmp_path / "fourth.db"))
     with pytest.raises(ConflictError, match="holds something already"):  # another backup
         restore_home(tmp_path / "fourth", tmp_path / "other.vgb", database_url=url_of(tmp_path / "fourth.db"))
@@ -298,7 +299,7 @@ def test_nobody_reads_the_salts_during_a_restore(backup, tmp_path, monkeypatch):
     """The home exists and is open to others; they see no file of the registry before it is private."""
     home = tmp_path / "again"
     home.mkdir(mode=0o755)
-    restore, seen = restoring.restore_backup, []
+    restore, seen = module.restore_backup, []
 
     def watch(file, place, **options):
         def look(_done, _total):
@@ -314,7 +315,7 @@ def test_nobody_reads_the_salts_during_a_restore(backup, tmp_path, monkeypatch):
         look(0, 0)
         return result
 
-    monkeypatch.setattr(restoring, "restore_backup", watch)
+    monkeypatch.setattr(module, "restore_backup", watch)
     old = os.umask(0o022)
     try:
         restore_home(home, backup)
@@ -327,14 +328,14 @@ def test_nobody_reads_the_salts_during_a_restore(backup, tmp_path, monkeypatch):
 
 
 def test_a_registry_that_appears_during_a_restore_is_kept(backup, tmp_path, monkeypatch):
-    home, restore = tmp_path / "again", restoring.restore_backup
+    home, restore = tmp_path / "again", module.restore_backup
 
     def restore_slowly(*arguments, **options):
         result = restore(*arguments, **options)
         (home / "registry.db").write_bytes(b"another's")
         return result
 
-    monkeypatch.setattr(restoring, "restore_backup", restore_slowly)
+    monkeypatch.setattr(module, "restore_backup", restore_slowly)
     with pytest.raises(ConflictError, match="has a registry by now"):
         restore_home(home, backup)
     assert (home / "registry.db").read_bytes() == b"another's"

@@ -33,7 +33,7 @@ def test_manifests_say_everything_but_the_key(desk):
     assert first.issued_at == "2026-09-21T14:13:20Z"
     assert first.spec == QimSpec(messages_per_class=4).to_dict()
     assert first.spec_digest == QimSpec(messages_per_class=4).digest
-    assert first.model_digest == desk.store.read(get_model, "net").digest
+    assert first.model_digest == desk.registry.read(get_model, "net").digest
     assert (first.rewriter, first.epoch) == ("qim", 1)
     assert desk.copy_manifest(first.copy_id) == first
 
@@ -52,14 +52,14 @@ def test_issuing_again_gives_the_same_copy(desk):
     assert again[1] == before[0]
     assert again[0] == again[2]
     assert again[0].issued_at != before[0].issued_at
-    assert desk.store.read(count_copies) == 2
+    assert desk.registry.read(count_copies) == 2
 
 
 def test_another_spec_for_the_same_epoch_is_refused(desk):
     desk.issue("net", "qim", ["acme", "bolt"])
     with pytest.raises(ConflictError, match=r"buyer 'bolt' holds copy vg1-.* for epoch 1 already"):
         desk.issue("net", "permutation", ["new", "bolt", "acme"])
-    assert desk.store.read(count_copies) == 2
+    assert desk.registry.read(count_copies) == 2
     assert desk.issue("net", "permutation", ["bolt"], epoch=2)[0].rewriter == "permutation"
 
 
@@ -77,7 +77,7 @@ def test_a_spec_belongs_to_the_model_it_was_calibrated_for(desk, tmp_path):
 def test_bad_buyers(desk, buyers, message):
     with pytest.raises(ConfigurationError, match=message):
         desk.issue("net", "qim", buyers)
-    assert desk.store.read(count_copies) == 0
+    assert desk.registry.read(count_copies) == 0
 
 
 def test_bad_epoch_and_unknown_names(desk):
@@ -99,13 +99,13 @@ def test_issuing_needs_the_secret(desk):
 
     with Authority.open(desk.home.root, ask) as other, pytest.raises(SecretError, match="no passphrase"):
         other.issue("net", "qim", ["acme"])
-    assert desk.store.read(count_copies) == 0
+    assert desk.registry.read(count_copies) == 0
 
 
 def test_many_buyers_come_from_an_iterator(desk):
     assert desk.issue_many("net", "qim", (f"b{i}" for i in range(12_000))) == 12_000
     assert desk.issue_many("net", "qim", (f"b{i}" for i in range(11_999, 12_002))) == 2
-    assert desk.store.read(count_copies) == 12_002
+    assert desk.registry.read(count_copies) == 12_002
 
 
 def test_a_copy_that_is_no_longer_active_is_not_issued_again(desk):
@@ -114,7 +114,7 @@ def test_a_copy_that_is_no_longer_active_is_not_issued_again(desk):
     for issue in (desk.issue, desk.issue_many):
         with pytest.raises(ConflictError, match=f"copy {manifest.copy_id} of buyer 'acme' is revoked"):
             issue("net", "qim", ["new", "acme"])
-    assert desk.store.read(count_copies) == 1
+    assert desk.registry.read(count_copies) == 1
 
 
 @pytest.mark.parametrize("spec_name", ["qim", "permutation"])
@@ -204,7 +204,7 @@ def test_two_processes_issue_the_same(desk, tmp_path):
     results = together(desk, tmp_path, ["qim", "qim"])
     assert [code for code, *_ in results] == [0, 0], results
     assert sorted(int(out) for _, out, _ in results) == [0, 8_000]
-    assert desk.store.read(count_copies) == 8_000
+    assert desk.registry.read(count_copies) == 8_000
 
 
 def test_two_processes_issue_different_copies_to_the_same_buyers(desk, tmp_path):
@@ -212,5 +212,5 @@ def test_two_processes_issue_different_copies_to_the_same_buyers(desk, tmp_path)
     assert sorted(code for code, *_ in results) == [0, 1], results
     (complaint,) = [err for code, _, err in results if code == 1]
     assert "ConflictError: buyer 'b0' holds copy vg1-" in complaint.splitlines()[-1]
-    assert desk.store.read(count_copies) == 8_000
-    assert len({row.spec_digest for row in desk.store.read(list_copies)}) == 1
+    assert desk.registry.read(count_copies) == 8_000
+    assert len({row.spec_digest for row in desk.registry.read(list_copies)}) == 1

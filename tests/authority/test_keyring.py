@@ -2,14 +2,12 @@
 
 import stat
 import threading
-from dataclasses import dataclass, field
 
 import pytest
+from sqlalchemy import delete, func, select, update
 
 from variegate.authority import keyring as module
-from variegate.authority import secret_files
-from variegate.authority.keyring import KeyRing
-from variegate.authority.secret_files import SecretFiles
+from variegate.authority.keyring import KeyRing, SecretFiles
 from variegate.errors import (
     ConfigurationError,
     ConflictError,
@@ -24,8 +22,10 @@ from variegate.keystore import catalog
 from variegate.keystore.base import MOST_BLOB_BYTES, Access
 from variegate.keystore.sealed_file import SealedFile
 from variegate.keystore.sealing import SealingCost, seal
-from variegate.registry.records import put_meta
+from variegate.registry.records import get_meta, list_secrets
+from variegate.registry.registry import Registry
 from variegate.registry.rows import SecretRow
+from variegate.registry.schema import seller_secrets
 from variegate.signing import public_pem, signing_key
 
 CHEAP = SealingCost(memory_kib=8192, iterations=1, lanes=1)
@@ -35,31 +35,18 @@ ENV = {"VARIEGATE_PASSPHRASE": "open"}
 FROM_ENV = {"VARIEGATE_SELLER_SECRET": bytes(range(32)).hex()}
 
 
-@dataclass
-class MemoryStore:
-    """What of a registry the ring uses."""
+def recorded(registry):
+    return registry.read(list_secrets)
 
-    meta: dict[str, str] = field(default_factory=dict)
-    secrets: list[SecretRow] = field(default_factory=list)
-    read_only: bool = False
 
-    def get_meta(self, key):
-        return self.meta.get(key)
+def lose_the_last(registry):
+    """As after a restore of a backup that is older than the last rotation."""
+    newest = select(func.max(seller_secrets.c.id)).scalar_subquery()
+    registry.write(lambda connection: connection.execute(delete(seller_secrets).where(seller_secrets.c.id == newest)))
 
-    def put_meta(self, key, value):
-        if self.meta.setdefault(key, value) != value:
-            raise ConflictError(key)
 
-    def add_secret(self, identifier, *, provider, public_key):
-        if self.read_only:
-            raise VariegateError("the registry is read-only")
-        if any(row.identifier == identifier for row in self.secrets):
-            raise ConflictError("is recorded already")
-        row = SecretRow(identifier=identifier, provider=provider, public_key=public_key, added_at=len(self.secrets) + 1)
-        self.secrets.append(row)
-
-    def list_secrets(self):
-        return list(self.secrets)
+def change(registry, **values):
+    registry.write(lambda connection: connection.execute(update(seller_secrets).values(**values)))
 
 
 @pytest.fixture(autouse=True)
@@ -68,23 +55,27 @@ def _cheap(monkeypatch):
 
 
 @pytest.fixture
-def store():
-    return MemoryStore()
+def registry(tmp_path_factory):
+    with Registry(tmp_path_factory.mktemp("registry") / "registry.db", create=True) as registry:
+        yield registry
 
 
 @pytest.fixture
-def open_ring(tmp_path, store):
+def open_ring(tmp_path, registry):
     def make(env=ENV, **options):
-        return KeyRing(tmp_path, store, access=Access(env=env), **options)
+        return KeyRing(tmp_path, registry, access=Access(env=env), **options)
 
     return make
 
 
 @pytest.fixture
-def old_home(tmp_path, store):
-    """A home of format 1 with a sealed secret, just migrated."""
-    (tmp_path / "secret.sealed").write_bytes(seal(FIRST, b"open", cost=CHEAP))
-    store.write(put_meta, "secret_identifier", FIRST.identifier)
+def begun(open_ring):
+    """A home with one sealed secret."""
+    begin(open_ring())
+
+
+def sealed(tmp_path, identifier=FIRST.identifier):
+    return tmp_path / "secrets" / f"{identifier}.sealed_file"
 
 
 def begin(ring, provider="sealed_file", secret=FIRST):
@@ -98,27 +89,24 @@ def files(tmp_path):
 # A new home
 
 
-def test_the_first_secret(open_ring, store, tmp_path):
+def test_the_first_secret(open_ring, registry, tmp_path):
     row = begin(open_ring())
-    assert row == SecretRow(
-        identifier=FIRST.identifier, provider="sealed_file", public_key=public_pem(signing_key(FIRST)), added_at=1
-    )
-    assert store.meta == {"secret_identifier": FIRST.identifier}
+    pem = public_pem(signing_key(FIRST))
+    assert (row.identifier, row.provider, row.public_key) == (FIRST.identifier, "sealed_file", pem)
+    assert registry.read(get_meta, "secret_identifier") == FIRST.identifier
     path = tmp_path / "secrets" / f"{FIRST.identifier}.sealed_file"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert FIRST.reveal() not in path.read_bytes()
     ring = open_ring()
-    assert ring.current() == ring.get(FIRST.identifier) == ring.get() == FIRST
-    assert ring.adopt() == row
+    assert ring.current() == ring.get(FIRST.identifier) == FIRST
+    assert ring.rows() == [row]
     assert ring.stray() == []
 
 
-def test_a_home_begins_once(open_ring, old_home, store):
+def test_a_home_begins_once(open_ring, begun, registry):
     with pytest.raises(ConflictError, match="has a seller's secret already; rotate it instead"):
         begin(open_ring())
-    store.meta.clear()
-    begin(open_ring())
     with pytest.raises(ConflictError, match="has a seller's secret already"):
         begin(open_ring(), secret=OTHER)
 
@@ -132,61 +120,6 @@ def test_a_secret_that_lives_elsewhere(open_ring, tmp_path):
         open_ring({}).current()
 
 
-# A home of format 1
-
-
-def test_a_migrated_home_is_read_without_being_written(open_ring, old_home, store, tmp_path):
-    store.read_only = True
-    ring = open_ring()
-    (row,) = ring.rows()
-    assert (row.identifier, row.provider, row.public_key, row.added_at) == (FIRST.identifier, "sealed_file", "", 0)
-    assert ring.current() == ring.get(None) == ring.get(FIRST.identifier) == FIRST
-    assert ring.public_key() == public_pem(signing_key(FIRST))
-    assert store.secrets == []
-    assert ring.stray() == []
-
-
-def test_a_migrated_home_adopts_its_secret_once(open_ring, old_home, store, tmp_path):
-    ring = open_ring()
-    row = ring.adopt()
-    assert store.secrets == [row]
-    assert row.provider == "sealed_file"
-    assert row.public_key == public_pem(signing_key(FIRST))
-    assert ring.adopt() == row
-    assert files(tmp_path) == []
-    assert open_ring().get() == FIRST
-
-
-@pytest.mark.parametrize("env", [FROM_ENV, {}])
-def test_a_migrated_home_without_a_file(open_ring, store, env):
-    store.write(put_meta, "secret_identifier", FIRST.identifier)
-    ring = open_ring(env, source=None if env else lambda: FIRST)
-    assert ring.rows()[0].provider == "environment"
-    assert ring.adopt().provider == "environment"
-    assert ring.current() == FIRST
-
-
-def test_the_new_place_is_found_before_it_is_recorded(open_ring, old_home, tmp_path):
-    # begin() died between its two records.
-    (tmp_path / "secrets").mkdir()
-    (tmp_path / "secret.sealed").rename(tmp_path / "secrets" / f"{FIRST.identifier}.sealed_file")
-    assert open_ring().adopt().provider == "sealed_file"
-
-
-def test_two_adopt_at_once(open_ring, old_home, store, monkeypatch):
-    ring = open_ring()
-    ring.current()
-    calls = []
-
-    def once():
-        calls.append(1)
-        return [] if len(calls) <= 2 else list(store.secrets)
-
-    open_ring().adopt()
-    monkeypatch.setattr(store, "list_secrets", once)
-    assert ring.adopt() == store.secrets[0]
-
-
 def test_a_registry_without_any_secret(open_ring):
     with pytest.raises(SecretError, match="knows no seller's secret: expected one from the home's first day on"):
         open_ring().rows()
@@ -195,27 +128,27 @@ def test_a_registry_without_any_secret(open_ring):
 # Rotation
 
 
-def test_rotation_keeps_what_was_before(open_ring, old_home, store, tmp_path):
+def test_rotation_keeps_what_was_before(open_ring, begun, registry, tmp_path):
     ring = open_ring()
     row = ring.rotate("sealed_file")
-    assert [each.identifier for each in store.secrets] == [FIRST.identifier, row.identifier]
-    assert files(tmp_path) == [f"{row.identifier}.sealed_file"]
+    assert [each.identifier for each in recorded(registry)] == [FIRST.identifier, row.identifier]
+    assert files(tmp_path) == sorted(f"{each}.sealed_file" for each in (FIRST.identifier, row.identifier))
     again = open_ring()
     assert again.current().identifier == row.identifier != FIRST.identifier
-    assert again.get() == again.get(FIRST.identifier) == FIRST
+    assert again.get(FIRST.identifier) == FIRST
     third = again.rotate("sealed_file")
     assert again.current().identifier == third.identifier
     assert [each.identifier for each in again.rows()] == [FIRST.identifier, row.identifier, third.identifier]
     assert again.stray() == []
 
 
-def test_rotation_to_the_environment(open_ring, old_home, tmp_path):
+def test_rotation_to_the_environment(open_ring, begun, tmp_path):
     new = {"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex(), **ENV}
     row = open_ring(new).rotate("environment")
     assert (row.identifier, row.provider) == (OTHER.identifier, "environment")
-    assert not (tmp_path / "secrets").exists()
+    assert files(tmp_path) == [sealed(tmp_path).name]
     assert open_ring(new).current() == OTHER
-    assert open_ring(new).get() == FIRST  # by its sealed file
+    assert open_ring(new).get(FIRST.identifier) == FIRST  # by its sealed file
     with pytest.raises(ConflictError, match=f"gave the secret {OTHER.identifier}, which the home has already"):
         open_ring(new).rotate("environment")
 
@@ -228,23 +161,22 @@ def test_environment_after_environment(open_ring):
     }
     open_ring(both).rotate("environment")
     ring = open_ring(both)
-    assert (ring.current(), ring.get()) == (OTHER, FIRST)
+    assert (ring.current(), ring.get(FIRST.identifier)) == (OTHER, FIRST)
     with pytest.raises(
         SecretError, match=f"is not the secret of .*: expected the one with identifier {FIRST.identifier}"
     ):
-        open_ring({"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex()}).get()
+        open_ring({"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex()}).get(FIRST.identifier)
 
 
-def test_a_kill_between_storing_and_recording_loses_nothing(open_ring, old_home, store, tmp_path, monkeypatch):
+def test_a_kill_between_storing_and_recording_loses_nothing(open_ring, begun, registry, tmp_path, monkeypatch):
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
     ring = open_ring()
-    ring.adopt()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store, "add_secret", killed)
+        patch.setattr(module, "add_secret", killed)
         ring.rotate("sealed_file")
-    (left,) = files(tmp_path)
+    left = next(name for name in files(tmp_path) if name != sealed(tmp_path).name)
     again = open_ring()
     assert again.current() == FIRST
     assert again.stray() == [tmp_path / "secrets" / left]
@@ -252,29 +184,25 @@ def test_a_kill_between_storing_and_recording_loses_nothing(open_ring, old_home,
     assert again.stray() == [tmp_path / "secrets" / left]
 
 
-def test_nothing_is_recorded_that_was_not_stored(open_ring, old_home, store, monkeypatch):
+def test_nothing_is_recorded_that_was_not_stored(open_ring, begun, registry, monkeypatch):
     ring = open_ring()
-    ring.adopt()
 
     def full(*args, **kwargs):
         raise VariegateError("disk full")
 
-    monkeypatch.setattr(secret_files, "write_atomic", full)
+    monkeypatch.setattr(module, "write_atomic", full)
     with pytest.raises(VariegateError, match="disk full"):
         ring.rotate("sealed_file")
-    assert len(store.secrets) == 1
+    assert len(recorded(registry)) == 1
 
 
-def test_rotation_needs_a_provider_and_the_first_secret(open_ring, old_home, store, tmp_path):
+def test_rotation_needs_a_provider(open_ring, begun, registry, tmp_path):
     with pytest.raises(ConfigurationError, match="there is no key provider 'kms'; choose from"):
         open_ring().rotate("kms")
-    with pytest.raises(SecretError, match="the passphrase is wrong"):
-        open_ring({"VARIEGATE_PASSPHRASE": "shut"}).rotate("sealed_file")
-    assert store.secrets == []
-    assert not (tmp_path / "secrets").exists()
+    assert len(recorded(registry)) == len(files(tmp_path)) == 1
 
 
-def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, old_home, monkeypatch, tmp_path):
+def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, begun, monkeypatch, tmp_path):
     class Careless:
         name = "careless"
         create = staticmethod(lambda access: OTHER)
@@ -288,10 +216,10 @@ def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, old_home, 
         monkeypatch.setattr(catalog, "KEY_PROVIDERS", {**catalog.KEY_PROVIDERS, "careless": provider})
         with pytest.raises(SecretError, match=message):
             open_ring().rotate("careless")
-        assert files(tmp_path) == []
+        assert files(tmp_path) == [sealed(tmp_path).name]
 
 
-def test_nothing_is_recorded_that_does_not_come_back(open_ring, old_home, store, monkeypatch, tmp_path):
+def test_nothing_is_recorded_that_does_not_come_back(open_ring, begun, registry, monkeypatch, tmp_path):
     class Lossy:
         name = "lossy"
         create = staticmethod(lambda access: SellerSecret.from_bytes(OTHER.reveal()))
@@ -299,49 +227,42 @@ def test_nothing_is_recorded_that_does_not_come_back(open_ring, old_home, store,
         fetch = staticmethod(lambda blob, *, identifier, access: SellerSecret.from_bytes(bytes(32)))
 
     ring = open_ring()
-    ring.adopt()
     monkeypatch.setattr(catalog, "KEY_PROVIDERS", {**catalog.KEY_PROVIDERS, "lossy": Lossy()})
     with pytest.raises(SecretError, match=f"gives another secret back than {OTHER.identifier}"):
         ring.rotate("lossy")
-    assert len(store.secrets) == 1
-    assert files(tmp_path) == []
+    assert len(recorded(registry)) == 1
+    assert files(tmp_path) == [sealed(tmp_path).name]
 
 
 # A registry that is older than the files
 
 
 @pytest.fixture
-def restored(open_ring, old_home, store):
+def restored(open_ring, begun, registry):
     """A home after a rotation, with the registry as it was before; the identifier of the secret that it lacks."""
     new = open_ring().rotate("sealed_file").identifier
-    store.secrets.pop()
+    lose_the_last(registry)
     return new
 
 
-def test_a_secret_that_the_registry_lost_is_recorded_again(open_ring, store, restored, tmp_path):
+def test_a_secret_that_the_registry_lost_is_recorded_again(open_ring, registry, restored, tmp_path):
     ring = open_ring()
     assert ring.current() == FIRST
     (path,) = ring.stray()
     assert ring.identifier_in(path) == restored
     row = ring.take_in(restored)
-    assert row == store.secrets[-1]
+    assert row == recorded(registry)[-1]
     assert (row.identifier, row.provider) == (restored, "sealed_file")
     assert ring.stray() == []
     again = open_ring()
     assert again.current().identifier == restored
     assert row.public_key == public_pem(signing_key(again.current()))
-    assert again.get() == FIRST
+    assert again.get(FIRST.identifier) == FIRST
     with pytest.raises(ConflictError, match=f"has the secret {restored} already"):
         again.take_in(restored)
 
 
-def test_a_home_of_format_1_records_its_first_secret_first(open_ring, store, restored):
-    store.secrets.clear()
-    open_ring().take_in(restored)
-    assert [row.identifier for row in store.secrets] == [FIRST.identifier, restored]
-
-
-def test_only_a_file_that_opens_is_recorded(open_ring, store, restored, tmp_path):
+def test_only_a_file_that_opens_is_recorded(open_ring, registry, restored, tmp_path):
     path = tmp_path / "secrets" / f"{restored}.sealed_file"
     with pytest.raises(SecretError, match="the passphrase is wrong"):
         open_ring({**FROM_ENV, "VARIEGATE_PASSPHRASE": "shut"}).take_in(restored)
@@ -352,10 +273,10 @@ def test_only_a_file_that_opens_is_recorded(open_ring, store, restored, tmp_path
     for name in (restored, "../secret", "", "00"):
         with pytest.raises(NotFoundError, match="there is no file of a secret .*rotate --provider environment"):
             open_ring().take_in(name)
-    assert [row.identifier for row in store.secrets] == [FIRST.identifier]
+    assert [row.identifier for row in recorded(registry)] == [FIRST.identifier]
 
 
-def test_a_backup_beside_the_file_of_a_token(open_ring, store, restored, tmp_path):
+def test_a_backup_beside_the_file_of_a_token(open_ring, registry, restored, tmp_path):
     (tmp_path / "secrets" / f"{restored}.pkcs11").write_bytes(b"needs a token")
     row = open_ring().take_in(restored)
     assert row.provider == "pkcs11"
@@ -363,8 +284,7 @@ def test_a_backup_beside_the_file_of_a_token(open_ring, store, restored, tmp_pat
     assert open_ring().stray() == []
 
 
-def test_files_that_are_no_secret_s(open_ring, old_home, tmp_path):
-    (tmp_path / "secrets").mkdir()
+def test_files_that_are_no_secret_s(open_ring, begun, tmp_path):
     for name in (".tmp-9", "0123456789abcdef", "0123456789ABCDEF.sealed_file", "0123456789abcdef.Sealed"):
         (tmp_path / "secrets" / name).write_bytes(b"")
     ring = open_ring()
@@ -374,36 +294,35 @@ def test_files_that_are_no_secret_s(open_ring, old_home, tmp_path):
 # Fetching
 
 
-def test_a_passphrase_is_asked_once(tmp_path, store, old_home):
+def test_a_passphrase_is_asked_once(tmp_path, registry, begun):
     asked = []
     access = Access(env={}, prompt=lambda question: asked.append(question) or "open")
-    ring = KeyRing(tmp_path, store, access=access)
-    assert ring.current() is ring.get() is ring.get(FIRST.identifier)
-    ring.adopt()
+    ring = KeyRing(tmp_path, registry, access=access)
+    assert ring.current() is ring.get(FIRST.identifier)
     assert asked == [f"Passphrase of the secret {FIRST.identifier}: "]
 
 
-def test_known_secrets_cost_no_query(open_ring, store):
+def test_known_secrets_cost_no_query(open_ring, registry, monkeypatch):
     ring = open_ring()
     begin(ring)
-    ring.get()
-    store.list_secrets = None
-    assert ring.get() == ring.get(FIRST.identifier) == FIRST
+    registry.close()
+    monkeypatch.setattr(registry, "read", None)
+    assert ring.get(FIRST.identifier) == FIRST
 
 
-def test_the_environment_spares_the_passphrase(open_ring, old_home):
+def test_the_environment_spares_the_passphrase(open_ring, begun):
     assert open_ring(FROM_ENV).current() == FIRST
 
 
-def test_a_secret_of_another_home_in_the_environment_is_passed_over(open_ring, old_home):
+def test_a_secret_of_another_home_in_the_environment_is_passed_over(open_ring, begun):
     other = {"VARIEGATE_SELLER_SECRET": "07" * 32}
     assert open_ring(other | ENV).current() == FIRST
     with pytest.raises(SecretError, match="there is no passphrase"):
         open_ring(other).current()
 
 
-def test_another_secret_in_its_place(open_ring, old_home, tmp_path):
-    (tmp_path / "secret.sealed").write_bytes(seal(OTHER, b"open", cost=CHEAP))
+def test_another_secret_in_its_place(open_ring, begun, tmp_path):
+    sealed(tmp_path).write_bytes(seal(OTHER, b"open", cost=CHEAP))
     with pytest.raises(
         SecretError,
         match=f"is not the secret of .*: expected the one with identifier {FIRST.identifier}, got {OTHER.identifier}",
@@ -411,7 +330,7 @@ def test_another_secret_in_its_place(open_ring, old_home, tmp_path):
         open_ring().current()
 
 
-def test_identifiers_are_compared_in_constant_time(open_ring, old_home, monkeypatch):
+def test_identifiers_are_compared_in_constant_time(open_ring, begun, monkeypatch):
     seen = []
     monkeypatch.setattr(module.hmac, "compare_digest", lambda a, b: seen.append(bytes(a)) or a == b)
     open_ring().current()
@@ -419,16 +338,16 @@ def test_identifiers_are_compared_in_constant_time(open_ring, old_home, monkeypa
 
 
 @pytest.mark.parametrize("name", ["0" * 16, "", "../../etc", "\udcff"])
-def test_no_such_secret(open_ring, old_home, name):
+def test_no_such_secret(open_ring, begun, name):
     with pytest.raises(NotFoundError, match="has no seller's secret .*; see those there are with: variegate key ls"):
         open_ring().get(name)
 
 
-def test_a_file_is_missing(open_ring, old_home, tmp_path):
+def test_a_file_is_missing(open_ring, begun, tmp_path):
     ring = open_ring()
     row = ring.rotate("sealed_file")
     (tmp_path / "secrets" / f"{row.identifier}.sealed_file").unlink()
-    (tmp_path / "secret.sealed").unlink()
+    sealed(tmp_path).unlink()
     for name in (row.identifier, FIRST.identifier):
         with pytest.raises(
             SecretError, match="there is no seller's secret: expected the sealed file .*restore it from a"
@@ -436,52 +355,49 @@ def test_a_file_is_missing(open_ring, old_home, tmp_path):
             open_ring().get(name)
 
 
-def test_a_backup_takes_the_place_of_another_provider(open_ring, old_home, tmp_path):
+def test_a_backup_takes_the_place_of_another_provider(open_ring, begun, tmp_path):
     new = {"VARIEGATE_SELLER_SECRET": OTHER.reveal().hex(), **ENV}
     open_ring(new).rotate("environment")
     with pytest.raises(SecretError):
         open_ring().current()
-    (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / f"{OTHER.identifier}.sealed_file").write_bytes(seal(OTHER, b"open", cost=CHEAP))
     assert open_ring().current() == OTHER
-    assert open_ring().get() == FIRST
+    assert open_ring().get(FIRST.identifier) == FIRST
     assert open_ring().stray() == []
 
 
-def test_a_folder_in_its_place(open_ring, old_home, tmp_path):
-    (tmp_path / "secret.sealed").unlink()
-    (tmp_path / "secret.sealed").mkdir()
+def test_a_folder_in_its_place(open_ring, begun, tmp_path):
+    sealed(tmp_path).unlink()
+    sealed(tmp_path).mkdir()
     with pytest.raises(SecretError, match="cannot read the seller's secret: .*it is a folder"):
         open_ring().current()
 
 
-def test_a_changed_row_does_not_lead_out_of_the_home(open_ring, store):
+def test_a_changed_row_does_not_lead_out_of_the_home(open_ring, begun, registry, tmp_path):
+    sealed(tmp_path).unlink()
     for identifier, provider in ((FIRST.identifier, "../../etc/passwd"), ("../../../etc", "sealed_file")):
-        store.secrets = [SecretRow(identifier=identifier, provider=provider, public_key="", added_at=1)]
+        change(registry, identifier=identifier, provider=provider)
         with pytest.raises((SecretError, ConfigurationError)):
             open_ring().current()
         with pytest.raises(SecretError, match="the registry was changed, restore it from a backup"):
             open_ring().stray()
 
 
-def test_a_changed_public_key_is_noticed(open_ring, store):
+def test_a_changed_public_key_is_noticed(open_ring, registry):
     begin(open_ring())
-    (row,) = store.secrets
-    wrong = public_pem(signing_key(OTHER))
-    store.secrets = [SecretRow(identifier=row.identifier, provider=row.provider, public_key=wrong, added_at=1)]
+    change(registry, public_key=public_pem(signing_key(OTHER)))
     with pytest.raises(VerificationError, match=f"public key of the secret {FIRST.identifier} is not the one"):
         open_ring().current()
 
 
-def test_public_keys_need_no_secret(open_ring, old_home):
-    open_ring().adopt()
+def test_public_keys_need_no_secret(open_ring, begun):
     assert open_ring({}).public_key(FIRST.identifier) == public_pem(signing_key(FIRST))
 
 
 # Forgetting
 
 
-def test_forgetting_wipes_and_fetches_again(open_ring, old_home):
+def test_forgetting_wipes_and_fetches_again(open_ring, begun):
     ring = open_ring()
     held = ring.current()
     kept = held.duplicate()
@@ -493,7 +409,7 @@ def test_forgetting_wipes_and_fetches_again(open_ring, old_home):
     ring.forget_all()
 
 
-def test_what_a_program_gave_is_not_wiped(open_ring, old_home):
+def test_what_a_program_gave_is_not_wiped(open_ring, begun):
     ring = open_ring({}, source=lambda: FIRST)
     held = ring.current()
     ring.forget_all()
@@ -508,9 +424,9 @@ def test_what_a_home_began_with_is_not_wiped(open_ring):
     assert not FIRST.is_wiped
 
 
-def test_threads_fetch_once(tmp_path, store, old_home):
+def test_threads_fetch_once(tmp_path, registry, begun):
     asked = []
-    ring = KeyRing(tmp_path, store, access=Access(env={}, prompt=lambda question: asked.append(question) or "open"))
+    ring = KeyRing(tmp_path, registry, access=Access(env={}, prompt=lambda question: asked.append(question) or "open"))
     got = []
     threads = [threading.Thread(target=lambda: got.append(ring.current())) for _ in range(4)]
     for thread in threads:
@@ -521,7 +437,7 @@ def test_threads_fetch_once(tmp_path, store, old_home):
     assert len(asked) == 1
 
 
-def test_a_ring_shows_nothing(open_ring, old_home):
+def test_a_ring_shows_nothing(open_ring, begun):
     ring = open_ring()
     ring.current()
     assert "open" not in repr(ring)

@@ -9,39 +9,39 @@ from collections import Counter
 import pytest
 
 from tests.authority.conftest import NOW, SECRET
-from variegate.authority import issuer
-from variegate.authority.noticed import Noticed, sentences
+from variegate.authority import issuing
+from variegate.authority.skipped import SkipReason, sentences
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
-from variegate.registry.copies import count_copies, last_epochs, list_copies
+from variegate.registry.copies import change_status, count_copies, last_epochs, list_copies
 from variegate.registry.log import iterate_events, log_head
 from variegate.registry.verify import verify_log
 from variegate.types import CopyStatus
 
 
 def states(desk, **filters):
-    return [(row.buyer, row.epoch, row.status.value) for row in desk.store.read(list_copies, **filters)]
+    return [(row.buyer, row.epoch, row.status.value) for row in desk.registry.read(list_copies, **filters)]
 
 
 def test_revoked_is_the_end(desk):
     first, second = desk.issue("net", "qim", ["acme", "bolt"])
-    assert desk.change_status([first.copy_id], CopyStatus.REVOKED, reason="leaked") == 1
-    assert desk.change_status([first.copy_id, first.copy_id], CopyStatus.REVOKED) == 0
+    assert desk.revoke([first.copy_id], reason="leaked") == 1
+    assert desk.revoke([first.copy_id, first.copy_id]) == 0
     for status in (CopyStatus.SUPERSEDED, CopyStatus.ACTIVE):
         with pytest.raises(ConflictError, match=f"copy {first.copy_id} is revoked and cannot become {status}"):
-            desk.change_status([second.copy_id, first.copy_id], status)
+            desk.registry.write(change_status, [second.copy_id, first.copy_id], status)
     assert states(desk) == [("acme", 1, "revoked"), ("bolt", 1, "active")]
     with pytest.raises(ConflictError, match=r"is revoked; nothing was recorded: issue a later epoch"):
         desk.issue("net", "qim", ["acme"])
     assert desk.issue("net", "qim", ["acme"], epoch=2)[0].epoch == 2
-    assert desk.store.read(verify_log).ok
+    assert desk.registry.read(verify_log).ok
 
 
 def test_a_superseded_copy_can_be_revoked_but_not_woken(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
-    desk.change_status([copy.copy_id], CopyStatus.SUPERSEDED)
+    desk.supersede([copy.copy_id])
     with pytest.raises(ConflictError, match="is superseded and cannot become active, only revoked"):
-        desk.change_status([copy.copy_id], CopyStatus.ACTIVE)
-    assert desk.change_status([copy.copy_id], CopyStatus.REVOKED) == 1
+        desk.registry.write(change_status, [copy.copy_id], CopyStatus.ACTIVE)
+    assert desk.revoke([copy.copy_id]) == 1
     desk.load_copy(copy.copy_id)  # it can still be traced
 
 
@@ -49,14 +49,14 @@ def test_a_superseded_copy_can_be_revoked_but_not_woken(desk):
 def test_a_reason_is_one_line(desk, reason):
     (copy,) = desk.issue("net", "qim", ["acme"])
     with pytest.raises(ConfigurationError, match="a reason must be one line of up to 500 characters"):
-        desk.change_status([copy.copy_id], CopyStatus.REVOKED, reason=reason)
+        desk.revoke([copy.copy_id], reason=reason)
     assert states(desk) == [("acme", 1, "active")]
 
 
 def test_a_reason_stands_in_the_log(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
-    desk.change_status([copy.copy_id], CopyStatus.REVOKED, reason="geleakt, größter Schaden")
-    last = list(iterate_events(desk.store))[-1]
+    desk.revoke([copy.copy_id], reason="geleakt, größter Schaden")
+    last = list(iterate_events(desk.registry))[-1]
     assert (last.kind, dict(last.body)) == (
         "status_changed",
         {"copies": [copy.copy_id], "reason": "geleakt, größter Schaden", "to": "revoked"},
@@ -66,7 +66,7 @@ def test_a_reason_stands_in_the_log(desk):
 def test_unknown_copies_change_nothing(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
     with pytest.raises(NotFoundError, match="no copy named 'vg1-nope'; nothing was changed"):
-        desk.change_status([copy.copy_id, "vg1-nope"], CopyStatus.REVOKED)
+        desk.revoke([copy.copy_id, "vg1-nope"])
     assert states(desk) == [("acme", 1, "active")]
 
 
@@ -75,7 +75,7 @@ def test_the_copies_of_buyers(desk):
     desk.issue("net", "qim", ["acme"], epoch=2)
     named = desk.copies_of(["acme"], model="net")
     assert len(named) == 2
-    desk.change_status(named[:1], CopyStatus.REVOKED)
+    desk.revoke(named[:1])
     assert desk.copies_of(["acme"]) == named[1:]
     with pytest.raises(NotFoundError, match="buyer 'nobody' has no copy that could change"):
         desk.copies_of(["acme", "nobody"])
@@ -85,7 +85,7 @@ def test_the_copies_of_buyers(desk):
 
 def test_rotating_issues_and_supersedes_in_one_step(desk):
     desk.issue("net", "qim", ["acme", "bolt", "cold"])
-    before = desk.store.read(log_head).seq
+    before = desk.registry.read(log_head).seq
     assert desk.rotate("net", "permutation", ["acme", "bolt"]) == 2
     assert states(desk) == [
         ("acme", 1, "superseded"),
@@ -94,9 +94,9 @@ def test_rotating_issues_and_supersedes_in_one_step(desk):
         ("acme", 2, "active"),
         ("bolt", 2, "active"),
     ]
-    kinds = [event.kind for event in iterate_events(desk.store, after=before)]
+    kinds = [event.kind for event in iterate_events(desk.registry, after=before)]
     assert kinds == ["issued", "status_changed"]
-    assert {row.spec_digest for row in desk.store.read(list_copies, status=CopyStatus.ACTIVE, buyer="acme")} == {
+    assert {row.spec_digest for row in desk.registry.read(list_copies, status=CopyStatus.ACTIVE, buyer="acme")} == {
         desk.saved_spec("permutation").spec_digest
     }
 
@@ -114,48 +114,48 @@ def test_a_stated_epoch_given_twice_does_nothing(desk):
     desk.rotate("net", "qim", ["acme"])
     assert desk.rotate("net", "qim", None, epoch=2) == 1
     after = states(desk)
-    head = desk.store.read(log_head)
+    head = desk.registry.read(log_head)
     assert desk.rotate("net", "qim", None, epoch=2) == 0
     assert desk.rotate("net", "qim", ["acme", "bolt", "acme"], epoch=2) == 0
     assert states(desk) == after
-    assert desk.store.read(log_head) == head
+    assert desk.registry.read(log_head) == head
     assert desk.rotate("net", "qim", None, epoch=7) == 2
     assert [state for *_, state in states(desk)] == ["superseded"] * 4 + ["active"] * 2
 
 
 def test_all_buyers_in_small_batches(desk, monkeypatch):
-    monkeypatch.setattr(issuer, "BATCH_ROWS", 7)
+    monkeypatch.setattr(issuing, "BATCH_ROWS", 7)
     desk.issue("net", "qim", [f"b{i}" for i in range(30)])
     steps = []
     assert desk.rotate("net", "qim", None, epoch=2, progress=steps.append) == 30
     assert steps[:4] == [7, 14, 21, 28]
-    assert desk.store.read(count_copies, status=CopyStatus.ACTIVE) == 30
-    assert desk.store.read(count_copies, status=CopyStatus.SUPERSEDED) == 30
-    assert desk.store.read(verify_log).ok
+    assert desk.registry.read(count_copies, status=CopyStatus.ACTIVE) == 30
+    assert desk.registry.read(count_copies, status=CopyStatus.SUPERSEDED) == 30
+    assert desk.registry.read(verify_log).ok
 
 
 def test_a_buyer_named_twice_gets_one_copy(desk, monkeypatch):
-    monkeypatch.setattr(issuer, "BATCH_ROWS", 2)
+    monkeypatch.setattr(issuing, "BATCH_ROWS", 2)
     desk.issue("net", "qim", ["acme", "bolt"])
     assert desk.rotate("net", "qim", iter(["acme", "bolt", "acme", "acme"])) == 2
-    assert desk.store.read(last_epochs, "net", ["acme", "bolt"]) == {"acme": 2, "bolt": 2}
+    assert desk.registry.read(last_epochs, "net", ["acme", "bolt"]) == {"acme": 2, "bolt": 2}
 
 
 def test_after_a_revoked_copy_the_next_epoch_follows(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
-    desk.change_status([copy.copy_id], CopyStatus.REVOKED)
-    assert desk.rotate("net", "qim", None, epoch=2) == 0  # no active copy: nobody asked for him
+    desk.revoke([copy.copy_id])
+    assert desk.rotate("net", "qim", None, epoch=2) == 0  # no active copy: nobody asked for them
     assert desk.rotate("net", "qim", ["acme"]) == 1
     assert states(desk) == [("acme", 1, "revoked"), ("acme", 2, "active")]
 
 
 def test_rotating_a_list_wakes_nobody_who_was_revoked(desk):
     copies = desk.issue("net", "qim", ["acme", "bolt", "cold"])
-    desk.change_status([copies[0].copy_id], CopyStatus.REVOKED)
+    desk.revoke([copies[0].copy_id])
     tally, buyers = Counter(), ["acme", "bolt", "nobody", "cold"]
-    rotate = {"policy": None, "epoch": 2, "progress": None, "bulk": True, "tally": tally}
-    assert desk._issuer.rotate("net", "qim", iter(buyers), **rotate) == 2
-    assert tally == {Noticed.NOT_ACTIVE: 1, Noticed.NO_COPY: 1}
+    rotate = {"epoch": 2, "bulk": True, "skipped": tally}
+    assert desk.rotate("net", "qim", iter(buyers), **rotate) == 2
+    assert tally == {SkipReason.NOT_ACTIVE: 1, SkipReason.NO_COPY: 1}
     assert states(desk, status=CopyStatus.ACTIVE) == [("bolt", 2, "active"), ("cold", 2, "active")]
     assert desk.rotate("net", "qim", ["acme"], epoch=2) == 1  # by name: the way back
 
@@ -167,8 +167,8 @@ def test_an_epoch_that_the_buyer_is_past(desk):
         desk.issue("net", "qim", ["bolt", "acme"], epoch=2)
     assert states(desk) == before
     tally = Counter()
-    assert desk.issue_many("net", "qim", ["acme", "bolt", "acme"], epoch=2, bulk=True, tally=tally) == 1
-    assert tally == {Noticed.LATER: 1}
+    assert desk.issue_many("net", "qim", ["acme", "bolt", "acme"], epoch=2, bulk=True, skipped=tally) == 1
+    assert tally == {SkipReason.LATER: 1}
     assert states(desk) == [("acme", 3, "active"), ("bolt", 2, "active")]
     assert sentences(tally) == [
         "1 buyer has had a copy of a later epoch and got none; epochs only rise: variegate rotate"
@@ -191,7 +191,7 @@ def test_a_later_epoch_supersedes_the_copy_before(desk, many):
     for _ in range(2):
         issue("net", "permutation", ["acme"], epoch=2)
         assert states(desk) == [("acme", 1, "superseded"), ("bolt", 1, "active"), ("acme", 2, "active")]
-    assert desk.store.read(verify_log).ok
+    assert desk.registry.read(verify_log).ok
 
 
 def test_bad_rotations(desk):
@@ -212,7 +212,7 @@ def test_rotating_under_a_policy(desk):
     desk.issue("net", "qim", ["acme"])
     desk.create_policy("day", spec="qim", valid_seconds=86_400, forgettable=True)
     assert desk.rotate("net", None, ["acme"], policy="day") == 1
-    (row,) = desk.store.read(list_copies, status=CopyStatus.ACTIVE)
+    (row,) = desk.registry.read(list_copies, status=CopyStatus.ACTIVE)
     assert (row.policy, row.expires_at, row.salted) == ("day", NOW + 86_400, True)
     desk.load_copy(row.copy_id)
 
@@ -240,7 +240,7 @@ with Authority.open(Path(home), lambda: secret) as desk:
             elif act == "issue":
                 done.append(desk.issue_many("net", "qim", [f"n{step}-{i}" for i in range(40)]))
             elif act == "revoke":
-                done.append(desk.change_status(desk.copies_of(buyers[step * 5:][:5]), CopyStatus.REVOKED))
+                done.append(desk.revoke(desk.copies_of(buyers[step * 5:][:5])))
         except VariegateError as error:
             done.append(str(error))
 print(json.dumps(done))
@@ -277,15 +277,15 @@ def test_processes_at_once_take_turns(desk, tmp_path, acts):
         done.setdefault(act, []).extend(json.loads(out))
     rotations = acts.count("rotate") * 4
     assert done["rotate"] == [40] * rotations
-    assert desk.store.read(last_epochs, "net", buyers) == dict.fromkeys(buyers, 1 + rotations)
+    assert desk.registry.read(last_epochs, "net", buyers) == dict.fromkeys(buyers, 1 + rotations)
     for buyer in buyers:
-        mine = desk.store.read(list_copies, buyer=buyer)
+        mine = desk.registry.read(list_copies, buyer=buyer)
         assert [row.epoch for row in mine] == list(range(1, 2 + rotations))
         assert sum(row.status is CopyStatus.ACTIVE for row in mine) <= 1
         revoked = [row.epoch for row in mine if row.status is CopyStatus.REVOKED]
         assert bool(revoked) == ("revoke" in acts and int(buyer[1:]) < 20)
         assert revoked == list(range(1, 1 + len(revoked)))  # all that there were at that moment
-    assert desk.store.read(count_copies) == 40 * (1 + rotations) + sum(done.get("issue", []))
+    assert desk.registry.read(count_copies) == 40 * (1 + rotations) + sum(done.get("issue", []))
     assert all(isinstance(count, int) for counts in done.values() for count in counts), done
-    assert desk.store.read(verify_log).ok
+    assert desk.registry.read(verify_log).ok
     assert desk.secret() == SECRET

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.authority.linear_seller import imported
-from variegate.authority import Authority, model_files
+from variegate.authority import Authority, originals
 from variegate.data import load_dataset
 from variegate.errors import ConflictError, InputError, NotFoundError, VerificationError
 from variegate.files import folder_that_appears_whole
@@ -25,7 +25,7 @@ def test_import_and_load(empty, tmp_path):
         "weights.safetensors",
     ]
     assert json.loads((folder / "manifest.json").read_text()) == manifest.to_dict()
-    assert empty.store.read(get_model, "net") == manifest
+    assert empty.registry.read(get_model, "net") == manifest
     test = load_dataset("digits")
     original = empty.original("net")
     right = original.predict(torch.from_numpy(test.images)).numpy() == test.labels
@@ -70,7 +70,7 @@ def test_files_that_change_during_the_import_are_noticed(empty, tmp_path):
     with pytest.raises(VerificationError, match=r"weights.safetensors changed while it was imported"):
         empty.import_model(ready)
     assert list(empty.home.models.iterdir()) == []
-    assert empty.store.read(list_models) == []
+    assert empty.registry.read(list_models) == []
 
 
 def test_a_full_disk_leaves_nothing(empty, tmp_path, monkeypatch):
@@ -78,11 +78,11 @@ def test_a_full_disk_leaves_nothing(empty, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     ready = imported(tmp_path / "seller")
-    monkeypatch.setattr(model_files.shutil, "copyfile", full)
+    monkeypatch.setattr(originals.shutil, "copyfile", full)
     with pytest.raises(Exception, match="no space left"):
         empty.import_model(ready)
     assert list(empty.home.models.iterdir()) == []
-    assert empty.store.read(list_models) == []
+    assert empty.registry.read(list_models) == []
 
 
 def test_a_registry_that_refuses_takes_the_files_back(empty, tmp_path):
@@ -101,16 +101,13 @@ def test_an_import_that_died_before_its_record_can_be_repeated(empty, tmp_path):
     class DiedError(Exception):
         pass
 
-    class DyingStore:
-        def get_model(self, name):
-            raise NotFoundError(name)
-
-        def add_model(self, manifest):
-            raise DiedError
+    def dying(connection, manifest):
+        raise DiedError
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DiedError):
-        patch.setattr(model_files.shutil, "rmtree", lambda *_, **__: None)  # a process that dies removes nothing
-        model_files.place_model(empty.home.model("net"), ready, DyingStore())
+        patch.setattr(originals.shutil, "rmtree", lambda *_, **__: None)  # a process that dies removes nothing
+        patch.setattr(originals, "add_model", dying)
+        originals.place_model(empty.home.model("net"), ready, empty.registry)
     assert (empty.home.model("net") / "manifest.json").is_file()
     empty.import_model(ready)
     assert empty.original("net").num_classes == 10
@@ -120,21 +117,17 @@ def test_files_that_another_process_placed_are_left_to_it(empty, tmp_path):
     """It placed them and is about to record them, while this one's registry refuses."""
     ready = imported(tmp_path / "seller")
 
-    class RefusingStore:
-        def get_model(self, name):
-            raise NotFoundError(name)
-
-        def add_model(self, manifest):
-            raise InputError("is read-only")
-
     with folder_that_appears_whole(empty.home.model("net")) as folder:
         for name, content in ready.files.items():
-            model_files._write(folder / name, content)
-        model_files.write_atomic(folder / "manifest.json", model_files.canonical_json(ready.manifest.to_dict()))
-    with pytest.raises(InputError, match="is read-only"):
-        model_files.place_model(empty.home.model("net"), ready, RefusingStore())
+            originals._write(folder / name, content)
+        originals.write_atomic(folder / "manifest.json", originals.canonical_json(ready.manifest.to_dict()))
+    with (
+        Authority.open(empty.home.root, empty.secret, read_only=True) as reader,
+        pytest.raises(InputError, match="is read-only"),
+    ):
+        reader.import_model(ready)
     assert (empty.home.model("net") / "manifest.json").is_file()
-    empty.store.write(add_model, ready.manifest)
+    empty.registry.write(add_model, ready.manifest)
     assert empty.original("net").num_classes == 10
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.authority.partners import PartnerGuard, draw_partners, most_copies
+from variegate.authority.partners import PartnerGuard, draw_partners, max_copies
 from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey
 from variegate.rewriters.base import OriginalShape
@@ -54,7 +54,7 @@ def test_no_code_is_larger_than_the_bound(n, equal):
     for candidate in permutations(range(n)):
         if all(sum(a == b for a, b in zip(candidate, other, strict=True)) <= equal for other in chosen):
             chosen.append(candidate)
-    bound = most_copies(n, equal, classes=n)
+    bound = max_copies(n, equal, classes=n)
     assert len(chosen) <= bound
     if equal in {0, n}:
         assert len(chosen) == bound

@@ -7,10 +7,8 @@ import torch
 
 from tests.authority.conftest import NOW, SECRET
 from tests.authority.test_issuing import edit
-from variegate.authority import Authority, issue_copies
-from variegate.authority.handing_out import export_copy
-from variegate.authority.issue_copies import derive_key
-from variegate.authority.noticed import Noticed, sentences
+from variegate.authority import Authority, issuing
+from variegate.authority.skipped import SkipReason, sentences
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import SALT_BYTES, SellerSecret
 from variegate.registry.copies import count_copies, get_copy, get_salt, list_copies
@@ -32,12 +30,12 @@ def private(desk):
 def test_copies_expire_when_the_policy_says(desk):
     desk.create_policy("year", spec="qim", valid_seconds=365 * DAY)
     (manifest,) = desk.issue("net", None, ["acme"], policy="year")
-    row = desk.store.read(get_copy, manifest.copy_id)
+    row = desk.registry.read(get_copy, manifest.copy_id)
     assert (row.policy, row.issued_at, row.expires_at) == ("year", NOW, NOW + 365 * DAY)
     desk._clock = lambda: NOW + 9 * DAY
     desk.issue("net", None, ["acme", "late"], policy="year")
-    assert desk.store.read(get_copy, manifest.copy_id) == row  # an issue that is given again prolongs nothing
-    (late,) = desk.store.read(list_copies, buyer="late")
+    assert desk.registry.read(get_copy, manifest.copy_id) == row  # an issue that is given again prolongs nothing
+    (late,) = desk.registry.read(list_copies, buyer="late")
     assert late.expires_at == NOW + 374 * DAY
 
 
@@ -80,7 +78,7 @@ def test_a_copy_that_exists_under_other_terms_is_not_passed_off(private, many):
         issue("net", None, ["bolt"], policy="other")
     with pytest.raises(ConflictError, match=r"'bolt' .* issued under the policy 'private', not without one; .* rotate"):
         issue("net", "qim", ["bolt"])
-    assert private.store.read(count_copies) == 2
+    assert private.registry.read(count_copies) == 2
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -93,64 +91,68 @@ def test_an_expired_copy_is_not_handed_out_again(desk, many):
     issue = desk.issue_many if many else desk.issue
     with pytest.raises(ConflictError, match=f"copy {manifest.copy_id} of buyer 'acme' expired on 2026-09-22T.*rotate"):
         issue("net", None, ["new", "acme"], policy="day")
-    assert desk.store.read(count_copies) == 1
+    assert desk.registry.read(count_copies) == 1
     assert desk.rotate("net", None, ["acme"], policy="day") == 1
-    assert desk.store.read(list_copies, buyer="acme")[1].expires_at == NOW + 2 * DAY
+    assert desk.registry.read(list_copies, buyer="acme")[1].expires_at == NOW + 2 * DAY
 
 
-def test_bulk_passes_over_and_counts(desk):
+def test_bulk_skips_and_counts(desk):
     """One revoked buyer must not block the others, nor the same command given again."""
     desk.create_policy("day", spec="qim", valid_seconds=DAY)
-    issuer, tally = desk._issuer, Counter()
+    tally = Counter()
     desk.issue("net", None, ["old"], policy="day")
     desk._clock = lambda: NOW + DAY
     copies = desk.issue("net", None, ["revoked", "superseded", "good"], policy="day")
     (other,) = desk.issue("net", "permutation", ["other"])
-    desk.change_status([copies[0].copy_id, other.copy_id], CopyStatus.REVOKED)
-    desk.change_status([copies[1].copy_id], CopyStatus.SUPERSEDED)
+    desk.revoke([copies[0].copy_id, other.copy_id])
+    desk.supersede([copies[1].copy_id])
     buyers = ["old", "revoked", "superseded", "other", "good", "new", "revoked"]
-    bulk = {"policy": "day", "epoch": 1, "bulk": True, "tally": tally}
-    assert issuer.issue_many("net", None, buyers, progress=None, **bulk) == 1
-    assert tally == {Noticed.EXPIRED: 1, Noticed.REVOKED: 2, Noticed.SUPERSEDED: 1, Noticed.EARLIER_SECRET: 0}
-    assert [one.buyer for one in issuer.issue("net", None, buyers, **bulk)] == ["good", "new"]
-    assert desk.store.read(count_copies) == 6
+    bulk = {"policy": "day", "epoch": 1, "bulk": True, "skipped": tally}
+    assert desk.issue_many("net", None, buyers, **bulk) == 1
+    assert tally == {
+        SkipReason.EXPIRED: 1,
+        SkipReason.REVOKED: 2,
+        SkipReason.SUPERSEDED: 1,
+    }
+    assert [one.buyer for one in desk.issue("net", None, buyers, **bulk)] == ["good", "new"]
+    assert desk.registry.read(count_copies) == 6
     with pytest.raises(ConflictError, match="of buyer 'revoked' is revoked"):
         desk.issue("net", None, ["revoked"], policy="day")
-    assert desk.store.read(verify_log).ok
+    assert desk.registry.read(verify_log).ok
 
 
 def test_bulk_still_refuses_an_active_copy_on_other_terms(private):
     private.issue("net", "qim", ["acme"])
     with pytest.raises(ConflictError, match="issued without a policy"):
-        private._issuer.issue_many("net", None, ["a", "acme"], policy="private", epoch=1, progress=None, bulk=True)
+        private.issue_many("net", None, ["a", "acme"], policy="private", bulk=True)
     with pytest.raises(ConflictError, match="holds copy vg1-"):
-        private._issuer.issue_many("net", "permutation", ["acme"], policy=None, epoch=1, progress=None, bulk=True)
-    assert private.store.read(count_copies) == 1
+        private.issue_many("net", "permutation", ["acme"], bulk=True)
+    assert private.registry.read(count_copies) == 1
 
 
 def test_a_salted_key_needs_its_salt(private):
     (manifest,) = private.issue("net", None, ["acme"], policy="private")
-    row = private.store.read(get_copy, manifest.copy_id)
-    salt = private.store.read(get_salt, row.copy_id)
+    row = private.registry.read(get_copy, manifest.copy_id)
+    salt = private.registry.read(get_salt, row.copy_id)
     assert row.salted
     assert salt is not None
     assert len(salt) == SALT_BYTES
-    assert derive_key(private.store, private.keyring, row, "qim").identifier == row.key_identifier
+    assert private.keyring.copy_key(row, "qim").identifier == row.key_identifier
     plain = private.issue("net", "qim", ["acme"], epoch=2)[0]
-    assert not private.store.read(get_copy, plain.copy_id).salted
+    assert not private.registry.read(get_copy, plain.copy_id).salted
     edit(private, "UPDATE copy_salts SET salt = zeroblob(16)")
     with pytest.raises(VerificationError, match="is not the one that it was issued with"):
-        derive_key(private.store, private.keyring, row, "qim")
+        private.keyring.copy_key(row, "qim")
 
 
-def test_a_buyer_who_comes_twice_keeps_the_salt_of_his_key(private):
+def test_a_buyer_who_comes_twice_keeps_the_salt_of_their_key(private):
     """The salt and the key identifier must be of one draw, or the copy could never be made again."""
     private.issue("net", None, ["acme", "bolt", "acme"], policy="private")
     private.issue_many("net", None, ["acme", "cold", "cold"], policy="private")
-    rows = private.store.read(list_copies)
+    rows = private.registry.read(list_copies)
     assert sorted(row.buyer for row in rows) == ["acme", "bolt", "cold"]
     for row in rows:
-        assert derive_key(private.store, private.keyring, row, "qim").identifier == row.key_identifier
+        assert private.keyring.copy_key(row, "qim").identifier == row.key_identifier
         private.load_copy(row.copy_id)
 
 
@@ -166,21 +168,21 @@ def test_a_forgotten_copy_is_gone(private, tmp_path):
             with pytest.raises(SecretError, match=f"the key of copy {first.copy_id} was forgotten"):
                 desk.load_copy(first.copy_id)
             with pytest.raises(SecretError, match="was forgotten"):
-                export_copy(desk, first.copy_id, tmp_path / "out", artifact="safetensors", now=NOW)
+                desk.export(first.copy_id, tmp_path / "out", artifact="safetensors", now=NOW)
     assert not (tmp_path / "out").exists()
-    assert private.store.read(get_salt, first.copy_id) is None
+    assert private.registry.read(get_salt, first.copy_id) is None
     private.forget(first.copy_id)  # again: nothing changes
     with pytest.raises(NotFoundError):
         private.forget("vg1-nope")
-    assert private.store.read(get_copy, first.copy_id).salted  # the registry still says that it had one
+    assert private.registry.read(get_copy, first.copy_id).salted  # the registry still says that it had one
     assert torch.equal(private.load_copy(second.copy_id).scores(x), kept)
-    assert private.store.read(verify_log).ok
-    assert [event.kind for event in iterate_events(private.store)][-1] == "salt_forgotten"
+    assert private.registry.read(verify_log).ok
+    assert [event.kind for event in iterate_events(private.registry)][-1] == "salt_forgotten"
 
 
 def test_no_byte_of_a_forgotten_salt_is_left_in_the_home(private):
     (manifest,) = private.issue("net", None, ["acme"], policy="private")
-    salt = private.store.read(get_salt, manifest.copy_id)
+    salt = private.registry.read(get_salt, manifest.copy_id)
     files = [path for path in private.home.root.rglob("*") if path.is_file()]
     assert any(salt in path.read_bytes() for path in files)
     private.forget(manifest.copy_id)
@@ -198,14 +200,12 @@ def test_issuing_again_after_a_key_was_forgotten_gives_no_new_key(private):
     (manifest,) = private.issue("net", None, ["acme"], policy="private")
     private.forget(manifest.copy_id)
     private.issue("net", None, ["acme"], policy="private")
-    assert private.store.read(count_copies) == 1
-    assert private.store.read(get_salt, manifest.copy_id) is None
+    assert private.registry.read(count_copies) == 1
+    assert private.registry.read(get_salt, manifest.copy_id) is None
 
 
 def test_an_error_in_a_later_batch_keeps_the_earlier_ones(private, monkeypatch):
-    monkeypatch.setattr(
-        issue_copies.add_batches, "__kwdefaults__", {**issue_copies.add_batches.__kwdefaults__, "batch_rows": 10}
-    )
+    monkeypatch.setattr(issuing, "BATCH_ROWS", 10)
     buyers = [f"b{i}" for i in range(35)]
     steps = []
     with pytest.raises(ConfigurationError, match="two words"):
@@ -213,23 +213,21 @@ def test_an_error_in_a_later_batch_keeps_the_earlier_ones(private, monkeypatch):
             "net", None, [*buyers[:25], "two words", *buyers[25:]], policy="private", progress=steps.append
         )
     assert steps == [10, 20]
-    assert [row.buyer for row in private.store.read(list_copies)] == buyers[:20]
+    assert [row.buyer for row in private.registry.read(list_copies)] == buyers[:20]
     assert private.issue_many("net", None, buyers, policy="private", progress=steps.append) == 15
     assert steps == [10, 20, 10, 20, 30, 35]
     assert private.issue_many("net", None, buyers, policy="private") == 0
-    keys = {
-        derive_key(private.store, private.keyring, row, "qim").identifier for row in private.store.read(list_copies)
-    }
+    keys = {private.keyring.copy_key(row, "qim").identifier for row in private.registry.read(list_copies)}
     assert len(keys) == 35
-    assert private.store.read(verify_log).ok
+    assert private.registry.read(verify_log).ok
 
 
-def test_what_was_noticed_is_said():
+def test_skipped_buyers_are_reported():
     assert sentences(Counter()) == []
-    reached, earlier = sentences({Noticed.REACHED: 1, Noticed.EARLIER_SECRET: 1200, Noticed.REVOKED: 0})
+    reached, earlier = sentences({SkipReason.REACHED: 1, SkipReason.EARLIER_SECRET: 1200, SkipReason.REVOKED: 0})
     assert reached == "1 buyer has reached the epoch and got none"
     assert earlier.startswith("1,200 buyers keep copies that come from an earlier seller's secret; for new ones, if ")
-    assert all(sentences({reason: 2})[0].startswith("2 buyers ") for reason in Noticed)
+    assert all(sentences({reason: 2})[0].startswith("2 buyers ") for reason in SkipReason)
 
 
 def test_after_a_new_secret_nobody_is_left_behind(desk):
@@ -237,43 +235,41 @@ def test_after_a_new_secret_nobody_is_left_behind(desk):
     desk.issue("net", "qim", ["acme", "bolt"])
     desk.rotate("net", "qim", ["acme"])
     second = SellerSecret.from_bytes(bytes(32))
-    desk.store.write(add_secret, second.identifier, provider="environment", public_key=_pem(second))
+    desk.registry.write(add_secret, second.identifier, provider="environment", public_key=_pem(second))
     secrets = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex()}
     secrets[f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}"] = second.reveal().hex()
     from variegate.keystore.base import Access
 
     with Authority.open(desk.home.root, access=Access(env=secrets)) as other:
         tally = Counter()
-        other._issuer.issue("net", "qim", ["bolt"], policy=None, epoch=1, tally=tally)
-        assert tally == {Noticed.EARLIER_SECRET: 1}
-        rotate = {"policy": None, "epoch": 2, "progress": None, "bulk": True}
+        other.issue("net", "qim", ["bolt"], skipped=tally)
+        assert tally == {SkipReason.EARLIER_SECRET: 1}
+        rotate = {"epoch": 2, "bulk": True}
         tally = Counter()
-        assert other._issuer.rotate("net", "qim", None, tally=tally, **rotate) == 2
+        assert other.rotate("net", "qim", None, skipped=tally, **rotate) == 2
         assert tally == {}
-        active = other.store.read(list_copies, status=CopyStatus.ACTIVE)
+        active = other.registry.read(list_copies, status=CopyStatus.ACTIVE)
         assert sorted((row.buyer, row.epoch, row.secret) for row in active) == [
             ("acme", 3, second.identifier),
             ("bolt", 2, second.identifier),
         ]
-        assert other._issuer.rotate("net", "qim", None, tally=tally, **rotate) == 0
-        assert tally == {Noticed.REACHED: 2}
+        assert other.rotate("net", "qim", None, skipped=tally, **rotate) == 0
+        assert tally == {SkipReason.REACHED: 2}
         assert other.rotate("net", "qim", ["acme", "bolt"], epoch=2) == 0
 
 
 def test_a_secret_that_is_rotated_between_two_batches(desk, monkeypatch):
     """What is issued after a rotation of the secret never comes from the secret before it."""
-    monkeypatch.setattr(
-        issue_copies.add_batches, "__kwdefaults__", {**issue_copies.add_batches.__kwdefaults__, "batch_rows": 1}
-    )
+    monkeypatch.setattr(issuing, "BATCH_ROWS", 1)
     second = SellerSecret.from_bytes(bytes(32))
 
     def rotate(through):
         if through == 1:
-            desk.store.write(add_secret, second.identifier, provider="environment", public_key=_pem(second))
+            desk.registry.write(add_secret, second.identifier, provider="environment", public_key=_pem(second))
 
     with pytest.raises(ConflictError, match="the seller's secret was rotated meanwhile.*give the same command again"):
         desk.issue_many("net", "qim", ["acme", "bolt"], progress=rotate)
-    assert [row.buyer for row in desk.store.read(list_copies)] == ["acme"]
+    assert [row.buyer for row in desk.registry.read(list_copies)] == ["acme"]
 
 
 def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):
@@ -281,7 +277,7 @@ def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):
     (old,) = desk.issue("net", "qim", ["acme"])
     before = desk.load_copy(old.copy_id).scores(x)
     second = SellerSecret.from_bytes(bytes(32))
-    desk.store.write(add_secret, second.identifier, provider="environment", public_key=_pem(second))
+    desk.registry.write(add_secret, second.identifier, provider="environment", public_key=_pem(second))
     secrets = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex()}
     secrets[f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}"] = second.reveal().hex()
     from variegate.keystore.base import Access
@@ -289,12 +285,12 @@ def test_copies_stay_with_the_secret_that_they_were_issued_under(desk):
     with Authority.open(desk.home.root, access=Access(env=secrets)) as other:
         (again, new) = other.issue("net", "qim", ["acme", "bolt"])
         assert again == old
-        assert other.store.read(get_copy, old.copy_id).secret == SECRET.identifier
-        assert other.store.read(get_copy, new.copy_id).secret == second.identifier
+        assert other.registry.read(get_copy, old.copy_id).secret == SECRET.identifier
+        assert other.registry.read(get_copy, new.copy_id).secret == second.identifier
         assert torch.equal(other.load_copy(old.copy_id).scores(x), before)
         other.load_copy(new.copy_id)
-        row = other.store.read(get_copy, new.copy_id)
-        assert derive_key(other.store, other.keyring, row, "qim").identifier == row.key_identifier
+        row = other.registry.read(get_copy, new.copy_id)
+        assert other.keyring.copy_key(row, "qim").identifier == row.key_identifier
     with pytest.raises(SecretError):
         desk.issue("net", "qim", ["cold"])  # this desk knows the first secret alone
 

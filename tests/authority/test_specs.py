@@ -16,8 +16,8 @@ def test_round_trip(desk):
     assert desk.saved_spec("strong") == saved
     assert saved.record == {"kind": "calibration", "measured": 0.0123}
     assert saved.spec_digest == spec.digest == digest(spec.to_dict())
-    assert saved.model_digest == desk.store.read(get_model, "net").digest
-    assert desk.store.read(get_spec, spec.digest) == spec.to_dict()
+    assert saved.model_digest == desk.registry.read(get_model, "net").digest
+    assert desk.registry.read(get_spec, spec.digest) == spec.to_dict()
 
 
 def test_name_belongs_to_one_spec(desk):

@@ -10,8 +10,6 @@ import pytest
 
 from tests.cli.conftest import SECRET
 from variegate.authority import Authority
-from variegate.authority.handing_out import export_copy
-from variegate.authority.issue_copies import derive_key
 from variegate.keys import SellerSecret
 from variegate.registry.copies import get_salt, list_copies
 from variegate.signing import public_pem, signing_key
@@ -28,7 +26,7 @@ def sold_home(prepared, tmp_path_factory):
         desk.create_policy("private", spec="net-qim", forgettable=True)
         terms = (("acme", None, "year"), ("bolt", None, "private"), ("cold", "net-qim", None))
         copies = [desk.issue("net", spec, [buyer], policy=policy)[0].copy_id for buyer, spec, policy in terms]
-        export_copy(desk, copies[0], folder / "art", artifact="safetensors", now=time.time())
+        desk.export(copies[0], folder / "art", artifact="safetensors", now=time.time())
     (folder / "seller.pem").write_text(public_pem(signing_key(secret)))
     return folder, copies
 
@@ -431,8 +429,8 @@ def test_names_that_are_no_text(fails, home, command):
 def test_no_secret_in_any_output_or_file(invoke, fails, home, sold, tmp_path):
     """The secret, the keys of all copies and the salts: on no screen, in no file but the salts' own places."""
     with Authority.open(home, lambda: SellerSecret.from_bytes(SECRET)) as desk:
-        keys = [derive_key(desk.store, desk.keyring, row, "qim").reveal() for row in desk.store.read(list_copies)]
-        salt = desk.store.read(get_salt, sold[1])
+        keys = [desk.keyring.copy_key(row, "qim").reveal() for row in desk.registry.read(list_copies)]
+        salt = desk.registry.read(get_salt, sold[1])
     assert len(keys) == 3
     said = "".join(
         invoke(*command).output

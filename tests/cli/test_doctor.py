@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 from typer.testing import CliRunner
 
-from variegate.authority import checks
+from variegate.authority import doctor
 from variegate.cli.main import app
 
 
@@ -68,35 +68,35 @@ def installed(versions):
     ],
 )
 def test_art_beside_numpy(monkeypatch, versions, state):
-    monkeypatch.setattr(checks, "version", installed(versions))
-    assert checks._art().state == state
+    monkeypatch.setattr(doctor, "version", installed(versions))
+    assert doctor._art().state == state
 
 
 def test_torchvision_that_does_not_import(monkeypatch):
     def broken(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr(checks, "version", installed({"torchvision": "0.28.0"}))
-    monkeypatch.setattr(checks.importlib, "import_module", broken)
-    check = checks._torchvision()
+    monkeypatch.setattr(doctor, "version", installed({"torchvision": "0.28.0"}))
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    check = doctor._torchvision()
     assert check.state == "warning"
     assert "nms does not exist" in check.found
-    monkeypatch.setattr(checks.importlib, "import_module", lambda name: None)
-    assert checks._torchvision().state == "fine"
-    monkeypatch.setattr(checks, "version", installed({}))
-    assert checks._torchvision().state == "absent"
+    monkeypatch.setattr(doctor.importlib, "import_module", lambda name: None)
+    assert doctor._torchvision().state == "fine"
+    monkeypatch.setattr(doctor, "version", installed({}))
+    assert doctor._torchvision().state == "absent"
 
 
 def test_too_many_threads(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(checks.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    check = checks._threads()
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    check = doctor._threads()
     assert (check.state, check.found) == ("warning", "64 threads for 2 cores")
     assert "OMP_NUM_THREADS=2" in check.advice
 
 
 def test_missing_extras_say_what_to_install(monkeypatch):
-    monkeypatch.setattr(checks, "version", installed({}))
-    assert 'pip install "variegate[data]"' in checks._optional("pyarrow", "data").advice
+    monkeypatch.setattr(doctor, "version", installed({}))
+    assert 'pip install "variegate[data]"' in doctor._optional("pyarrow", "data").advice

@@ -133,7 +133,7 @@ def test_an_expired_copy_can_be_forgotten(home, invoke):
         desk._clock = lambda: 1_000_000_000
         desk.create_policy("short", spec="net-qim", forgettable=True, valid_seconds=1)
         (copy,) = desk.issue("net", None, ["cold"], policy="short")
-        assert desk.store.read(get_copy, copy.copy_id).status is CopyStatus.ACTIVE
+        assert desk.registry.read(get_copy, copy.copy_id).status is CopyStatus.ACTIVE
     assert "is discarded" in invoke("forget", copy.copy_id).stdout
 
 

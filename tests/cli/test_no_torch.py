@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import SECRET
 from variegate.authority import Authority
-from variegate.authority.handing_out import export_copy, signing_pem
+from variegate.authority.verify import signing_pem
 from variegate.keys import SellerSecret
 
 RUN = """
@@ -95,8 +95,8 @@ def test_the_desk(home, tmp_path):
     with Authority.open(home, lambda: SellerSecret.from_bytes(SECRET)) as desk:
         desk.create_policy("p", spec="net-qim", valid_seconds=86_400)
         (copy,) = desk.issue("net", None, ["acme"], policy="p")
-        export_copy(desk, copy.copy_id, tmp_path / "art", artifact="safetensors", now=time.time())
-        (tmp_path / "seller.pem").write_bytes(signing_pem(desk.store, tmp_path / "art"))
+        desk.export(copy.copy_id, tmp_path / "art", artifact="safetensors", now=time.time())
+        (tmp_path / "seller.pem").write_bytes(signing_pem(desk.registry, tmp_path / "art"))
     before = contents(home)
     for commands in (READING, CHANGING):
         done = subprocess.run(

@@ -1,8 +1,6 @@
 """Made tests/compat/v0.1, once. Kept to show what is in there; a released version's files are never made again.
 
-    python tests/compat/make_v0_1.py FOLDER                                    # registry format 2, artifacts, backup
-    git archive e0540c6 src | tar x -C OLD                                     # the last commit of registry format 1
-    PYTHONPATH=OLD/src python tests/compat/make_v0_1.py FOLDER --format-1      # home-1 and expected-1.json
+    python tests/compat/make_v0_1.py FOLDER
 
 The seller's secrets, passphrases and API keys in there are for tests alone: everybody knows them.
 """
@@ -10,10 +8,8 @@ The seller's secrets, passphrases and API keys in there are for tests alone: eve
 import argparse
 import gzip
 import hashlib
-import importlib.util
 import json
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -28,8 +24,8 @@ from safetensors.torch import save_file  # noqa: E402
 from variegate.authority.authority import Authority  # noqa: E402
 from variegate.keys import SellerSecret  # noqa: E402
 from variegate.models.loading import prepare_import  # noqa: E402
-from variegate.registry.copies import list_copies, spend_quota, used_quota
-from variegate.registry.records import add_api_key, list_policies, list_secrets, revoke_api_key
+from variegate.registry.copies import spend_quota, used_quota  # noqa: E402
+from variegate.registry.records import add_api_key, revoke_api_key  # noqa: E402
 from variegate.rewriters.permutation import PermutationSpec  # noqa: E402
 from variegate.rewriters.qim import QimSpec  # noqa: E402
 
@@ -71,30 +67,16 @@ def save_specs(desk: Authority) -> None:
 def described(desk: Authority, *, lost: tuple[str, ...] = ()) -> dict:
     """Every copy's row, and the labels that it gives to `inputs`; those in `lost` cannot be made again."""
     copies = []
-    for row in desk.store.read(list_copies):
+    for row in desk.copies():
         made = row.copy_id not in lost
         labels = desk.load_copy(row.copy_id).predict(inputs()).tolist() if made else None
         copies.append({"row": asdict(row), "labels": labels})
     return {"now": NOW, "original": desk.original("net").predict(inputs()).tolist(), "copies": copies}
 
 
-def make_format_1(folder: Path) -> None:
-    home = folder / "home-1"
-    with Authority.create(home, SellerSecret.from_bytes(SECRET), passphrase=PASSPHRASE) as desk:
-        save_specs(desk)
-        desk.issue("net", "qim", ["acme", "bolt"])
-        desk.issue("net", "permutation", ["cord"])
-        desk.issue("net", "qim", ["acme"], epoch=2)
-        write_json(folder / "expected-1.json", described(desk))
-    (home / "secret.sealed").rename(home / "secret-sealed.bin")  # git is told to ignore *.sealed
-
-
-def make_format_2(folder: Path) -> None:
+def make(folder: Path) -> None:
     from variegate.artifacts.recipients import PassphraseRecipient
-    from variegate.authority.handing_out import export_copy, revocation_list
     from variegate.keystore.base import Access
-    from variegate.registry.backup import write_backup
-    from variegate.types import CopyStatus
 
     home = folder / "home"
     access = Access(env={"VARIEGATE_PASSPHRASE": PASSPHRASE.decode()})
@@ -111,28 +93,28 @@ def make_format_2(folder: Path) -> None:
         acme, bolt = desk.copies_of(["acme", "bolt"])
         for kind in ("onnx", "safetensors", "pt2", "vgc"):
             recipient = PassphraseRecipient(PASSPHRASE) if kind == "vgc" else None
-            export_copy(desk, acme, folder / "artifacts" / kind, artifact=kind, now=NOW, recipient=recipient)
-        export_copy(desk, bolt, folder / "artifacts" / "revoked", artifact="safetensors", now=NOW)
-        pem = desk.store.read(list_secrets)[-1].public_key
+            desk.export(acme, folder / "artifacts" / kind, artifact=kind, now=NOW, recipient=recipient)
+        desk.export(bolt, folder / "artifacts" / "revoked", artifact="safetensors", now=NOW)
+        pem = desk.secrets()[-1].public_key
         (folder / "seller.pem").write_text(pem)
-        desk.change_status([bolt], CopyStatus.REVOKED, reason="leaked")
-        (folder / "revocations.json").write_bytes(revocation_list(desk, now=NOW, next_update=NOW + 7 * 86_400))
+        desk.revoke([bolt], reason="leaked")
+        (folder / "revocations.json").write_bytes(desk.revocations(now=NOW, next_update=NOW + 7 * 86_400))
         for buyer in ("acme", "bolt"):
             key = f"{buyer}'s key, for tests alone".encode()
-            desk.store.write(add_api_key, buyer, identifier=f"key-{buyer}", digest=hashlib.sha256(key).digest())
-        desk.store.write(revoke_api_key, "key-bolt")
-        desk.store.count(spend_quota, acme, 250, quota=1000)
-        desk.keyring.rotate("sealed_file")
+            desk.registry.write(add_api_key, buyer, identifier=f"key-{buyer}", digest=hashlib.sha256(key).digest())
+        desk.registry.write(revoke_api_key, "key-bolt")
+        desk.registry.count(spend_quota, acme, 250, quota=1000)
+        desk.rotate_secret("sealed_file")
         desk.rotate("net", None, ["acme"], policy="prod")
         desk.forget(erin)
-        head = write_backup(desk.store, folder / "registry.vgb")
+        head = desk.backup(folder / "registry.vgb")
         expected = described(desk, lost=(erin,)) | {
             "log": {"seq": head.seq, "hash": head.hash},
-            "policies": [asdict(policy) for policy in desk.store.read(list_policies)],
-            "secrets": [asdict(row) for row in desk.store.read(list_secrets)],
+            "policies": [asdict(policy) for policy in desk.policies()],
+            "secrets": [asdict(row) for row in desk.secrets()],
             "forgotten": erin,
             "salted": dora,
-            "used_quota": desk.store.read(used_quota, acme),
+            "used_quota": desk.registry.read(used_quota, acme),
         }
         write_json(folder / "expected.json", expected)
 
@@ -154,14 +136,9 @@ def write_sums(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument(
-        "--format-1", action="store_true", help="the home of registry format 1, with that version's code"
-    )
     options = parser.parse_args()
-    if options.format_1 != (importlib.util.find_spec("variegate.registry.sqlite") is not None):
-        sys.exit("this is the code of another registry format; see the head of this file")
     options.folder.mkdir(parents=True, exist_ok=True)
-    make_format_1(options.folder) if options.format_1 else make_format_2(options.folder)
+    make(options.folder)
     for database in options.folder.glob("*/registry.db"):
         packed = database.with_name("registry.db.gz")
         packed.write_bytes(gzip.compress(database.read_bytes(), mtime=0))  # most of it is empty pages

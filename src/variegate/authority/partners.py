@@ -10,7 +10,7 @@ copies that all keep the distance: copies that were issued without one may be cl
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,18 @@ import numpy.typing as npt
 from variegate.errors import ConfigurationError, ConflictError
 from variegate.keys import CopyKey, Purpose, derangement, permutation
 
-MOST_DRAWS: Final = 1000
+MAX_DRAWS: Final = 1000
 """How often a key is drawn anew before a buyer is refused."""
 
 _BLOCK: Final = 4096
 
 Partners: TypeAlias = npt.NDArray[np.uint16]
+
+
+class Derive(Protocol):
+    """Gives the key of a copy's n-th draw."""
+
+    def __call__(self, *, draw: int) -> CopyKey: ...  # noqa: D102 (the class says it)
 
 
 def draw_partners(key: CopyKey, spec: Mapping[str, Any], *, classes: int) -> Partners:
@@ -41,7 +47,7 @@ def draw_partners(key: CopyKey, spec: Mapping[str, Any], *, classes: int) -> Par
     return np.minimum(partners, classes).astype(np.uint16)
 
 
-def most_copies(places: int, equal: int, *, classes: int) -> int:
+def max_copies(places: int, equal: int, *, classes: int) -> int:
     """Return how many copies can exist at most if no two have more than `equal` equal partners.
 
     Args:
@@ -75,9 +81,13 @@ class PartnerGuard:
         if classes + dummy_classes >= 1 << 16:
             raise ConfigurationError(f"a distance is kept for up to 65,535 classes; got {classes + dummy_classes}")
         self._equal = equal
-        self._limit = most_copies(classes + dummy_classes, equal, classes=classes)
+        self._limit = max_copies(classes + dummy_classes, equal, classes=classes)
         self._known: Partners = np.empty((_BLOCK, classes), dtype=np.uint16)
         self._count = 0
+        self._names: set[str] = set()
+
+    def __contains__(self, copy_id: object) -> bool:
+        return copy_id in self._names
 
     def __len__(self) -> int:
         return self._count
@@ -85,8 +95,9 @@ class PartnerGuard:
     def __repr__(self) -> str:
         return f"PartnerGuard({self._count} copies)"
 
-    def add(self, partners: Partners) -> None:
-        """Remember a copy."""
+    def add(self, partners: Partners, copy_id: str = "") -> None:
+        """Remember a copy, and its name."""
+        self._names.add(copy_id)
         if self._count == len(self._known):
             self._known = np.concatenate([self._known, np.empty_like(self._known)])
         self._known[self._count] = partners
@@ -104,12 +115,35 @@ class PartnerGuard:
         """Say whether a copy is far enough from all remembered ones."""
         return self.nearest(partners) <= self._equal
 
+    def draw(self, derive: Derive, spec: Mapping[str, Any], *, copy_id: str, buyer: str) -> tuple[int, CopyKey]:
+        """Draw keys until the copy is far enough from all remembered ones; remember it, too.
+
+        Args:
+            derive: gives the key of the copy's n-th draw.
+            spec: of the copy.
+            copy_id: its name.
+            buyer: who receives it.
+
+        Returns:
+            The draw and its key.
+
+        Raises:
+            ConflictError: if all draws come too close.
+        """
+        for draw in range(MAX_DRAWS):
+            key = derive(draw=draw)
+            partners = draw_partners(key, spec, classes=self._known.shape[1])
+            if self.admits(partners):
+                self.add(partners, copy_id)
+                return draw, key
+        raise self.refuse(buyer)
+
     def refuse(self, buyer: str) -> ConflictError:
-        """Return the error for a buyer for whom `MOST_DRAWS` draws all came too close."""
+        """Return the error for a buyer for whom `MAX_DRAWS` draws all came too close."""
         if self._count >= self._limit and self._keeping_distance() >= self._limit:
             why = f"no more than {self._limit:,} such copies exist, and all are issued"
         else:
-            why = f"{MOST_DRAWS:,} draws all came too close to one of the {self._count:,} copies there are"
+            why = f"{MAX_DRAWS:,} draws all came too close to one of the {self._count:,} copies there are"
         return ConflictError(
             f"there is no copy left for buyer {buyer!r} with at most {self._equal} equal partners: {why}; "
             "allow more equal partners"

@@ -30,7 +30,6 @@ from variegate.cli.options import (
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.registry.records import get_model
 
 
 def add_to(app: typer.Typer) -> None:
@@ -110,7 +109,7 @@ def replicate(
     record.json and pictures.npz; an interrupted audit goes on with --resume.
     """
     from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, find_spec, load_images, scale_to
+    from variegate.cli.experiment import choose_device, load_images, scale_to
     from variegate.errors import ConfigurationError
 
     limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
@@ -122,9 +121,9 @@ def replicate(
         raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
     where = choose_device(device)
     with open_desk(home, read_only=True) as desk:
-        manifest = desk.store.read(get_model, model)
+        manifest = desk.model(model)
         names = [name.strip() for name in rewriters.split(",") if name.strip()]
-        saved = [find_spec(desk, name, model) for name in names]
+        saved = [desk.find_spec(name, model=model) for name in names]
         if not saved:
             raise ConfigurationError("--rewriters must name at least one calibrated spec; got none")
         images_read = load_images(data, split, limit=pool)

@@ -21,7 +21,6 @@ from variegate.cli.options import (
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.registry.records import get_model
 
 
 def add_to(app: typer.Typer) -> None:
@@ -77,7 +76,7 @@ def calibrate(
     spec_name = check_identifier(name or f"{model}-{rewriter}", "a spec's name")
     where = choose_device(device)
     with open_desk(home) as desk:
-        desk.store.read(get_model, model)
+        desk.model(model)
         if not replace:
             desk.require_free_spec(spec_name)
         pool = load_images(data, split, limit=images)

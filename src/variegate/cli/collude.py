@@ -30,7 +30,6 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError, GateError
-from variegate.registry.records import get_model
 from variegate.types import Norm
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def collude(
     the same options: other settings need another folder.
     """
     from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, find_spec, load_images, scale_to
+    from variegate.cli.experiment import choose_device, load_images, scale_to
 
     limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
     numbers = _parse_colluders(colluders)
@@ -145,8 +144,8 @@ def collude(
         )
     where = choose_device(device)
     with open_desk(home, read_only=True) as desk:
-        subjects = [desk.store.read(get_model, name).digest for name in (model, *(independent or []))]
-        saved = [find_spec(desk, name, model) for name in names]
+        subjects = [desk.model(name).digest for name in (model, *(independent or []))]
+        saved = [desk.find_spec(name, model=model) for name in names]
         images_read = load_images(data, split, limit=pool)
         original = desk.original(model).to(where)
         others = [desk.original(name).to(where) for name in independent or []]

@@ -8,8 +8,7 @@ import typer
 
 from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_pairs, print_table, talk
-from variegate.registry.copies import count_copies, get_copy, get_salt, list_copies
-from variegate.registry.rows import MAX_ROWS
+from variegate.registry.rows import MAX_ROWS, utc
 from variegate.types import CopyStatus
 
 if TYPE_CHECKING:
@@ -40,11 +39,9 @@ def list_(
     *,
     model: Annotated[str | None, typer.Option("--model", help="Only copies of this original.")] = None,
     buyer: Annotated[str | None, typer.Option("--buyer", help="Only copies of this buyer.")] = None,
-    status: Annotated[CopyStatus | None, typer.Option("--status", help="Only copies that stand so.")] = None,
+    status: Annotated[CopyStatus | None, typer.Option("--status", help="Only copies of this status.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="The most copies to list.")] = 100,
-    offset: Annotated[
-        int, typer.Option("--offset", min=0, max=MAX_ROWS, help="How many copies to pass over first.")
-    ] = 0,
+    offset: Annotated[int, typer.Option("--offset", min=0, max=MAX_ROWS, help="How many copies to skip first.")] = 0,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
@@ -52,26 +49,20 @@ def list_(
 
     A copy that has expired keeps its status; the last column says so.
     """
-    from variegate.authority.issuing import issue_time
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        rows = desk.store.read(list_copies, model=model, buyer=buyer, status=status, limit=limit, offset=offset)
-        total = desk.store.read(count_copies, model=model, buyer=buyer, status=status)
+        rows = desk.copies(model=model, buyer=buyer, status=status, limit=limit, offset=offset)
+        total = desk.count_copies(model=model, buyer=buyer, status=status)
     now = time.time()
     if as_json:
-        listed = [
-            {**dataclasses.asdict(row), "issued_at": issue_time(row.issued_at), **_expiry(row, now)} for row in rows
-        ]
+        listed = [{**dataclasses.asdict(row), "issued_at": utc(row.issued_at), **_expiry(row, now)} for row in rows]
         print_json({"total": total, "offset": offset, "copies": listed})
         return
     if rows:
         print_table(
             ("COPY", "MODEL", "BUYER", "EPOCH", "STATUS", "ISSUED", "EXPIRES"),
-            [
-                (r.copy_id, r.model, r.buyer, r.epoch, r.status, issue_time(r.issued_at), _shown_expiry(r, now))
-                for r in rows
-            ],
+            [(r.copy_id, r.model, r.buyer, r.epoch, r.status, utc(r.issued_at), _shown_expiry(r, now)) for r in rows],
         )
     more = f"; more with --offset {offset + len(rows)}" if offset + len(rows) < total else ""
     talk(f"{len(rows):,} of {total:,} {'copy' if total == 1 else 'copies'}{more}")
@@ -91,7 +82,7 @@ def show(
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        row = desk.store.read(get_copy, copy)
+        row = desk.copy(copy)
         described = {
             **desk.copy_manifest(copy).to_dict(),
             "status": row.status.value,
@@ -101,7 +92,7 @@ def show(
             "key_identifier": row.key_identifier,
             "draw": row.draw,
             "salted": row.salted,
-            "forgotten": row.salted and desk.store.read(get_salt, copy) is None,
+            "forgotten": desk.is_forgotten(copy),
         }
     if as_json:
         print_json(described)
@@ -110,10 +101,8 @@ def show(
 
 
 def _expiry(row: "CopyRow", now: float) -> dict[str, Any]:
-    from variegate.authority.issuing import is_expired, issue_time
-
-    expires_at = None if row.expires_at is None else issue_time(row.expires_at)
-    return {"expires_at": expires_at, "expired": is_expired(row, now)}
+    expires_at = None if row.expires_at is None else utc(row.expires_at)
+    return {"expires_at": expires_at, "expired": row.is_expired(now)}
 
 
 def _shown_expiry(row: "CopyRow", now: float) -> str:

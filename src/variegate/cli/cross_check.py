@@ -26,7 +26,6 @@ from variegate.cli.options import (
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError
-from variegate.registry.records import get_model
 from variegate.types import Norm
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def cross_check(
     the other copies. The folder receives record.json; an interrupted cross-check goes on with --resume.
     """
     from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, find_spec, load_images, scale_to
+    from variegate.cli.experiment import choose_device, load_images, scale_to
 
     folder = output_folder(out, resume)
     if folder is None:
@@ -118,7 +117,7 @@ def cross_check(
 
     with open_desk(home, read_only=True) as desk:
         if model is not None:
-            saved = None if rewriter_spec is None else find_spec(desk, rewriter_spec, model)
+            saved = None if rewriter_spec is None else desk.find_spec(rewriter_spec, model=model)
             chosen = _experimental(desk, model, None if saved is None else saved.spec, victims, seed, where)
         else:
             chosen = _issued(desk, copy or [], where)
@@ -169,7 +168,7 @@ def _experimental(
     from variegate.rewriters.base import RewrittenCopy
     from variegate.rewriters.catalog import spec_from_dict
 
-    manifest = desk.store.read(get_model, model)
+    manifest = desk.model(model)
     original = desk.original(model).to(device)
     if spec is None:
         return _Chosen(names=(model,), targets=[original], digest=manifest.digest, rewriter=None)

@@ -31,11 +31,10 @@ def add_to(app: typer.Typer) -> None:
 
 def status(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """Say which format the registry has and which this version reads."""
-    from variegate.authority.home import DATABASE_URL, Home
-    from variegate.registry.migrations import current_format
+    from variegate.authority.home import DATABASE_URL, registry_format
     from variegate.registry.schema import FORMAT
 
-    found = current_format(Home(home).registry_location(os.environ.get(DATABASE_URL), any_format=True))
+    found = registry_format(home, database_url=os.environ.get(DATABASE_URL))
     if as_json:
         print_json({"format": found, "reads": FORMAT})
     else:
@@ -45,15 +44,12 @@ def status(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 
 
 def upgrade(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
-    """Bring the registry to the format of this version, in one step that happens whole or not at all."""
-    from variegate.authority.home import DATABASE_URL, Home
-    from variegate.registry.migrations import current_format
-    from variegate.registry.migrations import upgrade as upgrade_database
+    """Bring the registry to the format of this version, in one atomic step."""
+    from variegate.authority.home import DATABASE_URL, registry_format, upgrade_registry
 
-    location = Home(home).registry_location(os.environ.get(DATABASE_URL), any_format=True)
-    before = current_format(location)
-    upgrade_database(location)
-    after = current_format(location)
+    url = os.environ.get(DATABASE_URL)
+    before = upgrade_registry(home, database_url=url)
+    after = registry_format(home, database_url=url)
     if as_json:
         print_json({"before": before, "after": after})
     else:
@@ -72,10 +68,9 @@ def backup(
     originals, no specs' files: copy the home's other folders as files.
     """
     from variegate.cli.desk import open_desk
-    from variegate.registry.backup import write_backup
 
     with open_desk(home, read_only=True) as desk, show_progress() as progress:
-        written = write_backup(desk.store, file, progress=lambda done, total: progress("writing", done, total))
+        written = desk.backup(file, progress=lambda done, total: progress("writing", done, total))
     end, copies = written.head, written.copies
     if as_json:
         print_json({"file": str(file), "copies": copies, "log": {"seq": end.seq, "hash": end.hash}})
@@ -89,14 +84,15 @@ def restore(
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new home's registry from a backup, whole or not at all.
+    """Make a new home's registry from a backup, atomically.
 
-    The home must not have a registry yet. Put the other folders of the old home (models, specs, secrets) beside it.
+    The home must not have a registry yet. Put the other folders of the old home (models, specs, secrets) next to it.
     """
-    from variegate.authority.home import DATABASE_URL, restore_home
+    from variegate.authority.authority import Authority
+    from variegate.authority.home import DATABASE_URL
 
     with show_progress() as progress:
-        end = restore_home(
+        end = Authority.restore(
             home,
             file,
             database_url=os.environ.get(DATABASE_URL),
@@ -106,4 +102,4 @@ def restore(
         print_json({"home": str(home), "log": {"seq": end.seq, "hash": end.hash}})
     else:
         print_text(f"restored {home}; its log was checked and ends at {end.seq}:{end.hash}")
-        talk("Copy the folders models, specs and secrets of the old home beside it, if they are not there.")
+        talk("Copy the folders models, specs and secrets of the old home next to it, if they are not there.")

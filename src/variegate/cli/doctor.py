@@ -17,7 +17,7 @@ def doctor(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     Exits with 1 if something is broken. A warning names something that works but may surprise. The secret is looked
     at only where no question is needed.
     """
-    from variegate.authority.checks import run_checks
+    from variegate.authority.doctor import run_checks
 
     checks = run_checks(home)
     if as_json:

@@ -1,4 +1,4 @@
-"""`variegate export`, `revocations` and `certificate`: what leaves the desk."""
+"""`variegate export`, `revocations` and `certificate`: what buyers and their devices receive."""
 
 import os
 import sys
@@ -12,14 +12,11 @@ import typer
 from variegate.cli.guard import SellerCodeCommand
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
-from variegate.errors import ConfigurationError, ConflictError
-from variegate.registry.copies import count_copies, get_copy, get_salt, list_copies
-from variegate.registry.log import log_head
-from variegate.registry.records import list_secrets
+from variegate.errors import ConfigurationError, VerificationError
+from variegate.registry.rows import utc
 
 if TYPE_CHECKING:
     from variegate.artifacts.recipients import Recipient
-    from variegate.authority import Authority
 
 _PEM_LIMIT = 64 * 1024
 _PASSPHRASE = "VARIEGATE_RECIPIENT_PASSPHRASE"  # noqa: S105 (the name of a variable)
@@ -63,7 +60,7 @@ def export(
     buyer: Annotated[str | None, typer.Option("--buyer", help="The active copy of this buyer, instead.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="With --buyer: of this original.")] = None,
     scores: Annotated[
-        bool, typer.Option("--scores", help="Give scores beside the label: attacks become far cheaper.")
+        bool, typer.Option("--scores", help="Give scores with the label: attacks become far cheaper.")
     ] = False,
     recipient: Annotated[
         Path | None,
@@ -85,7 +82,6 @@ def export(
     A vgc is sealed to --recipient, or under the passphrase in VARIEGATE_RECIPIENT_PASSPHRASE[_FILE], or under one that
     is asked on the terminal.
     """
-    from variegate.authority.handing_out import export_copy
     from variegate.cli.desk import open_desk
     from variegate.cli.forget import discard_key
 
@@ -95,19 +91,10 @@ def export(
         )
     receiver = _receiver(format, recipient, overlay=overlay)
     with open_desk(home) as desk:
-        name = copy if copy is not None else _active_copy(desk, buyer or "", model)
-        if forget and not desk.store.read(get_copy, name).salted:
+        name = copy if copy is not None else desk.active_copy(buyer or "", model=model)
+        if forget and not desk.copy(name).salted:
             desk.forget(name)  # says why it cannot be forgotten, before anything is written
-        manifest = export_copy(
-            desk,
-            name,
-            out,
-            artifact=format.value,
-            now=time.time(),
-            scores=scores,
-            recipient=receiver,
-            overlay=overlay,
-        )
+        manifest = desk.export(name, out, artifact=format.value, scores=scores, recipient=receiver, overlay=overlay)
         if forget:
             try:
                 discard_key(desk, name)
@@ -140,15 +127,14 @@ def revocations(
     as_json: AsJson = False,
 ) -> None:
     """Write the signed list of revoked copies, for devices that verify without a connection to the seller."""
-    from variegate.authority.handing_out import revocation_list
     from variegate.cli.desk import open_desk
     from variegate.files import write_atomic
     from variegate.types import CopyStatus
 
     with open_desk(home) as desk:
         now = int(time.time())
-        data = revocation_list(desk, now=now, next_update=now + round(days * 86_400), secret=secret)
-        count = desk.store.read(count_copies, status=CopyStatus.REVOKED)
+        data = desk.revocations(now=now, next_update=now + round(days * 86_400), secret=secret)
+        count = desk.count_copies(status=CopyStatus.REVOKED)
     write_atomic(out, data)
     if as_json:
         print_json({"file": str(out), "revoked": count})
@@ -164,31 +150,28 @@ def certificate(
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Write the certificate of issue: one page that tells a buyer which copy he holds, and that it can be traced."""
-    from variegate.authority.issuing import issue_time
+    """Write the certificate of issue: one page that tells a buyer which copy they hold, and that it can be traced."""
     from variegate.cli.desk import open_desk
     from variegate.files import file_that_appears_whole
     from variegate.report.certificate import Certificate, render_certificate
     from variegate.signing import key_digest, read_public_key
 
     with open_desk(home, read_only=True) as desk, file_that_appears_whole(out) as file:
-        row = desk.store.read(get_copy, copy)
-        head = desk.store.read(log_head)
-        secrets = desk.store.read(list_secrets)
-        if not secrets:
-            raise ConflictError("this home has issued nothing since its upgrade; issue a copy, then try again")
-        issuing = next((one for one in secrets if one.identifier == row.secret), secrets[0])  # none: before format 2
+        row = desk.copy(copy)
+        head = desk.log_head()
+        if row.secret is None:
+            raise VerificationError(f"copy {copy} is recorded without a seller's secret; its row changed")
         page = render_certificate(
             Certificate(
                 seller=seller,
                 copy=desk.copy_manifest(copy).to_dict(),
                 status=row.status.value,
-                expires=None if row.expires_at is None else issue_time(row.expires_at),
-                traceable=not row.salted or desk.store.read(get_salt, copy) is not None,
-                signing_key=key_digest(read_public_key(issuing.public_key.encode())),
+                expires=None if row.expires_at is None else utc(row.expires_at),
+                traceable=not desk.is_forgotten(copy),
+                signing_key=key_digest(read_public_key(desk.public_key(row.secret).encode())),
                 log_entries=head.seq,
                 log_hash=head.hash,
-                made_at=issue_time(int(time.time())),
+                made_at=utc(int(time.time())),
             )
         )
         file.write(page.encode())
@@ -196,19 +179,6 @@ def certificate(
         print_json({"file": str(out), "copy_id": row.copy_id, "buyer": row.buyer})
     else:
         print_text(f"wrote {out}")
-
-
-def _active_copy(desk: "Authority", buyer: str, model: str | None) -> str:
-    from variegate.errors import NotFoundError
-    from variegate.types import CopyStatus
-
-    rows = desk.store.read(list_copies, buyer=buyer, model=model, status=CopyStatus.ACTIVE, limit=2)
-    if not rows:
-        what = "" if model is None else f" of {model!r}"
-        raise NotFoundError(f"buyer {buyer!r} has no active copy{what}; see: variegate copies ls --buyer {buyer}")
-    if len(rows) > 1:
-        raise ConfigurationError(f"buyer {buyer!r} has several active copies; name one, or add --model")
-    return rows[0].copy_id
 
 
 def _receiver(kind: ArtifactFormat, public_key: Path | None, *, overlay: bool) -> "Recipient | None":

@@ -7,7 +7,6 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.errors import ConflictError
-from variegate.registry.copies import get_copy, get_salt
 
 if TYPE_CHECKING:
     from variegate.authority import Authority
@@ -31,14 +30,13 @@ def forget(
 ) -> None:
     """Discard a copy's key for good: it can no longer be made, exported, served or traced.
 
-    Only copies of a policy with --forgettable have a key that can be discarded. Giving the command again is harmless:
+    Only copies of a policy with --forgettable have a key that can be discarded. Repeating the command is harmless:
     after an error or a kill it finishes what was left.
     """
     from variegate.cli.desk import open_desk
 
     with open_desk(home) as desk:
-        row = desk.store.read(get_copy, copy)
-        before = not row.salted or desk.store.read(get_salt, copy) is not None
+        row, before = desk.copy(copy), not desk.is_forgotten(copy)
         discard_key(desk, copy)
     if as_json:
         print_json({"copy_id": row.copy_id, "buyer": row.buyer, "changed": before})

@@ -51,7 +51,7 @@ def init(
     """
     from variegate.authority.authority import Authority
     from variegate.authority.home import DATABASE_URL, require_free
-    from variegate.authority.secret_files import ENVIRONMENT, SEALED_FILE
+    from variegate.authority.keyring import ENVIRONMENT, SEALED_FILE
     from variegate.cli.desk import terminal_access
     from variegate.errors import ConfigurationError
     from variegate.keystore.catalog import find_provider

@@ -14,7 +14,7 @@ from variegate.cli.progress import show_progress
 from variegate.registry.rows import MAX_EPOCH
 
 _SHOWN = 20
-_MOST_MANIFESTS = 100_000
+_MAX_MANIFESTS = 100_000
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def issue(
             "--epoch",
             min=1,
             max=MAX_EPOCH,
-            help="1 for a buyer's first copy of a model; a later one supersedes his active copies of lower epochs.",
+            help="1 for a buyer's first copy of a model; a later one supersedes their active copies of lower epochs.",
         ),
     ] = 1,
     dry_run: Annotated[
@@ -64,11 +64,11 @@ def issue(
 
     A copy costs one row in the registry and is made again from the seller's secret whenever it is needed. Issuing again
     to the same buyer gives the same copy. Few copies are issued all or none; many in batches of 20,000, each all or
-    none: after an interruption, the same command goes on. Buyers of a file or a count whose copy is revoked, superseded
-    or expired are passed over and counted; a buyer by name is refused then.
+    none: rerun the same command to resume after an interruption. Buyers of a file or a count whose copy is revoked,
+    superseded or expired are skipped and counted; a buyer by name is refused then.
     """
     from variegate.authority.buyers_file import BuyersFile
-    from variegate.authority.noticed import Noticed, sentences
+    from variegate.authority.skipped import SkipReason, sentences
     from variegate.cli.desk import open_desk
     from variegate.errors import ConfigurationError
 
@@ -79,12 +79,12 @@ def issue(
         talk(f"columns of {buyers} that are not used: {', '.join(listed.other_columns)}")
     everyone: Iterable[str] = buyer or listed or (f"buyer-{i:04d}" for i in range(1, (count or 0) + 1))
     total = count or (len(listed) if listed is not None else len(buyer or ()))
-    if as_json and total > _MOST_MANIFESTS:
+    if as_json and total > _MAX_MANIFESTS:
         raise ConfigurationError(
-            f"--json prints at most {_MOST_MANIFESTS:,} manifests; got {total:,} buyers: leave it out and see "
+            f"--json prints at most {_MAX_MANIFESTS:,} manifests; got {total:,} buyers: leave it out and see "
             "the copies with: variegate copies ls --json"
         )
-    bulk, tally = buyer is None, Counter[Noticed]()
+    bulk, skipped = buyer is None, Counter[SkipReason]()
     with open_desk(home, read_only=dry_run) as desk:
         started = time.monotonic()
         if dry_run:
@@ -98,7 +98,7 @@ def issue(
             return
         if as_json or total <= _SHOWN:
             manifests = desk.issue(
-                model, spec, list(dict.fromkeys(everyone)), policy=policy, epoch=epoch, bulk=bulk, tally=tally
+                model, spec, list(dict.fromkeys(everyone)), policy=policy, epoch=epoch, bulk=bulk, skipped=skipped
             )
             if as_json:
                 print_json([manifest.to_dict() for manifest in manifests])
@@ -114,10 +114,10 @@ def issue(
                     epoch=epoch,
                     progress=lambda through: progress("issuing", through, total),
                     bulk=bulk,
-                    tally=tally,
+                    skipped=skipped,
                 )
-            passed = sum(count for reason, count in tally.items() if reason is not Noticed.EARLIER_SECRET)
+            passed = sum(count for reason, count in skipped.items() if reason is not SkipReason.EARLIER_SECRET)
             print_text(f"{total - passed:,} copies of {model}, {new:,} of them new; see them with: variegate copies ls")
-        for line in sentences(tally):
+        for line in sentences(skipped):
             talk(line)
         talk(f"issued in {time.monotonic() - started:.2f} s")

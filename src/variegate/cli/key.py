@@ -10,6 +10,7 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_table, talk
 from variegate.errors import ConfigurationError, ConflictError
+from variegate.registry.rows import utc
 
 SecretName = Annotated[
     str | None, typer.Option("--secret-id", help="A secret, by its identifier; the current one if left out.")
@@ -52,17 +53,16 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the home's secrets: what they are called, who keeps them, since when, and which one is current."""
-    from variegate.authority.issuing import issue_time
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        rows = desk.keyring.rows()
-        stray = [(path, desk.keyring.identifier_in(path)) for path in desk.keyring.stray()]
+        rows = desk.secrets()
+        stray = desk.stray_secrets()
     described = [
         {
             "identifier": row.identifier,
             "provider": row.provider,
-            "added_at": issue_time(row.added_at) if row.added_at else None,
+            "added_at": utc(row.added_at),
             "current": row is rows[-1],
         }
         for row in rows
@@ -73,7 +73,7 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
         print_table(
             ("IDENTIFIER", "PROVIDER", "ADDED", "CURRENT"),
             [
-                (one["identifier"], one["provider"], one["added_at"] or "unknown", "yes" if one["current"] else "no")
+                (one["identifier"], one["provider"], one["added_at"], "yes" if one["current"] else "no")
                 for one in described
             ],
         )
@@ -132,7 +132,7 @@ def rotate(
 
     find_provider(provider)
     with open_desk(home) as desk:
-        row = desk.keyring.rotate(provider)
+        row = desk.rotate_secret(provider)
     if as_json:
         print_json({"identifier": row.identifier, "provider": row.provider})
     else:
@@ -146,7 +146,7 @@ def adopt(
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Record a secret whose file lies in the home but that the registry does not know.
+    """Record a secret whose file is in the home but that the registry does not know.
 
     A registry that was restored from a backup lacks the secrets of later rotations. Record them, in the order in which
     they were made, before anything is issued: the same buyers would get other copies under the same names. The secret
@@ -155,7 +155,7 @@ def adopt(
     from variegate.cli.desk import open_desk
 
     with open_desk(home) as desk:
-        row = desk.keyring.take_in(identifier)
+        row = desk.adopt_secret(identifier)
     if as_json:
         print_json({"identifier": row.identifier, "provider": row.provider})
     else:
@@ -195,7 +195,7 @@ def _export_sealed(out: Path, identifier: str | None, home: Path, *, as_json: bo
 
     _require_new(out)
     with open_desk(home, read_only=True) as desk:
-        secret = desk.keyring.current() if identifier is None else desk.keyring.get(identifier)
+        secret = desk.secret(identifier)
         name = secret.identifier
         passphrase = read_passphrase(
             os.environ,
@@ -214,8 +214,8 @@ def _export_public(out: Path, identifier: str | None, home: Path, *, as_json: bo
 
     _require_new(out)
     with open_desk(home, read_only=True) as desk:
-        name = identifier or desk.keyring.rows()[-1].identifier
-        pem = desk.keyring.public_key(name)
+        name = identifier or desk.secrets()[-1].identifier
+        pem = desk.public_key(name)
     _write_new(out, pem.encode(), private=False)
     _say_written(out, name, "the public key of the secret", as_json=as_json)
 

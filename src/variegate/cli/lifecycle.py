@@ -2,20 +2,16 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.errors import ConfigurationError, NotFoundError
-from variegate.registry.copies import iterate_copies
+from variegate.errors import ConfigurationError
 from variegate.registry.rows import MAX_EPOCH
 from variegate.types import CopyStatus
-
-if TYPE_CHECKING:
-    from variegate.authority.authority import Authority
 
 Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why, for the log: a few words, no secrets.")]
 Copies: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Copies, by their names vg1-...")]
@@ -60,7 +56,7 @@ def revoke(
     """Revoke copies, all of them or none: they are no longer valid, and no longer served.
 
     A revoked copy stays revoked; the buyer may get another one with a later epoch. What is in a buyer's hands cannot
-    be taken back: give his devices the list of revoked copies (variegate revocations).
+    be taken back: give their devices the list of revoked copies (variegate revocations).
     """
     _change(copies, buyer, model, CopyStatus.REVOKED, reason, home, as_json=as_json)
 
@@ -94,8 +90,8 @@ def rotate(
             "--epoch",
             min=2,
             max=MAX_EPOCH,
-            help="The new copies' epoch; buyers who have reached it are passed over, so that an interrupted rotation "
-            "can be given again, except those whose copy comes from an earlier secret: they get their next one. Each "
+            help="The new copies' epoch; buyers who have reached it are skipped, so that an interrupted rotation "
+            "can be repeated, except those whose copy comes from an earlier secret: they get their next one. Each "
             "buyer's last epoch and 1 if left out.",
         ),
     ] = None,
@@ -104,11 +100,11 @@ def rotate(
 ) -> None:
     """Give buyers a new copy with a later epoch, and supersede their active ones in the same step.
 
-    A buyer by name gets one even if all his copies are revoked; of a file, only buyers with an active copy do, and the
-    others are counted.
+    A buyer by name gets one even if all their copies are revoked; of a file, only buyers with an active copy do, and
+    the others are counted.
     """
     from variegate.authority.buyers_file import BuyersFile
-    from variegate.authority.noticed import Noticed, sentences
+    from variegate.authority.skipped import SkipReason, sentences
     from variegate.cli.desk import open_desk
 
     if sum((buyer is not None, buyers is not None, everyone)) != 1:
@@ -117,7 +113,7 @@ def rotate(
         raise ConfigurationError(
             "many buyers are rotated to a stated epoch, so that an interrupted rotation can be given again: add --epoch"
         )
-    tally = Counter[Noticed]()
+    skipped = Counter[SkipReason]()
     names = buyer if buyer is not None else None if buyers is None else BuyersFile(buyers)
     with open_desk(home) as desk, show_progress() as progress:
         total = 0 if names is None else len(names)
@@ -129,13 +125,13 @@ def rotate(
             epoch=epoch,
             progress=lambda through: progress("rotating", through, total),
             bulk=buyer is None,
-            tally=tally,
+            skipped=skipped,
         )
     if as_json:
-        print_json({"rotated": count, "passed_over": {reason.value: tally[reason] for reason in sorted(tally)}})
+        print_json({"rotated": count, "passed_over": {reason.value: skipped[reason] for reason in sorted(skipped)}})
     else:
         print_text(f"{count:,} {'copy' if count == 1 else 'copies'} of {model} issued anew; the earlier are superseded")
-    for line in sentences(tally):
+    for line in sentences(skipped):
         talk(line)
 
 
@@ -156,25 +152,13 @@ def _change(
     if copies and model is not None:
         raise ConfigurationError("--model chooses among the copies of a buyer; a copy's name says it already")
     with open_desk(home) as desk:
-        named = list(copies) if copies else _copies_of(desk, buyer or [], model, status)
-        changed = desk.change_status(named, status, reason=reason)
+        revoking = status is CopyStatus.REVOKED
+        # The revoked copies of a buyer belong to a revocation that is repeated.
+        named = list(copies) if copies else desk.copies_of(buyer or [], model=model, revoked=revoking)
+        changed = (desk.revoke if revoking else desk.supersede)(named, reason=reason)
     if as_json:
         print_json({"copies": named, "changed": changed, "status": status.value})
         return
     print_text(f"{changed:,} of {len(named):,} {'copy is' if len(named) == 1 else 'copies are'} newly {status}")
     if status is CopyStatus.REVOKED and changed:
         talk("Give the devices in the field the new list: variegate revocations --out revocations.json")
-
-
-def _copies_of(desk: "Authority", buyers: list[str], model: str | None, status: CopyStatus) -> list[str]:
-    """The copies of buyers that a step to `status` is for; revoked ones belong to a revocation that is given again."""
-    if status is not CopyStatus.REVOKED:
-        return desk.copies_of(buyers, model=model)
-    names: list[str] = []
-    for buyer in buyers:
-        found = [row.copy_id for row in iterate_copies(desk.store, buyer=buyer, model=model)]
-        if not found:
-            what = "" if model is None else f" of {model!r}"
-            raise NotFoundError(f"buyer {buyer!r} has no copy{what} that could change; see: variegate copies ls")
-        names += found
-    return names

@@ -9,8 +9,7 @@ from variegate.cli.options import HOME, MOST, AsJson, HomeFolder, examples
 from variegate.cli.output import print_json, print_table, print_text, talk
 from variegate.cli.progress import show_progress
 from variegate.errors import ConfigurationError, VerificationError
-from variegate.registry.log import iterate_events, log_head
-from variegate.registry.rows import MAX_ROWS, EventRow, LogHead
+from variegate.registry.rows import MAX_ROWS, EventRow, LogHead, utc
 
 if TYPE_CHECKING:
     from variegate.registry.verify import LogReport
@@ -41,17 +40,16 @@ def verify(
 ) -> None:
     """Check the whole log: every hash, every number, and that the copies recorded are those that it speaks of.
 
-    Finds any edit, removal or reordering and names the first bad entry. Who can write to the database can also make a
-    whole new chain: against this, keep the end of the log elsewhere (variegate log head; it is in every artifact's
-    manifest, too) and give it with --expect.
+    Finds any edit, removal or reordering and names the first bad entry. Anyone who can write to the database can also
+    make a whole new chain: against this, keep the end of the log elsewhere (variegate log head; it is in every
+    artifact's manifest, too) and give it with --expect.
     """
     from variegate.cli.desk import open_desk
-    from variegate.registry.verify import verify_log
 
     expected = None if expect is None else _parse_head(expect)
     with open_desk(home, read_only=True) as desk, show_progress() as progress:
-        report = desk.store.read(
-            verify_log, expect=expected, progress=lambda done, total: progress("checking the log", done, total)
+        report = desk.verify_log(
+            expect=expected, progress=lambda done, total: progress("checking the log", done, total)
         )
     if as_json:
         print_json(_described(report))
@@ -67,7 +65,7 @@ def head(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        end = desk.store.read(log_head)
+        end = desk.log_head()
     if as_json:
         print_json({"seq": end.seq, "hash": end.hash})
     else:
@@ -82,26 +80,18 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List entries of the log, oldest first."""
-    from itertools import islice
-
-    from variegate.authority.issuing import issue_time
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        entries = list(islice(iterate_events(desk.store, after=after), limit))
-        end = desk.store.read(log_head).seq
+        entries = desk.log(after=after, limit=limit)
+        end = desk.log_head().seq
     if as_json:
         print_json(
-            [
-                {"seq": e.seq, "at": issue_time(e.at), "kind": e.kind, "body": dict(e.body), "hash": e.hash}
-                for e in entries
-            ]
+            [{"seq": e.seq, "at": utc(e.at), "kind": e.kind, "body": dict(e.body), "hash": e.hash} for e in entries]
         )
         return
     if entries:
-        print_table(
-            ("NUMBER", "TIME", "WHAT", "DETAILS"), [(e.seq, issue_time(e.at), e.kind, _details(e)) for e in entries]
-        )
+        print_table(("NUMBER", "TIME", "WHAT", "DETAILS"), [(e.seq, utc(e.at), e.kind, _details(e)) for e in entries])
     rest = end - (entries[-1].seq if entries else after)
     more = f"; more with --after {entries[-1].seq}" if rest > 0 and entries else ""
     talk(f"{len(entries):,} of {end:,} {'entry' if end == 1 else 'entries'}{more}")

@@ -17,7 +17,6 @@ from variegate.cli.options import (
     parse_pairs,
 )
 from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
-from variegate.registry.records import get_model, list_models
 
 if TYPE_CHECKING:
     from variegate.manifest import ModelManifest
@@ -113,7 +112,7 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        manifests = desk.store.read(list_models)
+        manifests = desk.models()
     if as_json:
         print_json([_described(manifest) for manifest in manifests])
         return
@@ -139,7 +138,7 @@ def show(
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        described = _described(desk.store.read(get_model, name))
+        described = _described(desk.model(name))
     if as_json:
         print_json(described)
     else:

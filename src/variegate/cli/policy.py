@@ -8,7 +8,7 @@ import typer
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples, parse_rate
 from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
 from variegate.errors import ConfigurationError
-from variegate.registry.records import list_policies
+from variegate.registry.rows import utc
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"([0-9]{1,9})([smhd])")
@@ -87,13 +87,12 @@ def create(
 
 def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the policies, oldest first."""
-    from variegate.authority.issuing import issue_time
     from variegate.cli.desk import open_desk
 
     with open_desk(home, read_only=True) as desk:
-        rows = desk.store.read(list_policies)
+        rows = desk.policies()
     if as_json:
-        print_json([{"name": row.name, "added_at": issue_time(row.added_at), **row.body} for row in rows])
+        print_json([{"name": row.name, "added_at": utc(row.added_at), **row.body} for row in rows])
         return
     if not rows:
         talk("There is no policy yet; make one with: variegate policy create")

@@ -20,7 +20,6 @@ from variegate.cli.options import (
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.progress import show_progress
-from variegate.registry.records import get_model
 
 if TYPE_CHECKING:
     from variegate.authority.authority import Authority
@@ -178,7 +177,7 @@ def _study(
     device: str,
     say: "Progress",
 ) -> tuple["StudySource", dict[str, Any]]:
-    from variegate.cli.experiment import find_spec, load_images, scale_to
+    from variegate.cli.experiment import load_images, scale_to
     from variegate.errors import ConfigurationError, NotFoundError
     from variegate.experiments.paper.prepare import specs_for
     from variegate.experiments.paper.study import REWRITERS, StudySource
@@ -192,12 +191,12 @@ def _study(
     check_identifier(name, "a study's name")
     if len(set(names)) < len(names):
         raise ConfigurationError(f"the originals of a study must differ; got {', '.join(names)}")
-    originals = tuple((desk.store.read(get_model, model), desk.home.model(model)) for model in names)
+    originals = tuple((desk.model(model), desk.model_folder(model)) for model in names)
     given: dict[str, Any] = {}
     missing: list[str] = []
     for wanted in rewriters:
         try:
-            saved = find_spec(desk, wanted, names[0])
+            saved = desk.find_spec(wanted, model=names[0])
         except NotFoundError:
             if wanted not in REWRITERS:
                 raise

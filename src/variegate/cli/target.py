@@ -8,7 +8,6 @@ from variegate.cli.desk import open_desk
 from variegate.cli.experiment import choose_device
 from variegate.cli.options import DeviceChoice, parse_integers
 from variegate.errors import ConfigurationError
-from variegate.registry.records import get_model
 from variegate.types import Bounds
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class TargetChoice:
         device = choose_device(self.device)
         with open_desk(home, read_only=True) as desk:
             if self.model is not None:
-                manifest = desk.store.read(get_model, self.model)
+                manifest = desk.model(self.model)
                 original = desk.original(self.model).to(device)
                 return ChosenTarget(name=self.model, digest=manifest.digest, target=original, device=device)
             copy = desk.load_copy(str(self.copy))

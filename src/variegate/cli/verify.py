@@ -1,6 +1,5 @@
 """`variegate verify`: is an artifact what it says, and still valid?"""
 
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from variegate.cli.output import print_json, print_text
 from variegate.errors import ConfigurationError, VerificationError
 
 _PEM_LIMIT = 64 * 1024
-_MOST_SKEW = 86_400.0
+_MAX_SKEW = 86_400.0
 _YEAR_10000 = 253_402_300_800
 
 
@@ -49,13 +48,13 @@ def verify(
     ] = 0,
     home: Annotated[
         Path | None,
-        typer.Option("--home", help="For the seller: the home, whose registry and log are asked, too."),
+        typer.Option("--home", help="For the seller: the home, whose registry and log are consulted, too."),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="Verify as of this time, such as 2027-01-31T12:00:00Z, instead of now.")
     ] = None,
     skew: Annotated[
-        float, typer.Option("--skew", min=0.0, max=_MOST_SKEW, help="By how many seconds clocks may differ.")
+        float, typer.Option("--skew", min=0.0, max=_MAX_SKEW, help="By how many seconds clocks may differ.")
     ] = 300.0,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +68,7 @@ def verify(
     from variegate.files import read_bounded
 
     if public_key is None and home is None:
-        raise ConfigurationError("expected the seller's public key (--public-key), or his home (--home); got neither")
+        raise ConfigurationError("expected the seller's public key (--public-key), or their home (--home); got neither")
     pem = None if public_key is None else read_bounded(public_key, _PEM_LIMIT)
     listed = None if revocations is None else read_bounded(revocations, MOST_REVOCATION_BYTES)
     now = time.time() if at is None else _parse_time(at)
@@ -85,19 +84,11 @@ def verify(
             list_since=list_since,
         )
     else:
-        from variegate.authority.handing_out import registry_checks, signing_pem
-        from variegate.authority.home import DATABASE_URL, Home
-        from variegate.registry.registry import Registry
+        from variegate.cli.desk import open_desk
 
-        with Registry(Home(home).registry_location(os.environ.get(DATABASE_URL)), read_only=True) as store:
-            result = verify_artifact(
-                artifact,
-                public_key_pem=pem if pem is not None else signing_pem(store, artifact),
-                now=now,
-                skew_seconds=skew,
-                revocations=listed,
-                list_since=list_since,
-                checks=registry_checks(store),
+        with open_desk(home, read_only=True) as desk:
+            result = desk.verify(
+                artifact, public_key_pem=pem, now=now, skew_seconds=skew, revocations=listed, list_since=list_since
             )
     if as_json:
         print_json(result.to_dict())

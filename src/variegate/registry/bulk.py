@@ -61,7 +61,9 @@ def add_copies(
         ConfigurationError: if a row is salted and has no salt, or a key's identifier is malformed.
     """
     iterator, added = iter(rows), 0
-    writer = _CopyWriter(connection, keep_existing=keep_existing, supersede=supersede, salts=salts or {})
+    writer = _CopyWriter(
+        connection, keep_existing=keep_existing, supersede=supersede, salts={} if salts is None else salts
+    )
     while chunk := list(islice(iterator, CHUNK_ROWS)):
         added += writer.add(chunk)
     return added

@@ -9,8 +9,8 @@ The life of a copy is a state machine; nothing else decides what may follow what
 - a step to the same status changes nothing.
 
 The salts of copies whose key can be forgotten are the only secret bytes in a registry. Forgetting erases the row.
-SQLite overwrites the erased bytes (`secure_delete`), and its write-ahead log is emptied once nobody reads an older state.
-PostgreSQL keeps the erased row in its files until the table `copy_salts` is vacuumed, and in its own log for
+SQLite overwrites the erased bytes (`secure_delete`), and its write-ahead log is emptied once nobody reads an older
+state. PostgreSQL keeps the erased row in its files until the table `copy_salts` is vacuumed, and in its own log for
 longer; that, backups and what the file system keeps are out of the registry's reach. The entry about a copy's issue is
 bound to its salt, so that a changed salt is found, and the entry about forgetting it keeps the salt's digest
 (`variegate.registry.log.salt_digest`), so that the salts issued with it can still be checked.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, final
 
 from variegate.types import CopyStatus
@@ -27,8 +28,9 @@ class CopyRow:
         status: where the copy stands in its life.
         issued_at: Unix time in whole seconds.
         policy: the name of the policy that it was issued under, or None.
-        secret: the identifier of the seller's secret that its key comes from.
-        key_identifier: the identifier of the copy's key, 16 hexadecimal digits; no two copies share one.
+        secret: the identifier of the seller's secret that its key comes from; an authority always records it.
+        key_identifier: the identifier of the copy's key, 16 hexadecimal digits; no two copies share one;
+            an authority always records it.
         draw: how often the key was drawn anew because an earlier one came too close to another copy.
         salted: whether the key also depends on a salt of its own, so that it can be forgotten.
         expires_at: Unix time in whole seconds from which the copy is no longer valid, or None.
@@ -48,6 +50,10 @@ class CopyRow:
     draw: int = 0
     salted: bool = False
     expires_at: int | None = None
+
+    def is_expired(self, now: float) -> bool:
+        """Whether the copy is no longer valid at `now`, Unix time in seconds."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 @final
@@ -127,3 +133,8 @@ class LogHead:
 
     seq: int
     hash: str
+
+
+def utc(seconds: int) -> str:
+    """Return Unix time as manifests write it, such as "2026-01-31T12:00:00Z"."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The checks of `variegate doctor`, each a function that returns what it found and what to do."""
+"""The checks of `variegate doctor`: each is a function that returns what it found and what to do."""
 
 import importlib
 import os
@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from variegate.errors import VariegateError
-from variegate.registry.copies import count_copies
-from variegate.registry.records import list_models
 
 State = Literal["fine", "absent", "warning", "broken"]
 
@@ -83,7 +81,7 @@ def _art() -> Check:
         return Check(
             "art",
             "warning",
-            f"{installed} beside NumPy {version('numpy')}",
+            f"{installed} with NumPy {version('numpy')}",
             "its HopSkipJump, Boundary and GeoDA fail on NumPy 2 at run time: use variegate's own attacks, cast inputs "
             "to float32 in front of the model, or install numpy<2",
         )
@@ -91,7 +89,7 @@ def _art() -> Check:
 
 
 def _torchvision() -> Check:
-    """The wheel for CUDA installs beside a CPU build of torch and fails when it is imported."""
+    """The wheel for CUDA installs next to a CPU build of torch and fails when it is imported."""
     installed = _version("torchvision")
     if installed is None:
         return Check("torchvision", "absent", "not installed (not needed)")
@@ -135,7 +133,7 @@ def _optional(module: str, extra: str) -> Check:
 def _home(root: Path) -> list[Check]:
     from variegate.authority.authority import Authority
     from variegate.authority.home import DATABASE_URL, Home
-    from variegate.authority.secret_files import ENVIRONMENT
+    from variegate.authority.keyring import ENVIRONMENT
     from variegate.keystore.base import Access
     from variegate.keystore.secret_sources import PASSPHRASE, PIN, SELLER_SECRET
 
@@ -148,13 +146,13 @@ def _home(root: Path) -> list[Check]:
         return Authority.open(root, access=Access(env=os.environ), database_url=url, read_only=True)
 
     def fine() -> str:
-        with open_home() as desk:
-            models, copies = len(desk.store.read(list_models)), desk.store.read(count_copies)
+        with open_home() as authority:
+            models, copies = len(authority.models()), authority.count_copies()
         return f"{root}: {models:,} models, {copies:,} copies"
 
     def secret() -> str:
-        with open_home() as desk:
-            return f"opens, identifier {desk.secret().identifier}"
+        with open_home() as authority:
+            return f"opens, identifier {authority.secret().identifier}"
 
     checks = [_attempt("home", fine, "restore it from a backup, or name another with --home")]
     if checks[0].state != "fine":
@@ -163,8 +161,8 @@ def _home(root: Path) -> list[Check]:
         checks.append(Check("home rights", "warning", f"{root} is read-only", "nothing can be issued from it"))
     if any(name in os.environ for known in (SELLER_SECRET, PASSPHRASE, PIN) for name in (known, f"{known}_FILE")):
         return [*checks, _attempt("secret", secret, "check the variable and the file that it names")]
-    with open_home() as desk:
-        keeper = desk.keyring.rows()[-1].provider
+    with open_home() as authority:
+        keeper = authority.secrets()[-1].provider
     if keeper != ENVIRONMENT:
         return [*checks, Check("secret", "fine", f"kept by {keeper}; the passphrase or PIN will be asked for")]
     advice = f"set {SELLER_SECRET}_FILE: the home keeps no sealed secret"

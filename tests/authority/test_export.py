@@ -8,23 +8,20 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.authority.conftest import NOW, SECRET
-from tests.registry.format_1 import TABLES
 from variegate.artifacts.exporting import write_artifact
 from variegate.artifacts.recipients import KeyRecipient
 from variegate.artifacts.revocations import read_revocations
 from variegate.artifacts.verify import verify_artifact
 from variegate.authority import Authority
-from variegate.authority.handing_out import export_copy, registry_checks, revocation_list, signing_pem
 from variegate.authority.home import restore_home
+from variegate.authority.verify import registry_checks, signing_pem
 from variegate.errors import ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
-from variegate.manifest import canonical_json
 from variegate.registry.backup import write_backup
-from variegate.registry.copies import change_status, get_copy, list_copies
+from variegate.registry.copies import change_status, get_copy
 from variegate.registry.log import log_head
-from variegate.registry.migrations import upgrade
-from variegate.registry.records import add_secret, get_model, list_secrets
+from variegate.registry.records import add_secret, get_model
 from variegate.registry.registry import Registry
 from variegate.registry.verify import verify_log
 from variegate.signing import public_pem, read_public_key, signing_key
@@ -38,7 +35,7 @@ def sold(desk, tmp_path):
     """A copy that was exported, and its folder."""
     desk.create_policy("year", spec="qim", valid_seconds=86_400)
     (manifest,) = desk.issue("net", None, ["acme"], policy="year")
-    export_copy(desk, manifest.copy_id, tmp_path / "artifact", artifact="safetensors", now=NOW)
+    desk.export(manifest.copy_id, tmp_path / "artifact", artifact="safetensors", now=NOW)
     return manifest.copy_id, tmp_path / "artifact"
 
 
@@ -55,7 +52,11 @@ def force(desk, statement):
 def failed(desk, folder, *, now=NOW, **options):
     """The number and name of the step that fails, with its detail; None if all pass."""
     result = verify_artifact(
-        folder, public_key_pem=signing_pem(desk.store, folder), now=now, checks=registry_checks(desk.store), **options
+        folder,
+        public_key_pem=signing_pem(desk.registry, folder),
+        now=now,
+        checks=registry_checks(desk.registry),
+        **options,
     )
     assert [step.number for step in result.steps] == list(range(1, 10))
     return result.failure and (result.failure.name, result.failure.detail)
@@ -68,9 +69,9 @@ def failed(desk, folder, *, now=NOW, **options):
 def test_every_kind_of_artifact_verifies_against_the_registry(desk, tmp_path, kind):
     (manifest,) = desk.issue("net", "qim", ["acme"])
     recipient = KeyRecipient(X25519PrivateKey.generate().public_key()) if kind == "vgc" else None
-    written = export_copy(desk, manifest.copy_id, tmp_path / "a", artifact=kind, now=NOW, recipient=recipient)
+    written = desk.export(manifest.copy_id, tmp_path / "a", artifact=kind, now=NOW, recipient=recipient)
     assert (written.copy_id, written.buyer, written.artifact) == (manifest.copy_id, "acme", kind)
-    assert written.log == desk.store.read(log_head)
+    assert written.log == desk.registry.read(log_head)
     assert failed(desk, tmp_path / "a") is None
     key = bytes(range(32))
     assert not any(
@@ -81,19 +82,19 @@ def test_every_kind_of_artifact_verifies_against_the_registry(desk, tmp_path, ki
 def test_only_active_copies_leave_the_desk(desk, tmp_path):
     old, gone = desk.issue("net", "qim", ["acme", "bolt"])
     desk.rotate("net", "qim", ["acme"])
-    desk.change_status([gone.copy_id], CopyStatus.REVOKED)
+    desk.revoke([gone.copy_id])
     for copy, status in ((old, "superseded"), (gone, "revoked")):
         with pytest.raises(ConflictError, match=f"{copy.copy_id} is {status}; only active copies are exported"):
-            export_copy(desk, copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
+            desk.export(copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
     with pytest.raises(NotFoundError, match="no copy named 'vg1-nope'"):
-        export_copy(desk, "vg1-nope", tmp_path / "a", artifact="safetensors", now=NOW)
+        desk.export("vg1-nope", tmp_path / "a", artifact="safetensors", now=NOW)
     assert not (tmp_path / "a").exists()
 
 
 def test_an_expired_copy_is_not_exported(desk, sold, tmp_path):
     with pytest.raises(VerificationError, match=r"expired on 2026-09-22T14:13:20Z; rotate it"):
-        export_copy(desk, sold[0], tmp_path / "late", artifact="safetensors", now=NOW + 86_400)
-    export_copy(desk, sold[0], tmp_path / "just", artifact="safetensors", now=NOW + 86_399)
+        desk.export(sold[0], tmp_path / "late", artifact="safetensors", now=NOW + 86_400)
+    desk.export(sold[0], tmp_path / "just", artifact="safetensors", now=NOW + 86_399)
 
 
 def test_an_expired_copy_does_not_verify(desk, sold):
@@ -102,13 +103,13 @@ def test_an_expired_copy_does_not_verify(desk, sold):
 
 
 def test_a_revoked_copy_does_not_verify(desk, sold):
-    desk.change_status([sold[0]], CopyStatus.REVOKED)
+    desk.revoke([sold[0]])
     assert failed(desk, sold[1]) == ("state", f"the copy {sold[0]} is revoked")
 
 
 def test_a_superseded_copy_still_verifies_and_says_so(desk, sold):
     desk.rotate("net", None, ["acme"], policy="year")
-    result = verify_artifact(sold[1], public_key_pem=PEM, now=NOW, checks=registry_checks(desk.store, chain=False))
+    result = verify_artifact(sold[1], public_key_pem=PEM, now=NOW, checks=registry_checks(desk.registry, chain=False))
     assert result.failure is None
     assert result.steps[-1].detail == "the copy is superseded"
 
@@ -124,7 +125,7 @@ def test_a_copy_that_is_revoked_while_it_is_exported_does_not_leave(desk, tmp_pa
 
     monkeypatch.setattr(Authority, "load_copy", lambda self, name: load_slowly(name))
     with pytest.raises(ConflictError, match=f"{copy.copy_id} is revoked; only active copies are exported"):
-        export_copy(desk, copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
+        desk.export(copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
     assert not (tmp_path / "a").exists()
 
 
@@ -139,7 +140,7 @@ def test_a_key_that_is_forgotten_while_its_copy_is_exported(desk, tmp_path, monk
 
     monkeypatch.setattr(Authority, "load_copy", lambda self, name: load_slowly(name))
     with pytest.raises(SecretError, match=f"the key of copy {copy.copy_id} was forgotten"):
-        export_copy(desk, copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
+        desk.export(copy.copy_id, tmp_path / "a", artifact="safetensors", now=NOW)
     assert not (tmp_path / "a").exists()
 
 
@@ -168,7 +169,7 @@ def test_a_registry_that_was_edited_is_noticed(desk, sold, change, step, detail)
 
 
 def test_a_restored_backup_answers_as_the_registry_did(desk, sold, tmp_path):
-    write_backup(desk.store, tmp_path / "b.vgb")
+    write_backup(desk.registry, tmp_path / "b.vgb")
     restore_home(tmp_path / "again", tmp_path / "b.vgb")
     with Registry(tmp_path / "again" / "registry.db", read_only=True) as store:
         result = verify_artifact(
@@ -188,10 +189,10 @@ def test_a_backup_from_before_a_rotation_and_the_secret_that_it_lacks(desk, tmp_
     """The same buyer gets the same key again, once the secret is recorded that he got it from."""
     env = {"VARIEGATE_SELLER_SECRET": SECRET.reveal().hex(), "VARIEGATE_PASSPHRASE": "open"}
     desk.issue("net", "qim", ["acme"])
-    write_backup(desk.store, tmp_path / "b.vgb")
+    write_backup(desk.registry, tmp_path / "b.vgb")
     with Authority.open(desk.home.root, access=Access(env=env)) as rotated:
         newer = rotated.keyring.rotate("sealed_file").identifier
-        late = rotated.store.read(get_copy, rotated.issue("net", "qim", ["late"])[0].copy_id)
+        late = rotated.registry.read(get_copy, rotated.issue("net", "qim", ["late"])[0].copy_id)
     restore_home(tmp_path / "again", tmp_path / "b.vgb")
     for folder in ("models", "specs", "secrets"):
         shutil.copytree(desk.home.root / folder, tmp_path / "again" / folder, dirs_exist_ok=True)
@@ -200,14 +201,14 @@ def test_a_backup_from_before_a_rotation_and_the_secret_that_it_lacks(desk, tmp_
         assert again.keyring.take_in(newer).identifier == newer
         (copy,) = again.issue("net", "qim", ["late"])
         assert copy.copy_id == late.copy_id
-        assert again.store.read(get_copy, copy.copy_id).key_identifier == late.key_identifier
-        assert again.store.read(verify_log).ok
+        assert again.registry.read(get_copy, copy.copy_id).key_identifier == late.key_identifier
+        assert again.registry.read(verify_log).ok
 
 
 def test_an_artifact_made_after_the_backup_does_not_fit_the_restored_registry(desk, sold, tmp_path):
-    write_backup(desk.store, tmp_path / "b.vgb")
+    write_backup(desk.registry, tmp_path / "b.vgb")
     desk.issue("net", "qim", ["bolt"])
-    export_copy(desk, sold[0], tmp_path / "later", artifact="safetensors", now=NOW)
+    desk.export(sold[0], tmp_path / "later", artifact="safetensors", now=NOW)
     restore_home(tmp_path / "again", tmp_path / "b.vgb")
     with Registry(tmp_path / "again" / "registry.db", read_only=True) as store:
         result = verify_artifact(tmp_path / "later", public_key_pem=PEM, now=NOW, checks=registry_checks(store))
@@ -224,34 +225,31 @@ def test_another_home_does_not_know_the_copy(desk, sold, tmp_path):
 
 def test_the_list_of_revoked_copies(desk):
     copies = [manifest.copy_id for manifest in desk.issue("net", "qim", ["acme", "bolt", "cold"])]
-    assert (
-        read_revocations(revocation_list(desk, now=NOW, next_update=NOW + 60), read_public_key(PEM)).copies
-        == frozenset()
-    )
-    desk.change_status(copies[:2], CopyStatus.REVOKED)
-    listed = read_revocations(revocation_list(desk, now=NOW, next_update=NOW + 60), read_public_key(PEM))
+    assert read_revocations(desk.revocations(now=NOW, next_update=NOW + 60), read_public_key(PEM)).copies == frozenset()
+    desk.revoke(copies[:2])
+    listed = read_revocations(desk.revocations(now=NOW, next_update=NOW + 60), read_public_key(PEM))
     assert listed.copies == frozenset(copies[:2])
-    assert listed.log == desk.store.read(log_head)
+    assert listed.log == desk.registry.read(log_head)
     with pytest.raises(NotFoundError, match="no seller's secret 'nope'"):
-        revocation_list(desk, now=NOW, next_update=NOW + 60, secret="nope")
+        desk.revocations(now=NOW, next_update=NOW + 60, secret="nope")
 
 
 def test_new_artifacts_are_signed_by_the_new_key_and_old_ones_still_verify(desk, sold, tmp_path):
     second = SellerSecret.from_bytes(bytes(32))
     pem = public_pem(signing_key(second))
-    desk.store.write(add_secret, second.identifier, provider="environment", public_key=pem)
+    desk.registry.write(add_secret, second.identifier, provider="environment", public_key=pem)
     env = {
         "VARIEGATE_SELLER_SECRET": SECRET.reveal().hex(),
         f"VARIEGATE_SELLER_SECRET_{second.identifier.upper()}": second.reveal().hex(),
     }
     with Authority.open(desk.home.root, access=Access(env=env)) as other:
-        export_copy(other, sold[0], tmp_path / "new", artifact="safetensors", now=NOW)
-        assert signing_pem(other.store, tmp_path / "new") == pem.encode()
-        assert signing_pem(other.store, sold[1]) == PEM
+        other.export(sold[0], tmp_path / "new", artifact="safetensors", now=NOW)
+        assert signing_pem(other.registry, tmp_path / "new") == pem.encode()
+        assert signing_pem(other.registry, sold[1]) == PEM
         assert failed(other, tmp_path / "new") is None
         assert failed(other, sold[1]) is None
         for secret, expected in ((None, pem.encode()), (SECRET.identifier, PEM)):
-            data = revocation_list(other, now=NOW, next_update=NOW + 60, secret=secret)
+            data = other.revocations(now=NOW, next_update=NOW + 60, secret=secret)
             assert read_revocations(data, read_public_key(expected)).copies == frozenset()
     result = verify_artifact(tmp_path / "new", public_key_pem=PEM, now=NOW)
     assert result.failure is not None
@@ -260,15 +258,15 @@ def test_new_artifacts_are_signed_by_the_new_key_and_old_ones_still_verify(desk,
 
 def sign_anew(folder, desk, copy, secret):
     """An artifact of a copy as somebody would make it who has this secret."""
-    row, manifest = desk.store.read(get_copy, copy), desk.copy_manifest(copy)
+    row, manifest = desk.registry.read(get_copy, copy), desk.copy_manifest(copy)
     write_artifact(
         folder,
         copy_manifest=manifest,
-        model_manifest=desk.store.read(get_model, row.model),
+        model_manifest=desk.registry.read(get_model, row.model),
         copy=desk.load_copy(copy),
         signing=signing_key(secret),
         artifact="safetensors",
-        log=desk.store.read(log_head),
+        log=desk.registry.read(log_head),
         created_at=NOW,
         expires_at=row.expires_at,
     )
@@ -277,7 +275,7 @@ def sign_anew(folder, desk, copy, secret):
 def test_a_leaked_old_secret_cannot_sign_for_copies_of_a_newer_one(desk, sold, tmp_path):
     second = SellerSecret.from_bytes(bytes(32))
     pem = public_pem(signing_key(second))
-    desk.store.write(add_secret, second.identifier, provider="environment", public_key=pem)
+    desk.registry.write(add_secret, second.identifier, provider="environment", public_key=pem)
     env = {
         "VARIEGATE_SELLER_SECRET": second.reveal().hex(),
         f"VARIEGATE_SELLER_SECRET_{SECRET.identifier.upper()}": SECRET.reveal().hex(),
@@ -287,7 +285,7 @@ def test_a_leaked_old_secret_cannot_sign_for_copies_of_a_newer_one(desk, sold, t
         sign_anew(tmp_path / "right", other, new.copy_id, second)
         sign_anew(tmp_path / "wrong", other, new.copy_id, SECRET)
         sign_anew(tmp_path / "alien", other, new.copy_id, SellerSecret.from_bytes(b"\7" * 32))
-        checks = registry_checks(other.store)
+        checks = registry_checks(other.registry)
         result = verify_artifact(tmp_path / "right", public_key_pem=pem.encode(), now=other._now(), checks=checks)
         assert result.failure is None
         assert (
@@ -306,59 +304,8 @@ def test_a_leaked_old_secret_cannot_sign_for_copies_of_a_newer_one(desk, sold, t
 
 def test_an_artifact_that_is_none_is_checked_with_the_current_key(desk, tmp_path):
     (tmp_path / "junk").mkdir()
-    assert signing_pem(desk.store, tmp_path / "junk") == PEM
+    assert signing_pem(desk.registry, tmp_path / "junk") == PEM
     for content in (b"[]", b"{", b'{"signing_key": 7}'):
         (tmp_path / "junk" / "manifest.json").write_bytes(content)
-        assert signing_pem(desk.store, tmp_path / "junk") == PEM
+        assert signing_pem(desk.registry, tmp_path / "junk") == PEM
     assert failed(desk, tmp_path / "junk")[0] == "signature"
-
-
-@pytest.fixture
-def migrated(desk):
-    """The desk's home with a registry as variegate wrote it before format 2, brought to this format."""
-    (copy,) = desk.issue("net", "qim", ["acme"])
-    manifest, spec = desk.store.read(get_model, "net"), desk.saved_spec("qim")
-    desk.close()
-    for path in desk.home.root.glob("registry.db*"):
-        path.unlink()
-    connection = sqlite3.connect(desk.home.registry)
-    connection.executescript(TABLES)
-    rows = {
-        "meta": [("format", "1"), ("secret_identifier", SECRET.identifier)],
-        "models": [(1, "net", manifest.digest, canonical_json(manifest.to_dict()).decode(), NOW)],
-        "specs": [(1, spec.spec_digest, "qim", "qim", canonical_json(dict(spec.spec)).decode(), NOW)],
-        "buyers": [(1, "acme")],
-        "copies": [(1, copy.copy_id, 1, 1, 1, 1, "active", NOW)],
-    }
-    with connection:
-        for table, values in rows.items():
-            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values[0]))})", values)
-    connection.close()
-    upgrade(desk.home.registry)
-    with Authority.open(desk.home.root, lambda: SECRET) as again:
-        again._clock = lambda: NOW
-        assert again.store.read(list_secrets) == []
-        yield again, copy.copy_id
-
-
-def test_a_migrated_home_adopts_its_secret_when_it_issues(migrated, tmp_path):
-    desk, old = migrated
-    assert desk.issue("net", "qim", ["acme", "bolt"])[0].copy_id == old
-    assert [row.identifier for row in desk.store.read(list_secrets)] == [SECRET.identifier]
-    assert [row.secret for row in desk.store.read(list_copies)] == [None, SECRET.identifier]
-    assert desk.rotate("net", "qim", ["acme"]) == 1
-    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert desk.load_copy(old).scores(x).shape == (3, 10)
-    assert desk.store.read(verify_log).ok
-
-
-def test_a_migrated_home_exports_what_it_can_verify(migrated, tmp_path):
-    desk, old = migrated
-    export_copy(desk, old, tmp_path / "a", artifact="safetensors", now=NOW)
-    assert signing_pem(desk.store, tmp_path / "a") == PEM
-    assert failed(desk, tmp_path / "a") is None
-
-
-def test_a_migrated_home_that_signed_nothing_knows_no_key_yet(migrated, tmp_path):
-    with pytest.raises(NotFoundError, match="knows no signing key yet: issue a copy first, or give --public-key"):
-        signing_pem(migrated[0].store, tmp_path)
