@@ -71,7 +71,7 @@ class Policy(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigurationError(f"a policy cannot be made with these terms: {_reason(error)}") from error
+            raise ConfigurationError(f"a policy's {_reason(error)}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the policy as a JSON object; `from_dict` is its inverse."""
@@ -288,10 +288,10 @@ def _read(path: Path) -> SavedSpec:
 def _reason(error: ValidationError) -> str:
     """Name the first field that does not fit, what was expected, and what came."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"][:1]) or "it"
-    if first["type"] in ("missing", "extra_forbidden"):
-        return f"{where}: {first['msg'].lower()}"
-    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}; got {first['input']!r:.40}"
+    field = ".".join(str(part) for part in first["loc"][:1]) or "content"
+    message = first["msg"].replace("Input should", "should", 1)
+    got = "" if first["type"] in ("missing", "extra_forbidden") else f"; got {first['input']!r:.40}"
+    return f"{field} {message[:1].lower()}{message[1:]}{got}"
 
 
 def _check_fit(spec: "AbstractSpec", manifest: ModelManifest) -> None:
