@@ -37,7 +37,7 @@ from variegate.authority.authority import Authority
 from variegate.authority.buyers_file import BuyersFile
 from variegate.errors import VariegateError
 from variegate.keys import SellerSecret
-from variegate.manifest.identity import copy_id
+from variegate.manifest import copy_id
 from variegate.registry.copies import get_copy, list_copies
 from variegate.registry.schema import metadata
 from variegate.registry.verify import verify_log

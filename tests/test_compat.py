@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from variegate.artifacts.formats.safetensors import load_safetensors_copy
 from variegate.artifacts.revocations import read_revocations
+from variegate.artifacts.tensors import load_safetensors_copy
 from variegate.artifacts.verify import verify_artifact
 from variegate.artifacts.vgc import open_copy
 from variegate.authority.authority import Authority

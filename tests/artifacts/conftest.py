@@ -3,8 +3,8 @@ import shutil
 import pytest
 
 from tests.artifacts.sold_copies import CREATED, KEY, LOG, sell
-from variegate.artifacts.exporting import write_artifact
-from variegate.artifacts.recipients import PassphraseRecipient
+from variegate.artifacts.export import write_artifact
+from variegate.artifacts.vgc_header import PassphraseRecipient
 from variegate.keystore.sealing import SealingCost
 
 CHEAP = SealingCost(memory_kib=8192, iterations=1, lanes=1)

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from variegate.keys import CopyKey, KeyContext, SellerSecret
-from variegate.manifest import CopyManifest, ModelManifest
-from variegate.manifest.identity import copy_id
+from variegate.manifest import CopyManifest, ModelManifest, copy_id
 from variegate.models.architectures.catalog import call_factory, find_architecture
 from variegate.models.classifier import Classifier
 from variegate.registry.rows import LogHead

@@ -8,11 +8,11 @@ from torch import nn
 from tests.artifacts.sold_copies import NOW, PEM, noise, sell
 from tests.authority.linear_seller import imported
 from tests.disks import fill_up
-from variegate.artifacts.formats.agreement import check_agreement
-from variegate.artifacts.formats.safetensors import load_safetensors_copy
-from variegate.artifacts.recipients import PassphraseRecipient
+from variegate.artifacts.payloads import check_agreement
+from variegate.artifacts.tensors import load_safetensors_copy
 from variegate.artifacts.verify import verify_artifact
 from variegate.artifacts.vgc import open_copy
+from variegate.artifacts.vgc_header import PassphraseRecipient
 from variegate.errors import (
     ConfigurationError,
     ConflictError,
@@ -24,7 +24,7 @@ from variegate.errors import (
     VerificationError,
 )
 from variegate.keys import CopyKey
-from variegate.manifest.identity import copy_id
+from variegate.manifest import copy_id
 from variegate.models.classifier import Classifier
 from variegate.models.loading import load_classifier
 from variegate.rewriters.base import rewrite
@@ -68,8 +68,7 @@ def linear(tmp_path):
         (home / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
     original = load_classifier(model.manifest, home)
     names = {"model_digest": model.manifest.digest, "spec_digest": sold.copy_manifest.spec_digest}
-    manifest = replace(
-        sold.copy_manifest,
+    manifest = sold.copy_manifest.changed(
         model=model.manifest.name,
         copy_id=copy_id(**names, buyer="acme", epoch=1),
         model_digest=model.manifest.digest,
@@ -177,7 +176,7 @@ def test_options_that_contradict_each_other(export, tmp_path, artifact, options,
 def test_manifests_that_do_not_belong_together(export):
     sold = sell()
     with pytest.raises(ConfigurationError, match="the copy's name must be"):
-        export("safetensors", replace(sold, copy_manifest=replace(sold.copy_manifest, buyer="mallory")))
+        export("safetensors", replace(sold, copy_manifest=sold.copy_manifest.changed(buyer="mallory")))
 
 
 def test_the_folder_appears_whole_or_not_at_all(export, tmp_path, monkeypatch):
@@ -186,7 +185,7 @@ def test_the_folder_appears_whole_or_not_at_all(export, tmp_path, monkeypatch):
     with pytest.raises(ConflictError, match="exists already"):
         export("vgc")
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
-    monkeypatch.setattr("variegate.artifacts.exporting.sign_folder", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("variegate.artifacts.export.sign_folder", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export("vgc", name="other")
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]

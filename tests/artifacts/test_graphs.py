@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from tests.artifacts.sold_copies import KEY, LOG, NOW, PEM, SHAPE, noise, sell
-from variegate.artifacts.exporting import write_artifact
-from variegate.artifacts.formats import payloads
-from variegate.artifacts.formats.onnx import onnx_bytes
+from variegate.artifacts import payloads
+from variegate.artifacts.export import write_artifact
+from variegate.artifacts.graphs import onnx_bytes
 from variegate.artifacts.verify import verify_artifact
 from variegate.errors import ConfigurationError, ModelError
 from variegate.models.classifier import Classifier

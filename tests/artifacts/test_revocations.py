@@ -71,7 +71,7 @@ def test_another_key():
         ({"signing_key": "sha256:" + "00" * 32}, "another signing key"),
         ({"copies": [1]}, "copies"),
         ({"copies": None}, "malformed"),
-        ({"copies": ["not a name"]}, "copy's name"),
+        ({"copies": ["not a name"]}, "copies"),
         ({"issued_at": 3}, "issued_at"),
         ({"log": None}, "log"),
         ({"log": {"seq": 1, "hash": "x"}}, "hash"),
@@ -87,5 +87,5 @@ def test_a_rightly_signed_list_of_another_form(changes, said):
 def test_what_cannot_be_listed():
     with pytest.raises(ConfigurationError, match="due after"):
         sign_revocations((), KEY, issued_at=CREATED, next_update=CREATED, log=LOG)
-    with pytest.raises(ConfigurationError, match="copy's name"):
+    with pytest.raises(ConfigurationError, match="copies"):
         sign_revocations(("a b",), KEY, issued_at=CREATED, next_update=CREATED + 1, log=LOG)

@@ -3,7 +3,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -271,20 +270,20 @@ def test_the_callers_own_mistakes_raise(artifact, tmp_path):
 def test_manifests_come_back(artifact):
     manifest = verify(artifact).require()
     assert ArtifactManifest.from_dict(manifest.to_dict()) == manifest
-    extended = replace(manifest, extra={"note": [1, 2]})
+    extended = manifest.changed(extra={"note": [1, 2]})
     assert ArtifactManifest.from_dict(extended.to_dict()) == extended
     assert extended.digest != manifest.digest
     assert "spec" not in manifest.to_dict()
     for clash in ("kind", "buyer"):
         with pytest.raises(FormatError, match=clash):
-            replace(manifest, extra={clash: 1})
+            manifest.changed(extra={clash: 1})
     for name in manifest.to_dict():
         with pytest.raises(FormatError):
             ArtifactManifest.from_dict({key: value for key, value in manifest.to_dict().items() if key != name})
 
 
 def test_verifying_imports_no_torch():
-    modules = "variegate.artifacts.verify, variegate.artifacts.exporting, variegate.artifacts.vgc, variegate.signing"
+    modules = "variegate.artifacts.verify, variegate.artifacts.export, variegate.artifacts.vgc, variegate.signing"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 

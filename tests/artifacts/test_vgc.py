@@ -1,6 +1,5 @@
 import json
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,16 @@ from hypothesis import strategies as st
 
 from tests.artifacts.conftest import CHEAP
 from tests.artifacts.sold_copies import noise, sell
-from variegate.artifacts.recipients import (
+from variegate.artifacts.vgc import open_copy, read_header, seal_copy
+from variegate.artifacts.vgc_header import (
     KeyRecipient,
     PassphraseRecipient,
     read_recipient_key,
     read_recipient_public_key,
+    start_of,
 )
-from variegate.artifacts.vgc import open_copy, read_header, seal_copy
-from variegate.artifacts.vgc_header import start_of
 from variegate.errors import ConfigurationError, FormatError, SecretError, VerificationError
+from variegate.manifest import canonical_json
 
 DEVICE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 TO_DEVICE = KeyRecipient(DEVICE.public_key())
@@ -98,7 +98,7 @@ def test_sealing_twice_gives_different_bytes_and_one_header():
     assert again != BLOB
     first, second = read_header(BLOB), read_header(again)
     assert first.copy_id == second.copy_id == SOLD.copy_manifest.copy_id
-    assert first.recipient["ephemeral"] != second.recipient["ephemeral"]
+    assert first.recipient.ephemeral != second.recipient.ephemeral
 
 
 def test_another_key_or_passphrase():
@@ -148,10 +148,10 @@ def test_junk(junk):
             open_copy(blob, recipient_key=DEVICE)
 
 
-def _with_header(**changes):
-    header = replace(read_header(BLOB), **changes)
-    size = len(start_of(read_header(BLOB)))
-    return start_of(header) + BLOB[size:]
+def _with_header(blob=BLOB, **changes):
+    values = read_header(blob).model_dump(mode="json")
+    data = canonical_json(values | changes)
+    return struct.pack(">6sHI", b"VGCOPY", 1, len(data)) + data + blob[len(start_of(read_header(blob))) :]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,7 @@ def test_malformed_recipients(recipient):
 )
 def test_a_passphrase_costs_no_more_than_the_limits(change):
     blob = seal(recipient=TO_PHRASE)
-    header = read_header(blob)
-    hostile = start_of(replace(header, recipient=header.recipient | change)) + blob[len(start_of(header)) :]
+    hostile = _with_header(blob, recipient=read_header(blob).recipient.model_dump() | change)
     with pytest.raises(FormatError):
         open_copy(hostile, passphrase=b"pass")
 
@@ -190,19 +189,19 @@ def test_newer_versions_and_contradictions():
     with pytest.raises(ConfigurationError, match="not of this"):
         seal_copy(
             SOLD.copy_manifest,
-            replace(SOLD.model_manifest, name="other"),
+            SOLD.model_manifest.changed(name="other"),
             recipient=TO_DEVICE,
             key=SOLD.key,
         )
     with pytest.raises(ConfigurationError, match="the spec of copy"):
         seal_copy(
-            replace(SOLD.copy_manifest, spec=other.copy_manifest.spec),
+            SOLD.copy_manifest.changed(spec=other.copy_manifest.spec),
             SOLD.model_manifest,
             recipient=TO_DEVICE,
             key=SOLD.key,
         )
     with pytest.raises(ConfigurationError, match="the copy's name"):
-        seal_copy(replace(SOLD.copy_manifest, buyer="mallory"), SOLD.model_manifest, recipient=TO_DEVICE, key=SOLD.key)
+        seal_copy(SOLD.copy_manifest.changed(buyer="mallory"), SOLD.model_manifest, recipient=TO_DEVICE, key=SOLD.key)
     with pytest.raises(ConfigurationError, match="exactly one"):
         seal_copy(SOLD.copy_manifest, SOLD.model_manifest, recipient=TO_DEVICE)
 

@@ -8,10 +8,10 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.authority.conftest import NOW, SECRET
-from variegate.artifacts.exporting import write_artifact
-from variegate.artifacts.recipients import KeyRecipient
+from variegate.artifacts.export import write_artifact
 from variegate.artifacts.revocations import read_revocations
 from variegate.artifacts.verify import verify_artifact
+from variegate.artifacts.vgc_header import KeyRecipient
 from variegate.authority import Authority
 from variegate.authority.home import restore_home
 from variegate.authority.verify import registry_checks, signing_pem

@@ -14,7 +14,7 @@ from variegate.authority import Authority
 from variegate.data import load_dataset
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import KeyContext
-from variegate.manifest.identity import copy_id
+from variegate.manifest import copy_id
 from variegate.registry.copies import count_copies, list_copies
 from variegate.registry.records import get_model
 from variegate.rewriters.base import rewrite

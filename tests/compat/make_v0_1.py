@@ -75,7 +75,7 @@ def described(desk: Authority, *, lost: tuple[str, ...] = ()) -> dict:
 
 
 def make(folder: Path) -> None:
-    from variegate.artifacts.recipients import PassphraseRecipient
+    from variegate.artifacts.vgc_header import PassphraseRecipient
     from variegate.keystore.base import Access
 
     home = folder / "home"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from variegate.manifest import ModelManifest, digest
-from variegate.manifest.identity import copy_id
+from variegate.manifest import ModelManifest, copy_id, digest
 from variegate.registry.engine import locate, open_engine, writing
 from variegate.registry.records import add_model, add_spec
 from variegate.registry.registry import Registry

@@ -4,7 +4,7 @@
     manifest.json                                             whose copy it is, of which original, until when
     model.sig                                                 the seller's signature over both
 
-- `variegate.artifacts.exporting`: writes the folder;
+- `variegate.artifacts.export`: writes the folder;
 - `variegate.artifacts.verify`: checks it in numbered steps, without torch;
 - `variegate.artifacts.vgc`: the sealed package;
 - `variegate.artifacts.revocations`: the signed list of revoked copies, for devices that are offline.

@@ -1,21 +1,22 @@
 """What `manifest.json` of an artifact says. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, Self, final
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from variegate.errors import FormatError, InputError
-from variegate.manifest import fields as checks
-from variegate.manifest.canonical import check_digest, digest, shown
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from variegate.errors import InputError
+from variegate.manifest.canonical import is_digest, shown
+from variegate.manifest.document import Count, Digest, FileDigests, Identifier, Text, UtcTime, known_format
+from variegate.manifest.manifests import BoundsField, Manifest, Shape
 from variegate.registry.rows import LogHead
-from variegate.types import Bounds, check_identifier
 
 ArtifactKind = Literal["onnx", "pt2", "safetensors", "vgc"]
 
 ARTIFACT_FORMAT: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
-MOST_MANIFEST_BYTES: Final = 2**20
+MAX_MANIFEST_BYTES: Final = 2**20
 PAYLOADS: Final[Mapping[str, str]] = {
     "onnx": "model.onnx",
     "pt2": "model.pt2",
@@ -25,9 +26,23 @@ PAYLOADS: Final[Mapping[str, str]] = {
 """Kind of artifact -> the name of its payload."""
 
 
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactManifest:
+def _log_head(value: object) -> object:
+    if isinstance(value, Mapping) and value.keys() == {"hash", "seq"}:
+        value = LogHead(seq=value["seq"], hash=value["hash"])
+    if not isinstance(value, LogHead) or type(value.seq) is not int or not 0 <= value.seq < 1 << 63:
+        raise ValueError(f"must be the number (seq) and hash of the log's last entry; got {shown(value)}")
+    if not isinstance(value.hash, str) or not is_digest(value.hash):
+        raise ValueError(f"must have a digest as its hash; got {shown(value.hash)}")
+    return value
+
+
+LogHeadField: TypeAlias = Annotated[
+    LogHead, BeforeValidator(_log_head), PlainSerializer(lambda head: {"hash": head.hash, "seq": head.seq})
+]
+"""In JSON {"hash": ..., "seq": ...}."""
+
+
+class ArtifactManifest(Manifest):
     """Whose copy a folder holds, of which original, made when. Holds no secret; of the spec, its digest only.
 
     Attributes:
@@ -50,120 +65,43 @@ class ArtifactManifest:
         num_classes: how many classes there are.
         output: what the payload answers with: the "label" alone, or the "scores" too.
         made_with: the version of variegate.
-        format: the version of this record.
-        extra: fields that this version does not know, kept as they are.
 
     Raises:
         FormatError: if a field is not as described; the message names the field, what was expected and what came.
         ConfigurationError: if an identifier is not valid.
     """
 
+    DOCUMENT = "an artifact's manifest"
+    KIND = "artifact"
+
+    format: Annotated[int, known_format(ARTIFACT_FORMAT)] = ARTIFACT_FORMAT
     artifact: ArtifactKind
-    files: dict[str, str] = field(hash=False)
-    copy_id: str
-    model: str
-    model_digest: str
-    rewriter: str
-    spec_digest: str
-    buyer: str
-    epoch: int
-    issued_at: str
-    expires_at: str | None = None
-    created_at: str
-    signing_key: str
-    log: LogHead
-    input_shape: tuple[int, ...]
-    bounds: Bounds
-    num_classes: int
+    files: FileDigests
+    copy_id: Identifier
+    model: Identifier
+    model_digest: Digest
+    rewriter: Identifier
+    spec_digest: Digest
+    buyer: Identifier
+    epoch: Count
+    issued_at: UtcTime
+    expires_at: UtcTime | None = None
+    created_at: UtcTime
+    signing_key: Digest
+    log: LogHeadField
+    input_shape: Shape
+    bounds: BoundsField
+    num_classes: Annotated[int, Field(ge=2, lt=1 << 63)]
     output: Literal["label", "scores"]
-    made_with: str
-    format: int = ARTIFACT_FORMAT
-    extra: dict[str, Any] = field(default_factory=dict, hash=False)
+    made_with: Text
 
-    def __post_init__(self) -> None:
-        _check_format(self.format)
-        if not isinstance(self.artifact, str) or self.artifact not in PAYLOADS:
-            checks.refuse("artifact", f"one of {', '.join(PAYLOADS)}", self.artifact)
-        _set(self, "files", checks.file_digests(self.files, "files"))
+    @model_validator(mode="after")
+    def _check_payload(self) -> Self:
         if set(self.files) != {PAYLOADS[self.artifact]}:
-            checks.refuse("files", f"the one payload {PAYLOADS[self.artifact]}", sorted(self.files))
-        self._check_identity()
-        if not isinstance(self.log, LogHead):
-            checks.refuse("log", "the number and hash of the log's last entry", self.log)
-        checks.integer(self.log.seq, "log.seq", 0)
-        check_digest(self.log.hash, "a manifest's log.hash")
-        self._check_use()
-        checks.text(self.made_with, "made_with")
-        _set(self, "extra", checks.plain_object(self.extra, "extra"))
-        if clash := sorted((_NAMES | {"kind", "extra"}) & self.extra.keys()):
-            raise FormatError(f"a manifest's extra fields must have other names than its own; got {', '.join(clash)}")
-
-    def _check_identity(self) -> None:
-        for name in ("copy_id", "model", "rewriter", "buyer"):
-            check_identifier(checks.text(getattr(self, name), name), f"a manifest's {name}")
-        for name in ("model_digest", "spec_digest", "signing_key"):
-            check_digest(getattr(self, name), f"a manifest's {name}")
-        for name in ("issued_at", "created_at"):
-            checks.utc_time(getattr(self, name), name)
-        if self.expires_at is not None:
-            checks.utc_time(self.expires_at, "expires_at")
-        _set(self, "epoch", checks.integer(self.epoch, "epoch", 0))
-
-    def _check_use(self) -> None:
-        shape = checks.sequence(self.input_shape, "input_shape")
-        _set(self, "input_shape", tuple(checks.integer(size, "input_shape", 1) for size in shape))
-        if not self.input_shape:
-            checks.refuse("input_shape", "one size or more", shape)
-        if not isinstance(self.bounds, Bounds):
-            checks.refuse("bounds", "a lower and an upper number", self.bounds)
-        _set(self, "bounds", Bounds(float(self.bounds.lower), float(self.bounds.upper)))
-        _set(self, "num_classes", checks.integer(self.num_classes, "num_classes", 2))
-        if self.output not in ("label", "scores"):
-            checks.refuse("output", "'label' or 'scores'", self.output)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A fresh JSON object: the fields above, "kind": "artifact", bounds as [lower, upper], extra fields."""
-        values = {name: getattr(self, name) for name in _NAMES}
-        return {
-            **checks.plain_object(self.extra, "extra"),
-            **values,
-            "bounds": [self.bounds.lower, self.bounds.upper],
-            "files": dict(self.files),
-            "input_shape": list(self.input_shape),
-            "kind": "artifact",
-            "log": {"hash": self.log.hash, "seq": self.log.seq},
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The manifest in a JSON object, which is not changed; unknown fields go to `extra`.
-
-        Raises:
-            FormatError: if a field is missing or not as described.
-            ConfigurationError: if an identifier or the bounds are not valid.
-        """
-        if not isinstance(data, Mapping) or data.get("kind") != "artifact":
-            got = data.get("kind") if isinstance(data, Mapping) else data
-            raise FormatError(f'an artifact\'s manifest must say "kind": "artifact"; got {shown(got)}')
-        _check_format(data.get("format"))
-        if missing := sorted(_NAMES - data.keys()):
-            raise FormatError(f"an artifact's manifest lacks {', '.join(missing)}")
-        known = {name: data[name] for name in _NAMES}
-        bounds = [checks.number(value, "bounds") for value in checks.sequence(known["bounds"], "bounds")]
-        if len(bounds) != 2:
-            checks.refuse("bounds", "a lower and an upper number", known["bounds"])
-        log = known["log"]
-        if not isinstance(log, Mapping) or log.keys() != {"hash", "seq"}:
-            checks.refuse("log", "an object with hash and seq", log)
-        known["bounds"] = Bounds(bounds[0], bounds[1])
-        known["log"] = LogHead(seq=checks.integer(log["seq"], "log.seq", 0), hash=log["hash"])
-        extra = {name: value for name, value in data.items() if name not in _NAMES and name != "kind"}
-        return cls(**known, extra=extra)
-
-    @property
-    def digest(self) -> str:
-        """Digest of `to_dict()`."""
-        return digest(self.to_dict())
+            raise ValueError(
+                f"files must be the one payload {PAYLOADS[self.artifact]}; got {shown(sorted(self.files))}"
+            )
+        return self
 
 
 def utc_text(seconds: float) -> str:
@@ -176,18 +114,3 @@ def utc_text(seconds: float) -> str:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError) as error:
         raise InputError(f"a time must be seconds since 1970 of the years 1 to 9999; got {seconds}") from error
-
-
-_NAMES = frozenset(one.name for one in fields(ArtifactManifest)) - {"extra"}
-
-
-def _set(manifest: ArtifactManifest, name: str, value: object) -> None:
-    object.__setattr__(manifest, name, value)
-
-
-def _check_format(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value != ARTIFACT_FORMAT:
-        raise FormatError(
-            f"an artifact's manifest must have format {ARTIFACT_FORMAT}; got {shown(value)}: it needs another version "
-            "of variegate"
-        )

@@ -6,31 +6,40 @@ One file: a DSSE envelope whose payload is the canonical JSON of the list. Forma
 import base64
 import binascii
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, final
+from typing import Annotated, Any, Final, Literal, TypeAlias, final
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import BeforeValidator, PlainSerializer
 
-from variegate.artifacts.manifest import utc_text
+from variegate.artifacts.manifest import LogHeadField, utc_text
 from variegate.errors import ConfigurationError, FormatError, VerificationError
-from variegate.manifest import fields as checks
-from variegate.manifest.canonical import canonical_json, check_digest, load_json, shown
+from variegate.manifest import canonical_json, load_json
+from variegate.manifest.document import Digest, Document, Identifier, known_format, utc_time
 from variegate.registry.rows import LogHead
 from variegate.signing import check_signature, key_digest, sign
-from variegate.types import check_identifier
 
 REVOCATIONS_FORMAT: Final = 1
-MOST_REVOCATION_BYTES: Final = 2**27
+MAX_REVOCATION_BYTES: Final = 2**27
 """The largest file that is read: about four million copies."""
 
 _PAYLOAD_TYPE: Final = "application/vnd.variegate.revocations+json"
-_FIELDS: Final = frozenset({"copies", "format", "issued_at", "kind", "log", "next_update", "signing_key"})
+
+
+def _seconds(value: object) -> object:
+    return int(datetime.fromisoformat(utc_time(value)).timestamp()) if isinstance(value, str) else value
+
+
+def _as_set(value: object) -> object:
+    return frozenset(value) if isinstance(value, list) else value
+
+
+Seconds: TypeAlias = Annotated[int, BeforeValidator(_seconds), PlainSerializer(utc_text)]
+"""Unix time in whole seconds; ISO 8601 in UTC in the file."""
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevocationList:
+class RevocationList(Document):
     """Which copies of a seller are revoked, as of a time.
 
     Attributes:
@@ -41,23 +50,23 @@ class RevocationList:
         copies: the public names of the revoked copies.
     """
 
-    signing_key: str
-    issued_at: int
-    next_update: int
-    log: LogHead
-    copies: frozenset[str]
+    DOCUMENT = "the list of revoked copies"
+
+    format: Annotated[int, known_format(REVOCATIONS_FORMAT)] = REVOCATIONS_FORMAT
+    kind: Literal["revocations"] = "revocations"
+    signing_key: Digest
+    issued_at: Seconds
+    next_update: Seconds
+    log: LogHeadField
+    copies: Annotated[
+        frozenset[Identifier],
+        BeforeValidator(_as_set),
+        PlainSerializer(sorted),
+    ]
 
     def to_dict(self) -> dict[str, Any]:
-        """A fresh JSON object."""
-        return {
-            "copies": sorted(self.copies),
-            "format": REVOCATIONS_FORMAT,
-            "issued_at": utc_text(self.issued_at),
-            "kind": "revocations",
-            "log": {"hash": self.log.hash, "seq": self.log.seq},
-            "next_update": utc_text(self.next_update),
-            "signing_key": self.signing_key,
-        }
+        """A fresh JSON object: times as ISO 8601 in UTC, copies sorted."""
+        return self.model_dump(mode="json")
 
 
 def sign_revocations(
@@ -77,9 +86,12 @@ def sign_revocations(
     """
     if next_update <= issued_at:
         raise ConfigurationError(f"the next list must be due after this one is issued ({issued_at}); got {next_update}")
-    revoked = frozenset(check_identifier(copy, "a copy's name") for copy in copies)
     listed = RevocationList(
-        signing_key=key_digest(key), issued_at=int(issued_at), next_update=int(next_update), log=log, copies=revoked
+        signing_key=key_digest(key),
+        issued_at=int(issued_at),
+        next_update=int(next_update),
+        log=log,
+        copies=frozenset(copies),
     )
     payload = canonical_json(listed.to_dict())
     return _spell(listed.signing_key, payload, sign(key, _PAYLOAD_TYPE, payload))
@@ -91,8 +103,8 @@ def read_revocations(data: bytes, public_key: ec.EllipticCurvePublicKey) -> Revo
     Raises:
         VerificationError: if it is malformed, was changed, or another key signed it.
     """
-    if len(data) > MOST_REVOCATION_BYTES:
-        raise VerificationError(f"a list of revoked copies has at most {MOST_REVOCATION_BYTES} bytes; got {len(data)}")
+    if len(data) > MAX_REVOCATION_BYTES:
+        raise VerificationError(f"a list of revoked copies has at most {MAX_REVOCATION_BYTES} bytes; got {len(data)}")
     try:
         envelope = load_json(data, "a list of revoked copies")
         payload = base64.b64decode(envelope["payload"], validate=True)
@@ -111,35 +123,18 @@ def read_revocations(data: bytes, public_key: ec.EllipticCurvePublicKey) -> Revo
         )
     check_signature(public_key, _PAYLOAD_TYPE, payload, signature)
     try:
-        return _read(load_json(payload, "a list of revoked copies"), expected)
-    except (FormatError, ConfigurationError, KeyError, TypeError) as error:
+        values = load_json(payload, "a list of revoked copies")
+        listed = RevocationList(**values)
+    except (FormatError, ConfigurationError) as error:
         raise VerificationError(f"the list of revoked copies is rightly signed, but malformed: {error}") from error
-
-
-def _read(values: dict[str, Any], signing_key: str) -> RevocationList:
-    if (values.get("kind"), values.get("format")) != ("revocations", REVOCATIONS_FORMAT):
-        raise FormatError(
-            f"expected revocations of format {REVOCATIONS_FORMAT}, got {shown(values.get('kind'))} of format "
-            f"{shown(values.get('format'))}: it needs another version of variegate"
+    again = {**listed.to_dict(), "copies": values["copies"]}
+    if differing := sorted(name for name, value in again.items() if values.get(name) != value):
+        raise VerificationError(
+            f"the list of revoked copies is rightly signed, but its {', '.join(differing)} must be spelled canonically"
         )
-    if missing := sorted(_FIELDS - values.keys()):
-        raise FormatError(f"it lacks {', '.join(missing)}")
-    if values["signing_key"] != signing_key:
-        raise FormatError("it speaks of the artifacts of another signing key")
-    log = values["log"]
-    if not isinstance(log, dict) or log.keys() != {"hash", "seq"}:
-        checks.refuse("log", "an object with hash and seq", log)
-    return RevocationList(
-        signing_key=signing_key,
-        issued_at=_seconds(values["issued_at"], "issued_at"),
-        next_update=_seconds(values["next_update"], "next_update"),
-        log=LogHead(seq=checks.integer(log["seq"], "log.seq", 0), hash=check_digest(log["hash"], "log.hash")),
-        copies=frozenset(check_identifier(checks.text(one, "copies"), "a copy's name") for one in values["copies"]),
-    )
-
-
-def _seconds(value: object, name: str) -> int:
-    return int(datetime.fromisoformat(checks.utc_time(value, name)).timestamp())
+    if listed.signing_key != expected:
+        raise VerificationError("the list of revoked copies speaks of the artifacts of another signing key")
+    return listed
 
 
 def _spell(keyid: str, payload: bytes, signature: bytes) -> bytes:

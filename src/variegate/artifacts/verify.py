@@ -13,21 +13,20 @@ After a failed step nothing of the artifact is trusted: the steps behind it are 
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import final
+from typing import Any, Final, Literal, final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from variegate.artifacts.manifest import MANIFEST_FILE, MOST_MANIFEST_BYTES, PAYLOADS, ArtifactManifest, utc_text
+from variegate.artifacts.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, PAYLOADS, ArtifactManifest, utc_text
 from variegate.artifacts.revocations import RevocationList, read_revocations
-from variegate.artifacts.steps import STEPS, Check, Step, Verification
 from variegate.artifacts.vgc_header import read_header_of
 from variegate.errors import NotFoundError, VariegateError, VerificationError
 from variegate.files import read_bounded
+from variegate.manifest import copy_id
 from variegate.manifest.canonical import canonical_json, load_json
-from variegate.manifest.identity import copy_id
 from variegate.signing import (
     BUNDLE_FILE,
     MOST_BUNDLE_BYTES,
@@ -38,7 +37,77 @@ from variegate.signing import (
     read_public_key,
 )
 
-__all__ = ["STEPS", "Check", "Step", "Verification", "verify_artifact"]
+Outcome = Literal["passed", "failed", "skipped"]
+
+STEPS: Final = ("signature", "files", "manifest", "identity", "times", "revocation")
+"""The names of the steps, from number 1 on; the caller's checks follow."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What became of one step.
+
+    Attributes:
+        number: from 1 on; `verify_artifact` numbers the caller's checks itself.
+        name: one of `STEPS`, or the name of the caller's check.
+        outcome: "passed", "failed" or "skipped".
+        detail: one sentence for a person.
+    """
+
+    number: int
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+Check = Callable[[ArtifactManifest], Step]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """All steps, in order.
+
+    Attributes:
+        steps: what became of each.
+        manifest: the artifact's manifest, if step 3 passed; it can be trusted if `passed`.
+    """
+
+    steps: tuple[Step, ...]
+    manifest: ArtifactManifest | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether no step failed; a skipped check of revocation does not count as a failure."""
+        return self.failure is None
+
+    @property
+    def failure(self) -> Step | None:
+        """The step that failed, or None."""
+        return next((step for step in self.steps if step.outcome == "failed"), None)
+
+    def require(self) -> ArtifactManifest:
+        """Return the manifest of an artifact that passed.
+
+        Raises:
+            VerificationError: names the step that failed.
+        """
+        if self.failure is not None or self.manifest is None:
+            step = self.failure or self.steps[-1]
+            raise VerificationError(f"the artifact fails step {step.number} ({step.name}): {step.detail}")
+        return self.manifest
+
+    def to_dict(self) -> dict[str, Any]:
+        """A fresh JSON object, as `variegate verify --json` prints it."""
+        return {
+            "passed": self.passed,
+            "steps": [
+                {"number": step.number, "name": step.name, "outcome": step.outcome, "detail": step.detail}
+                for step in self.steps
+            ],
+            "manifest": None if self.manifest is None else self.manifest.to_dict(),
+        }
 
 
 def verify_artifact(
@@ -121,7 +190,7 @@ class _Run:
         return _passed(f"{len(self.signed.files)} files are as they were signed")
 
     def read_manifest(self) -> Step:
-        data = read_bounded(self.folder / MANIFEST_FILE, MOST_MANIFEST_BYTES)
+        data = read_bounded(self.folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
         if hashlib.sha256(data).hexdigest() != self.signed.files.get(MANIFEST_FILE):
             raise VerificationError(f"{MANIFEST_FILE} is not among the signed files, or changed while it was read")
         values = load_json(data, MANIFEST_FILE)

@@ -8,7 +8,7 @@
       24+h      *  the content, AES-256-GCM under the data key, and the 16-byte tag
 
 Everything before the nonce is authenticated with the content (AAD). The random data key is wrapped for an X25519
-recipient or under a passphrase (`variegate.artifacts.recipients`). Format: `docs/formats/vgc.md`.
+recipient or under a passphrase (`variegate.artifacts.vgc_header`). Format: `docs/formats/vgc.md`.
 
 The seal keeps the copy from those it passes on its way. Whoever opens it holds the copy, and can strip it.
 """
@@ -22,13 +22,21 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from variegate.artifacts.recipients import Recipient, unwrap, wrap
-from variegate.artifacts.vgc_header import MOST_VGC_BYTES, Content, VgcHeader, read_header, read_start, start_of
+from variegate.artifacts.vgc_header import (
+    MAX_VGC_BYTES,
+    Content,
+    Recipient,
+    VgcHeader,
+    read_header,
+    read_start,
+    start_of,
+    unwrap,
+    wrap,
+)
 from variegate.errors import ConfigurationError, FormatError, InputError, SecretError, VerificationError
 from variegate.keys import SECRET_BYTES, CopyKey
-from variegate.manifest import CopyManifest, ModelManifest
+from variegate.manifest import CopyManifest, ModelManifest, copy_id
 from variegate.manifest.canonical import canonical_json, digest, load_json
-from variegate.manifest.identity import copy_id
 
 if TYPE_CHECKING:
     from variegate.models.classifier import Classifier
@@ -85,7 +93,7 @@ class OpenedCopy:
         spec = spec_from_dict(self.copy_manifest.spec)
         if self.header.content == "key":
             return rewrite(original, CopyKey.from_bytes(self._secret), spec)
-        from variegate.artifacts.formats.head_tensors import restore_head, tensors_from_bytes
+        from variegate.artifacts.tensors import restore_head, tensors_from_bytes
         from variegate.rewriters.base import original_shape
 
         return RewrittenCopy(original, restore_head(spec, tensors_from_bytes(self._secret), original_shape(original)))
@@ -116,7 +124,7 @@ def seal_copy(
     if key is not None and head is None:
         secret = key.reveal()
     elif head is not None and key is None:
-        from variegate.artifacts.formats.head_tensors import head_tensors, tensors_to_bytes
+        from variegate.artifacts.tensors import head_tensors, tensors_to_bytes
 
         secret = tensors_to_bytes(head_tensors(head))
     else:
@@ -138,9 +146,9 @@ def seal_copy(
             recipient=wrap(data_key, recipient),
         )
     )
-    if len(start) + _NONCE + len(plain) + _TAG > MOST_VGC_BYTES:
+    if len(start) + _NONCE + len(plain) + _TAG > MAX_VGC_BYTES:
         raise InputError(
-            f"a sealed package has at most {MOST_VGC_BYTES} bytes; this copy's tensors take {len(plain)}: seal its key"
+            f"a sealed package has at most {MAX_VGC_BYTES} bytes; this copy's tensors take {len(plain)}: seal its key"
         )
     return start + nonce + AESGCM(data_key).encrypt(nonce, plain, start)
 

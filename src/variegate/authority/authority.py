@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from variegate.artifacts.manifest import ArtifactManifest
-    from variegate.artifacts.recipients import Recipient
-    from variegate.artifacts.steps import Verification
+    from variegate.artifacts.verify import Verification
+    from variegate.artifacts.vgc_header import Recipient
     from variegate.models.classifier import Classifier
     from variegate.models.loading import ImportedModel
     from variegate.registry.backup import BackupSummary

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from variegate.artifacts.exporting import write_artifact
+from variegate.artifacts.export import write_artifact
 from variegate.artifacts.manifest import ArtifactManifest
-from variegate.artifacts.recipients import Recipient
 from variegate.artifacts.revocations import sign_revocations
+from variegate.artifacts.vgc_header import Recipient
 from variegate.authority.issuing import copy_manifest
 from variegate.errors import ConflictError, VerificationError
 from variegate.registry.copies import get_copy, iterate_copies

@@ -23,8 +23,7 @@ from variegate.authority.skipped import Skipped, SkipReason
 from variegate.authority.specs import Policy, SpecShelf
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import SALT_BYTES, CopyKey, KeyContext, SellerSecret
-from variegate.manifest import CopyManifest, ModelManifest
-from variegate.manifest.identity import copy_id
+from variegate.manifest import CopyManifest, ModelManifest, copy_id
 from variegate.registry.bulk import add_copies
 from variegate.registry.copies import (
     CHUNK_ROWS,

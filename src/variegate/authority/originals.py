@@ -13,8 +13,7 @@ from variegate.authority.home import Home
 from variegate.authority.keyring import KeyRing
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, VerificationError
 from variegate.files import file_error, folder_that_appears_whole, sha256_file, write_atomic
-from variegate.manifest import ModelManifest, canonical_json
-from variegate.manifest.identity import copy_id
+from variegate.manifest import ModelManifest, canonical_json, copy_id
 from variegate.registry.copies import get_copy
 from variegate.registry.records import add_model, get_model, get_spec
 from variegate.registry.registry import Registry

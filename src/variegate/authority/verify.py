@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from variegate.artifacts.manifest import MANIFEST_FILE, MOST_MANIFEST_BYTES, ArtifactManifest
+from variegate.artifacts.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, ArtifactManifest
 from variegate.artifacts.verify import Check, Step
 from variegate.errors import NotFoundError, VariegateError, VerificationError
 from variegate.files import read_bounded
@@ -27,7 +27,7 @@ def signing_pem(registry: Registry, folder: Path) -> bytes:
     if not known:
         raise NotFoundError("this home knows no signing key yet: issue a copy first, or give --public-key")
     try:
-        claimed = load_json(read_bounded(folder / MANIFEST_FILE, MOST_MANIFEST_BYTES), MANIFEST_FILE).get("signing_key")
+        claimed = load_json(read_bounded(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES), MANIFEST_FILE).get("signing_key")
     except VariegateError:
         claimed = None
     return next((pem for pem in known if key_digest(read_public_key(pem)) == claimed), known[-1])

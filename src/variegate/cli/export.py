@@ -16,7 +16,7 @@ from variegate.errors import ConfigurationError, VerificationError
 from variegate.registry.rows import utc
 
 if TYPE_CHECKING:
-    from variegate.artifacts.recipients import Recipient
+    from variegate.artifacts.vgc_header import Recipient
 
 _PEM_LIMIT = 64 * 1024
 _PASSPHRASE = "VARIEGATE_RECIPIENT_PASSPHRASE"  # noqa: S105 (the name of a variable)
@@ -192,7 +192,7 @@ def _receiver(kind: ArtifactFormat, public_key: Path | None, *, overlay: bool) -
 
 
 def _recipient(public_key: Path | None) -> "Recipient":
-    from variegate.artifacts.recipients import KeyRecipient, PassphraseRecipient, read_recipient_public_key
+    from variegate.artifacts.vgc_header import KeyRecipient, PassphraseRecipient, read_recipient_public_key
     from variegate.files import read_bounded
     from variegate.keystore.secret_sources import prompt_terminal, read_passphrase
 

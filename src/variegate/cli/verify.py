@@ -63,14 +63,14 @@ def verify(
     Signature, files, manifest, identity, times, revocation; with --home also the registry, the copy's state and the
     whole log. Nothing of the artifact is run.
     """
-    from variegate.artifacts.revocations import MOST_REVOCATION_BYTES
+    from variegate.artifacts.revocations import MAX_REVOCATION_BYTES
     from variegate.artifacts.verify import verify_artifact
     from variegate.files import read_bounded
 
     if public_key is None and home is None:
         raise ConfigurationError("expected the seller's public key (--public-key), or their home (--home); got neither")
     pem = None if public_key is None else read_bounded(public_key, _PEM_LIMIT)
-    listed = None if revocations is None else read_bounded(revocations, MOST_REVOCATION_BYTES)
+    listed = None if revocations is None else read_bounded(revocations, MAX_REVOCATION_BYTES)
     now = time.time() if at is None else _parse_time(at)
     if list_since and listed is None:
         raise ConfigurationError("--list-since is about the list of --revocations; give that, too")

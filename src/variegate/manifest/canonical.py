@@ -42,11 +42,19 @@ def digest(value: object) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def check_digest(value: object, what: str) -> str:
-    """Return `value` if it is written like a digest, else raise `FormatError`."""
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise FormatError(f"{what} must be 'sha256:' and 64 hexadecimal digits; got {shown(value)}")
-    return value
+def is_digest(text: str) -> bool:
+    """Whether a text is written like a digest."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def copy_id(*, model_digest: str, spec_digest: str, buyer: str, epoch: int) -> str:
+    """Return the public name of a copy: "vg1-" and 20 hexadecimal digits.
+
+    They are the first 80 bits of SHA-256 over "variegate-copy-v1", both digests, the buyer and the epoch, separated by
+    zero bytes (which none of them holds). Whoever knows these can compute the name; it tells nothing of the key.
+    """
+    fields = "\0".join(("variegate-copy-v1", model_digest, spec_digest, buyer, str(epoch)))
+    return f"vg1-{hashlib.sha256(fields.encode()).hexdigest()[:20]}"
 
 
 def load_json(data: bytes, what: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def test_shards_are_bound_to_the_data_and_to_the_manifests(tiny_source: StudySou
         source = replace(tiny_source, data=str(_npz(tmp_path, name, brighter)), test_limit=None)
         digests.add(str(source.identity))
     manifest, folder = tiny_source.originals[0]
-    other = replace(manifest, mean=(0.25,), std=(1.0,))
+    other = manifest.changed(mean=(0.25,), std=(1.0,))
     digests.add(str(replace(tiny_source, originals=((other, folder), *tiny_source.originals[1:])).identity))
     digests.add(str(tiny_source.identity))
     assert len(digests) == 4

@@ -6,6 +6,10 @@
 
 Reading it runs no code of the file; the original's architecture comes from the catalog, or from the seller's own files,
 which the reader must have and whose digests are checked.
+
+A rewriter keeps all that depends on the key in buffers or parameters of its head; everything else follows from spec and
+shape. So a head built from any key becomes the copy's head when its tensors are replaced. A plugin's head that breaks
+this rule is found when an artifact is written: the restored copy must answer as the copy does.
 """
 
 import hashlib
@@ -15,28 +19,77 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from variegate.artifacts.formats.head_tensors import head_tensors, restore_head
 from variegate.artifacts.manifest import PAYLOADS
 from variegate.errors import FormatError, ModelError, VerificationError
 from variegate.files import read_bounded, write_atomic
+from variegate.keys import SECRET_BYTES, CopyKey
 from variegate.manifest import CopyManifest, ModelManifest
 from variegate.manifest.canonical import canonical_json, load_json, shown
 from variegate.models.architectures.catalog import call_factory, find_architecture
 from variegate.models.classifier import Classifier
 from variegate.models.seller_code import import_factory, is_reference
 from variegate.models.state import fit_state, load_state
-from variegate.rewriters.base import RewrittenCopy, original_shape
+from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, RewrittenCopy, original_shape
 from variegate.rewriters.catalog import spec_from_dict
+
+
+def head_tensors(head: AbstractHead) -> dict[str, Tensor]:
+    """Return the head's buffers and parameters by name, as copies on the CPU that share no memory."""
+    named = (*head.named_buffers(remove_duplicate=False), *head.named_parameters(remove_duplicate=False))
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named}
+
+
+@torch.no_grad()
+def restore_head(spec: AbstractSpec, tensors: Mapping[str, Tensor], shape: OriginalShape) -> AbstractHead:
+    """Return the head that has these tensors.
+
+    Raises:
+        FormatError: if names, shapes or types are not those of the spec's head.
+    """
+    head = spec.build(CopyKey.from_bytes(bytes(SECRET_BYTES)), shape)  # whose tensors are all replaced
+    expected = {**dict(head.named_buffers(remove_duplicate=False)), **dict(head.named_parameters())}
+    if expected.keys() != tensors.keys():
+        raise FormatError(
+            f"the tensors of a {spec.rewriter} head must be {', '.join(sorted(expected))}; got "
+            f"{', '.join(sorted(tensors))[:200]}"
+        )
+    for name, place in expected.items():
+        tensor = tensors[name]
+        if tensor.shape != place.shape or tensor.dtype != place.dtype:
+            raise FormatError(
+                f"the head's tensor {name} must be {place.dtype} {tuple(place.shape)}; got {tensor.dtype} "
+                f"{tuple(tensor.shape)}"
+            )
+        place.copy_(tensor)
+    return head
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return the tensors as safetensors."""
+    return save(dict(tensors))
+
+
+def tensors_from_bytes(data: bytes) -> dict[str, Tensor]:
+    """Read what `tensors_to_bytes` wrote.
+
+    Raises:
+        FormatError: if it is no safetensors.
+    """
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise FormatError(f"the tensors are no whole safetensors: {str(error)[:160]}") from error
+
 
 SAFETENSORS_FORMAT: Final = 1
 
 _ORIGINAL: Final = "original."
 _HEAD: Final = "head."
 _METADATA: Final = "variegate"
-_MOST_CODE_BYTES: Final = 2**20
+_MAX_CODE_BYTES: Final = 2**20
 
 
 def write_safetensors(
@@ -141,7 +194,7 @@ def _sources(manifest: ModelManifest, code: Path | str | None) -> dict[str, byte
             f"{', '.join(sorted(expected))}"
         )
     folder = Path(code) if Path(code).is_dir() else Path(code).parent
-    sources = {name: read_bounded(folder / name, _MOST_CODE_BYTES) for name in expected}
+    sources = {name: read_bounded(folder / name, _MAX_CODE_BYTES) for name in expected}
     for name, content in sources.items():
         if hashlib.sha256(content).hexdigest() != expected[name]:
             raise VerificationError(

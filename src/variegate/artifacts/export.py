@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from variegate import __version__
 from variegate.artifacts.manifest import MANIFEST_FILE, PAYLOADS, ArtifactKind, ArtifactManifest, utc_text
-from variegate.artifacts.recipients import Recipient
 from variegate.artifacts.vgc import Content, check_together, seal_copy
+from variegate.artifacts.vgc_header import Recipient
 from variegate.errors import ConfigurationError
 from variegate.files import folder_that_appears_whole, sha256_file, write_atomic
 from variegate.keys import CopyKey
@@ -83,14 +83,14 @@ def write_artifact(
             sealed_key = key if content == "key" else None
             head = copy.head if copy is not None and content == "overlay" else None
             if copy is not None:
-                from variegate.artifacts.formats.payloads import check_restorable
+                from variegate.artifacts.payloads import check_restorable
 
                 check_restorable(copy, copy_manifest, key=sealed_key, sample=sample)
             write_atomic(
                 payload, seal_copy(copy_manifest, model_manifest, recipient=recipient, key=sealed_key, head=head)
             )
         elif copy is not None:
-            from variegate.artifacts.formats.payloads import write_payload
+            from variegate.artifacts.payloads import write_payload
 
             write_payload(
                 payload,
