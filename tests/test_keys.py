@@ -17,8 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import keys_reference as reference
-from variegate import keys
-from variegate._key_material import KeyedHash, hkdf
 from variegate.errors import InputError, SecretError
 from variegate.keys import (
     CopyKey,
@@ -32,6 +30,7 @@ from variegate.keys import (
     signs,
     uniform24,
 )
+from variegate.keys.hkdf import KeyedHash, hkdf
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "keys-v1.json").read_bytes())
 KEY = CopyKey.from_bytes(bytes.fromhex(GOLDEN["copy_key"]))
@@ -199,7 +198,7 @@ def test_integers_equal_the_reference(key, stream, bound, count):
 def test_distinct_integers_equal_the_reference(key, stream, bound, count, window):
     count = min(count, bound)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys, "_WINDOW", window)
+        patch.setattr("variegate.keys.streams._WINDOW", window)
         mine = distinct_below(CopyKey.from_bytes(key), *stream, bound, count)
     assert mine.tolist() == reference.distinct_below(reference.Stream(key, *stream), bound, count)
 

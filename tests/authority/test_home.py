@@ -23,7 +23,7 @@ from variegate.errors import (
 )
 from variegate.files import folder_that_appears_whole
 from variegate.keys import SellerSecret
-from variegate.keystore import sealed_file
+from variegate.keystore import providers
 from variegate.keystore.base import Access
 from variegate.registry.backup import restore_backup, write_backup
 from variegate.registry.records import add_policy, list_models
@@ -104,7 +104,7 @@ def test_a_home_that_fails_halfway_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_arguments, **_options):
         raise SecretError("no memory for Argon2id")
 
-    monkeypatch.setattr(sealed_file, "seal", fail)
+    monkeypatch.setattr(providers, "seal", fail)
     with pytest.raises(SecretError, match="no memory"):
         Authority.create(tmp_path / "home", SECRET, provider="sealed_file", access=access("x"))
     assert list(tmp_path.iterdir()) == []

@@ -19,8 +19,8 @@ from variegate.errors import (
 )
 from variegate.keys import SellerSecret
 from variegate.keystore import catalog
-from variegate.keystore.base import MOST_BLOB_BYTES, Access
-from variegate.keystore.sealed_file import SealedFile
+from variegate.keystore.base import MAX_BLOB_BYTES, Access
+from variegate.keystore.providers import SealedFile
 from variegate.keystore.sealing import SealingCost, seal
 from variegate.registry.records import get_meta, list_secrets
 from variegate.registry.registry import Registry
@@ -210,7 +210,7 @@ def test_a_provider_that_keeps_the_plain_secret_is_refused(open_ring, begun, mon
         fetch = staticmethod(lambda blob, *, identifier, access: OTHER)
 
     class Large(Careless):
-        store = staticmethod(lambda secret, access: bytes(MOST_BLOB_BYTES + 1))
+        store = staticmethod(lambda secret, access: bytes(MAX_BLOB_BYTES + 1))
 
     for provider, message in ((Careless(), "would keep the plain secret"), (Large(), "gave 65537 bytes to keep")):
         monkeypatch.setattr(catalog, "KEY_PROVIDERS", {**catalog.KEY_PROVIDERS, "careless": provider})

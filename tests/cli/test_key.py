@@ -20,7 +20,7 @@ from variegate.cli.guard import GuardedGroup
 from variegate.keys import SellerSecret
 from variegate.keystore import catalog
 from variegate.keystore.base import Access
-from variegate.keystore.sealed_file import SealedFile
+from variegate.keystore.providers import SealedFile
 from variegate.keystore.sealing import SealingCost, unseal
 from variegate.keystore.secret_sources import prompt_terminal
 from variegate.registry.records import list_secrets

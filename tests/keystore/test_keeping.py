@@ -4,9 +4,8 @@ import pytest
 
 from variegate.errors import SecretError
 from variegate.keys import SellerSecret
-from variegate.keystore.base import Access
-from variegate.keystore.keeping import keep_secret
-from variegate.keystore.sealed_file import SealedFile
+from variegate.keystore.base import Access, keep_secret
+from variegate.keystore.providers import SealedFile
 from variegate.keystore.sealing import SealingCost, unseal
 
 SECRET = SellerSecret.from_bytes(bytes(range(32)))

@@ -5,8 +5,7 @@ import pytest
 from variegate.errors import NotFoundError, SecretError
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
-from variegate.keystore.environment import Environment
-from variegate.keystore.sealed_file import SealedFile, open_sealed
+from variegate.keystore.providers import Environment, SealedFile, open_sealed
 from variegate.keystore.sealing import SEALED_BYTES, SealingCost, unseal
 
 SECRET = SellerSecret.from_bytes(bytes(range(32)))

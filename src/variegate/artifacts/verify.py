@@ -29,7 +29,7 @@ from variegate.manifest import copy_id
 from variegate.manifest.canonical import canonical_json, load_json
 from variegate.signing import (
     BUNDLE_FILE,
-    MOST_BUNDLE_BYTES,
+    MAX_BUNDLE_BYTES,
     SignedFiles,
     compare_folder,
     key_digest,
@@ -180,7 +180,7 @@ class _Run:
         return self.manifest
 
     def signature(self) -> Step:
-        bundle = read_bounded(self.folder / BUNDLE_FILE, MOST_BUNDLE_BYTES)
+        bundle = read_bounded(self.folder / BUNDLE_FILE, MAX_BUNDLE_BYTES)
         self.signed = read_bundle(bundle, self.key)
         return _passed(f"signed by the key {key_digest(self.key)[:23]}...")
 

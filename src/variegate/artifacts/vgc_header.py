@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import Field, StringConstraints
 
-from variegate._key_material import length_prefixed
 from variegate.errors import ConfigurationError, FormatError, SecretError
 from variegate.files import file_error
+from variegate.keys.hkdf import length_prefixed
 from variegate.keystore.sealing import SealingCost, stretch
 from variegate.manifest import canonical_json, load_json
 from variegate.manifest.document import Count, Digest, Document, Identifier, Part, known_format

@@ -27,9 +27,8 @@ from sqlalchemy import Connection
 from variegate.errors import ConflictError, InputError, NotFoundError, SecretError, VerificationError
 from variegate.files import file_error, read_bounded, write_atomic
 from variegate.keys import CopyKey, KeyContext, SellerSecret
-from variegate.keystore.base import MOST_BLOB_BYTES, Access, KeyProvider
+from variegate.keystore.base import MAX_BLOB_BYTES, Access, KeyProvider, keep_secret
 from variegate.keystore.catalog import find_provider
-from variegate.keystore.keeping import keep_secret
 from variegate.keystore.secret_sources import secret_in_environment
 from variegate.registry.copies import get_salt
 from variegate.registry.records import add_secret, list_secrets, put_meta
@@ -91,10 +90,10 @@ class SecretFiles:
             VariegateError: if it cannot be written.
         """
         path = self.path(row)
-        if len(blob) > MOST_BLOB_BYTES:
+        if len(blob) > MAX_BLOB_BYTES:
             raise SecretError(
                 f"the key provider {row.provider} gave {len(blob)} bytes to keep in the home: expected at most "
-                f"{MOST_BLOB_BYTES}; use another provider"
+                f"{MAX_BLOB_BYTES}; use another provider"
             )
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -110,7 +109,7 @@ class SecretFiles:
         """
         path = self.path(row)
         try:
-            return read_bounded(path, MOST_BLOB_BYTES)
+            return read_bounded(path, MAX_BLOB_BYTES)
         except NotFoundError as error:
             if row.provider != SEALED_FILE:
                 return b""

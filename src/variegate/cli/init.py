@@ -55,7 +55,7 @@ def init(
     from variegate.cli.desk import terminal_access
     from variegate.errors import ConfigurationError
     from variegate.keystore.catalog import find_provider
-    from variegate.keystore.sealed_file import open_sealed
+    from variegate.keystore.providers import open_sealed
     from variegate.keystore.secret_sources import SELLER_SECRET, read_secret
 
     require_free(home)

@@ -32,7 +32,7 @@ _MAGIC: Final = b"VGPKCS11"
 _VERSION: Final = 1
 _AES_256_GCM: Final = 1
 _TAG_BYTES: Final = 16
-_MOST_ID_BYTES: Final = 32
+_MAX_ID_BYTES: Final = 32
 _HEADER: Final = struct.Struct(">8sBBB32s12s")
 WRAPPED_BYTES: Final = _HEADER.size + SECRET_BYTES + _TAG_BYTES
 
@@ -112,7 +112,7 @@ def _read_header(blob: bytes) -> bytes:
             f"; got {len(blob)} bytes of another kind"
         )
     _, version, encryption, length, key_id, _ = _HEADER.unpack_from(blob)
-    if (version, encryption) != (_VERSION, _AES_256_GCM) or not 1 <= length <= _MOST_ID_BYTES:
+    if (version, encryption) != (_VERSION, _AES_256_GCM) or not 1 <= length <= _MAX_ID_BYTES:
         raise SecretError(
             f"cannot decrypt: expected format {_VERSION} with encryption {_AES_256_GCM}; got format {version} with "
             f"{encryption}: the file was changed, or needs another version of variegate"
@@ -145,10 +145,10 @@ def _key_to_store_under(session: "Session", settings: Settings) -> tuple[_TokenK
     (key,) = found
     identifier = cast("bytes", key[Attribute.ID])
     safe = key[Attribute.SENSITIVE] and not key[Attribute.EXTRACTABLE]
-    if not safe or key.key_length != 256 or not 1 <= len(identifier) <= _MOST_ID_BYTES:
+    if not safe or key.key_length != 256 or not 1 <= len(identifier) <= _MAX_ID_BYTES:
         raise ConfigurationError(
             f"the token's key {settings.key!r} must be an AES key of 256 bits that is sensitive, not extractable and "
-            f"has a CKA_ID of 1 to {_MOST_ID_BYTES} bytes; it is not: name another label in VARIEGATE_PKCS11_KEY, and "
+            f"has a CKA_ID of 1 to {_MAX_ID_BYTES} bytes; it is not: name another label in VARIEGATE_PKCS11_KEY, and "
             "a right key is made"
         )
     return key, identifier

@@ -8,14 +8,22 @@ The bundle is the one that `model_signing sign key` 1.1.1 writes, and `model_sig
 bundle has one spelling here: every byte of it counts. Format: `docs/formats/signature.md`.
 """
 
-from variegate.signing.bundle import BUNDLE_FILE, MOST_BUNDLE_BYTES, SignedFiles, read_bundle, sign_files
-from variegate.signing.dsse import check_signature, dsse_encoding, sign
+from variegate.signing.bundle import (
+    BUNDLE_FILE,
+    MAX_BUNDLE_BYTES,
+    SignedFiles,
+    check_signature,
+    dsse_encoding,
+    read_bundle,
+    sign,
+    sign_files,
+)
 from variegate.signing.folders import compare_folder, sign_folder, verify_folder
 from variegate.signing.keys import key_digest, public_pem, read_public_key, signing_key
 
 __all__ = [
     "BUNDLE_FILE",
-    "MOST_BUNDLE_BYTES",
+    "MAX_BUNDLE_BYTES",
     "SignedFiles",
     "check_signature",
     "compare_folder",

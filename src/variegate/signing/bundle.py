@@ -1,4 +1,4 @@
-"""Bundles: a list of files with their SHA-256, signed as `model_signing sign key` 1.1.1 does it. Reads no file."""
+"""DSSE, and bundles: files with their SHA-256, signed as `model_signing sign key` 1.1.1 does it. Reads no file."""
 
 import base64
 import binascii
@@ -9,18 +9,53 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, final
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from variegate.errors import FormatError, VerificationError
 from variegate.manifest.canonical import canonical_json, load_json, shown
-from variegate.signing.dsse import check_signature, sign
-from variegate.signing.keys import public_pem
+from variegate.signing.keys import key_digest, public_pem
+
+
+def dsse_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Return the bytes that a DSSE envelope's signature covers (DSSE's pre-authentication encoding, version 1)."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def sign(key: ec.EllipticCurvePrivateKey, payload_type: str, payload: bytes) -> bytes:
+    """Return the ECDSA signature with SHA-256, in DER, over the DSSE encoding.
+
+    The same key and payload give the same signature (RFC 6979) where OpenSSL can (3.2 and later).
+    """
+    message = dsse_encoding(payload_type, payload)
+    try:
+        return key.sign(message, ec.ECDSA(SHA256(), deterministic_signing=True))
+    except UnsupportedAlgorithm:
+        return key.sign(message, ec.ECDSA(SHA256()))
+
+
+def check_signature(key: ec.EllipticCurvePublicKey, payload_type: str, payload: bytes, signature: bytes) -> None:
+    """Check what `sign` made.
+
+    Raises:
+        VerificationError: if the signature is not this key's over this payload.
+    """
+    try:
+        key.verify(signature, dsse_encoding(payload_type, payload), ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        raise VerificationError(
+            f"the signature is not that of the key {key_digest(key)[:23]}... over this content: it was changed, or "
+            "another key signed it"
+        ) from None
+
 
 BUNDLE_FILE: Final = "model.sig"
 """The name of the bundle inside the folder that it signs."""
 IGNORED: Final = (".git", ".gitattributes", ".github", ".gitignore", BUNDLE_FILE)
 """What model_signing leaves out of a folder, and so do we."""
-MOST_BUNDLE_BYTES: Final = 2**22
+MAX_BUNDLE_BYTES: Final = 2**22
 
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -107,8 +142,8 @@ def _spell(hint: str, payload: bytes, signature: bytes) -> bytes:
 
 
 def _parse(bundle: bytes) -> tuple[str, bytes, bytes]:
-    if len(bundle) > MOST_BUNDLE_BYTES:
-        raise VerificationError(f"a bundle has at most {MOST_BUNDLE_BYTES} bytes; got {len(bundle)}")
+    if len(bundle) > MAX_BUNDLE_BYTES:
+        raise VerificationError(f"a bundle has at most {MAX_BUNDLE_BYTES} bytes; got {len(bundle)}")
     try:
         values = load_json(bundle, "a bundle")
         hint = values["verificationMaterial"]["publicKey"]["hint"]

@@ -10,7 +10,7 @@ from variegate.errors import InputError, NotFoundError, VerificationError
 from variegate.files import file_error, sha256_file
 from variegate.signing.bundle import IGNORED, SignedFiles, read_bundle, sign_files
 
-_MOST_FILES: Final = 10_000
+_MAX_FILES: Final = 10_000
 
 
 def sign_folder(folder: str | Path, key: ec.EllipticCurvePrivateKey, *, name: str | None = None) -> bytes:
@@ -87,8 +87,8 @@ def _list(folder: Path, ignored: tuple[str, ...]) -> list[str]:
                         found.append(str(path))
                     else:
                         raise InputError(f"{folder / path} is a link, a pipe or a device; expected regular files only")
-                    if len(found) + len(waiting) > _MOST_FILES:
-                        raise InputError(f"{folder} holds more than {_MOST_FILES} files")
+                    if len(found) + len(waiting) > _MAX_FILES:
+                        raise InputError(f"{folder} holds more than {_MAX_FILES} files")
     except OSError as error:
         raise file_error(error, folder, "read") from error
     return sorted(found)

@@ -7,9 +7,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from variegate._key_material import hkdf, length_prefixed
 from variegate.errors import FormatError
 from variegate.keys import SellerSecret
+from variegate.keys.hkdf import hkdf, length_prefixed
 
 _FORMAT: Final = "variegate-signing-v1"
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256's group

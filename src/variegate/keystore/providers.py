@@ -1,5 +1,6 @@
-"""The provider "sealed_file": the secret under a passphrase (`variegate.keystore.sealing`), as a file of the home."""
+"""The two providers without a token: "sealed_file" keeps the secret under a passphrase, "environment" keeps nothing."""
 
+import hmac
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -9,7 +10,13 @@ from variegate.files import read_bounded
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.keystore.sealing import SEALED_BYTES, SealingCost, seal, unseal
-from variegate.keystore.secret_sources import PASSPHRASE, read_passphrase, variable_for
+from variegate.keystore.secret_sources import (
+    PASSPHRASE,
+    SELLER_SECRET,
+    read_passphrase,
+    secret_in_environment,
+    variable_for,
+)
 
 
 @final
@@ -71,3 +78,52 @@ def open_sealed(path: str | Path, access: Access) -> SellerSecret:
         raise SecretError(f"cannot unseal the seller's secret: {error}") from error
     passphrase = read_passphrase(access.env, prompt=access.prompt, question=f"Passphrase of {path}: ")
     return unseal(blob, passphrase)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Takes the secret from VARIEGATE_SELLER_SECRET or from the file that VARIEGATE_SELLER_SECRET_FILE names.
+
+    A secret's own variable (VARIEGATE_SELLER_SECRET_<identifier> or its _FILE twin) is preferred, so that the secrets
+    before a rotation can be there beside the current one.
+    """
+
+    name: str = "environment"
+
+    def create(self, access: Access) -> SellerSecret:
+        """Return the environment's secret: whoever runs the home makes it.
+
+        Raises:
+            SecretError: if there is none, or it is malformed.
+        """
+        found = secret_in_environment(access.env)
+        if found is None:
+            raise SecretError(
+                f"there is no seller's secret: put 64 random hexadecimal digits in the file that {SELLER_SECRET}_FILE "
+                "names"
+            )
+        return found
+
+    def store(self, secret: SellerSecret, access: Access) -> bytes:
+        """Return nothing: the home keeps nothing, whoever runs it brings the secret."""
+        return b""
+
+    def fetch(self, blob: bytes, *, identifier: str, access: Access) -> SellerSecret:
+        """Return the environment's secret.
+
+        Raises:
+            SecretError: if it holds none, or another one.
+        """
+        found = secret_in_environment(access.env, identifier=identifier)
+        wanted = (
+            f"expected the secret {identifier} in {SELLER_SECRET} or {SELLER_SECRET}_{identifier.upper()}, or in a "
+        )
+        if found is None:
+            raise SecretError(f"there is no seller's secret: {wanted}file that one of them with _FILE at its end names")
+        if not hmac.compare_digest(found.identifier, identifier):
+            raise SecretError(
+                f"this is not the right seller's secret: {wanted}file that one of them with _FILE at its end names; "
+                f"got {found.identifier}"
+            )
+        return found
