@@ -107,7 +107,7 @@ def test_pieces_are_bounded_by_their_bytes_too(registry, target, tmp_path, monke
     fill(registry)
     write_backup(registry, tmp_path / "backup.gz")
     pieces = []
-    monkeypatch.setattr(backup_format, "MOST_PIECE", 1)
+    monkeypatch.setattr(backup_format, "MAX_PIECE", 1)
     monkeypatch.setattr(backup, "read_rows", lambda *args: _counted(read_rows(*args), pieces))
     restore_backup(tmp_path / "backup.gz", target)
     assert set(pieces) == {1}

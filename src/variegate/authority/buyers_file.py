@@ -17,7 +17,7 @@ from variegate.files import file_error
 from variegate.types import check_identifier
 
 _COLUMN: Final = "buyer"
-_MOST_LINE: Final = 64 * 1024
+_MAX_LINE: Final = 64 * 1024
 
 
 @final
@@ -112,7 +112,7 @@ class BuyersFile:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting for whoever writes to a pipe."""
+    """Open a file without waiting for the writer of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -125,10 +125,10 @@ def _lines(file: IO[str], path: Path) -> Iterator[tuple[int, str]]:
 def _bounded(file: IO[str], path: Path) -> Iterator[str]:
     """Yield the lines; refuse one that never ends."""
     number = 0
-    while line := file.readline(_MOST_LINE):
+    while line := file.readline(_MAX_LINE):
         number += 1
-        if len(line) == _MOST_LINE:
-            raise FormatError(f"{path}, line {number} is longer than {_MOST_LINE:,} characters; is it the right file?")
+        if len(line) == _MAX_LINE:
+            raise FormatError(f"{path}, line {number} is longer than {_MAX_LINE:,} characters; is it the right file?")
         if "\0" in line:
             raise FormatError(f"{path}, line {number} holds a zero byte; is it the right file?")
         yield line

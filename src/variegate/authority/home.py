@@ -38,7 +38,7 @@ from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.manifest import canonical_json, load_json
 from variegate.registry.backup import restore_backup
-from variegate.registry.backup_format import MOST_LINE
+from variegate.registry.backup_format import MAX_LINE
 from variegate.registry.copies import count_copies
 from variegate.registry.log import iterate_events, log_head
 from variegate.registry.records import list_models, list_policies, list_secrets
@@ -204,7 +204,7 @@ def restore_home(
 ) -> LogHead:
     """Make a home whose registry is that of a backup, and return the end of its log.
 
-    The other folders of the old home are copied beside it.
+    The other folders of the old home are copied next to it.
 
     Args:
         root: the folder; it may exist, if it has no registry.
@@ -283,7 +283,7 @@ def _require_unused(registry: Registry) -> None:
         raise ConflictError(f"{start}; name an empty database or schema")
     raise ConflictError(
         f"{start}, and which holds nothing else; name an empty database or schema, or, if it is left from an init that "
-        "failed, empty it (drop its schema and create it anew)"
+        "failed, empty it (drop its schema and create it again)"
     )
 
 
@@ -293,7 +293,7 @@ def _mark_elsewhere(home: Home, first_secret: str | None) -> None:
 
 
 def _make(root: Path, fill: Callable[[Path], None]) -> None:
-    """Make the folder `root`, whole or not at all."""
+    """Make the folder `root` atomically."""
     require_free(root)
     place = root.resolve()
     with folder_that_appears_whole(place) if not place.exists() else _parts_of(place) as folder:
@@ -371,7 +371,7 @@ def _restored_already(database_url: str, file: Path) -> LogHead | None:
     """
     try:
         with gzip.open(file) as lines:
-            backup = "sha256:" + hashlib.sha256(lines.readline(MOST_LINE)).hexdigest()
+            backup = "sha256:" + hashlib.sha256(lines.readline(MAX_LINE)).hexdigest()
     except (OSError, EOFError, zlib.error):
         return None
     with Registry(database_url, read_only=True) as elsewhere:

@@ -342,7 +342,7 @@ def _wanted(connection: Connection, terms: Terms, buyers: Iterable[tuple[str, in
             "recorded of this batch: give the same command again"
         )
     asked = {name: _Wanted(name, *pair) for pair in buyers for name in [terms.copy_id(*pair)]}
-    names, epochs = list({one.buyer for one in asked.values()}), {one.epoch for one in asked.values()}
+    names, epochs = list(dict.fromkeys(one.buyer for one in asked.values())), {one.epoch for one in asked.values()}
     found = copies_of_buyers(connection, terms.model.name, names, epochs=epochs if len(epochs) <= CHUNK_ROWS else None)
     known = {(row.buyer, row.epoch): row for row in found}
     last = last_epochs(connection, terms.model.name, names)

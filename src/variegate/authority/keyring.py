@@ -102,7 +102,7 @@ class SecretFiles:
         write_atomic(path, blob, private=True)
 
     def read(self, row: SecretRow) -> bytes:
-        """Return what lies in the home of a secret; nothing, if its provider keeps nothing there.
+        """Return what is kept in the home of a secret; nothing, if its provider keeps nothing there.
 
         Raises:
             SecretError: if a sealed file is not there, or the file cannot be read.
@@ -253,7 +253,7 @@ class KeyRing:
             return self._record(secret, keeper.name)
 
     def take_in(self, identifier: str) -> SecretRow:
-        """Record a secret whose file lies in the home but that the registry lacks; it is the current one from now on.
+        """Record a secret whose file is in the home but that the registry lacks; it is the current one from now on.
 
         The file is opened: a secret that the environment offers does not do in its place.
 

@@ -1,8 +1,8 @@
 """The distance between permutation copies: how many classes have the same partner in two of them.
 
 Two copies replicate an adversarial example the more, the more classes have the same partner. A policy may bound the
-number of equal partners of any two copies; then a key that comes too close to an earlier copy is drawn anew. Copies
-that were superseded or revoked count too: whoever holds one can still attack with it.
+number of equal partners of any two copies; then a key that comes too close to an earlier copy is drawn again.
+Superseded and revoked copies count, too: anyone who holds one can still attack with it.
 
 How many copies there can be: fix any t + 1 classes; two copies that agree on all of them have more than t equal
 partners, so no choice of t + 1 partners comes twice, and there are at most n (n - 1) ... (n - t) choices. That bounds
@@ -19,7 +19,7 @@ from variegate.errors import ConfigurationError, ConflictError
 from variegate.keys import CopyKey, Purpose, derangement, permutation
 
 MAX_DRAWS: Final = 1000
-"""How often a key is drawn anew before a buyer is refused."""
+"""How often a key is drawn again before a buyer is refused."""
 
 _BLOCK: Final = 4096
 

@@ -77,7 +77,7 @@ def show(
     """Show all that is recorded of one copy; nothing in it is secret.
 
     `secret` is the public identifier of the seller's secret that the key comes from, `key_identifier` that of the key.
-    `draw` counts how often the key was drawn anew to keep a distance; `forgotten` says that the key was discarded.
+    `draw` counts how often the key was drawn again to keep a distance; `forgotten` says that the key was discarded.
     """
     from variegate.cli.desk import open_desk
 

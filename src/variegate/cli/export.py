@@ -77,7 +77,7 @@ def export(
 ) -> None:
     """Write an issued copy as a signed artifact: a folder with the payload, a manifest and a signature.
 
-    Outside a trusted execution environment an artifact does not protect the rewriter: whoever holds an ONNX, PT2 or
+    Outside a trusted execution environment an artifact does not protect the rewriter: anyone who holds an ONNX, PT2 or
     safetensors file, or an opened vgc, can read the rewriter and strip it. See docs/formats/artifact.md.
     A vgc is sealed to --recipient, or under the passphrase in VARIEGATE_RECIPIENT_PASSPHRASE[_FILE], or under one that
     is asked on the terminal.
@@ -104,7 +104,7 @@ def export(
     if scores:
         talk("Warning: with scores, attacks on this copy take far fewer queries; give labels alone where you can.")
     if format is not ArtifactFormat.VGC:
-        talk("Outside a trusted execution environment whoever holds this file can read the rewriter and strip it.")
+        talk("Outside a trusted execution environment anyone who holds this file can read the rewriter and strip it.")
     if forget:
         talk("The copy's key is discarded: it cannot be made, served or traced again.")
     if as_json:
@@ -187,7 +187,7 @@ def _receiver(kind: ArtifactFormat, public_key: Path | None, *, overlay: bool) -
     if overlay:
         raise ConfigurationError(f"--overlay says what a vgc holds; a {kind} holds the tensors anyway: leave it out")
     if public_key is not None:
-        raise ConfigurationError(f"only a vgc is sealed to a recipient; {kind} is readable by whoever holds it")
+        raise ConfigurationError(f"only a vgc is sealed to a recipient; {kind} is readable by anyone who holds it")
     return None
 
 

@@ -107,7 +107,7 @@ def create(
     passphrase = read_passphrase(os.environ, prompt=prompt_terminal, confirm=sys.stdin.isatty())
     _write_new(out, seal(secret, passphrase), private=True)
     _say_written(out, secret.identifier, "the new secret", as_json=as_json)
-    talk("Keep the file and the passphrase in two places: whoever has both can make every copy of yours.")
+    talk("Keep the file and the passphrase in two places: anyone who has both can make every copy of yours.")
 
 
 def rotate(

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from variegate.errors import ConflictError, FormatError, InputError, VerificationError
 from variegate.files import file_error, file_that_appears_whole
 from variegate.manifest import canonical_json
-from variegate.registry.backup_format import MOST_LINE, PAGE, PAGES, TABLES, Header, read_rows, row_line
+from variegate.registry.backup_format import MAX_LINE, PAGE, PAGES, TABLES, Header, read_rows, row_line
 from variegate.registry.bulk import insert_rows
 from variegate.registry.engine import clear_failures, locate, open_engine, writing
 from variegate.registry.log import append, log_head
@@ -67,7 +67,7 @@ def write_backup(
     progress: _Progress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> BackupSummary:
-    """Write the whole registry to a new file, which appears whole or not at all, and return what is in it.
+    """Write the whole registry to a new file, which appears atomically, and return what is in it.
 
     Args:
         registry: the registry.
@@ -185,7 +185,7 @@ def _verify(connection: Connection, what: str, expect: LogHead | None) -> int:
 
 def _load(connection: Connection, file: BinaryIO, what: str, progress: _Progress | None) -> str:
     """Insert all rows and return the digest over the header, which stands for the backup in the log."""
-    first = file.readline(MOST_LINE)
+    first = file.readline(MAX_LINE)
     header = Header.from_line(first, what)
     done, total = 0, sum(header.counts.values())
     for table, piece in read_rows(file, header, first, what):

@@ -37,11 +37,11 @@ _ORDER = (
     "events",
 )
 
-MOST_LINE = 64 * 1024 * 1024
+MAX_LINE = 64 * 1024 * 1024
 """The longest line, in bytes, that is read."""
 PAGE, PAGES = 1000, {"events": 20, "models": 20}
 """Rows at once; fewer of those that can be long."""
-MOST_PIECE = 16 * 1024 * 1024
+MAX_PIECE = 16 * 1024 * 1024
 """Bytes of lines at which a piece ends, however few its rows: bounds the memory for a file that nobody checked yet."""
 TABLES: tuple[Table, ...] = tuple(metadata.tables[name] for name in _ORDER)
 """In the order in which they are written and restored: a row refers to earlier ones only."""
@@ -142,7 +142,7 @@ def read_rows(
             summed.update(line)
             piece.append(_values(line, table, columns, what))
             size += len(line)
-            if len(piece) == PAGES.get(table.name, PAGE) or size >= MOST_PIECE:
+            if len(piece) == PAGES.get(table.name, PAGE) or size >= MAX_PIECE:
                 yield table, piece
                 piece, size = [], 0
         if piece:
@@ -155,7 +155,7 @@ def read_rows(
 
 
 def _line(file: IO[bytes], what: str) -> bytes:
-    line = file.readline(MOST_LINE + 1)
+    line = file.readline(MAX_LINE + 1)
     if not line.endswith(b"\n"):
         raise FormatError(f"{what} is cut off or damaged: a line has no end; use another backup")
     return line

@@ -324,9 +324,7 @@ def _cannot_open(location: str, state: str, text: str) -> VariegateError:
     if state.startswith("28") or "role" in text or "no pg_hba.conf entry" in text:
         return InputError(start + "the server refused the user; check the URL")
     if "SSL" in text:
-        return InputError(
-            start + "the server does not agree to the encryption that is asked for; check sslmode in the URL"
-        )
+        return InputError(start + "the server does not agree to the requested encryption; check sslmode in the URL")
     return InputError(start + "no PostgreSQL server answers there as it should; check the host and the port")
 
 

@@ -31,7 +31,7 @@ class CopyRow:
         secret: the identifier of the seller's secret that its key comes from; an authority always records it.
         key_identifier: the identifier of the copy's key, 16 hexadecimal digits; no two copies share one;
             an authority always records it.
-        draw: how often the key was drawn anew because an earlier one came too close to another copy.
+        draw: how often the key was drawn again because an earlier one came too close to another copy.
         salted: whether the key also depends on a salt of its own, so that it can be forgotten.
         expires_at: Unix time in whole seconds from which the copy is no longer valid, or None.
     """
@@ -59,7 +59,7 @@ class CopyRow:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRow:
-    """A policy under its name; `body` is what `variegate.authority.policies.Policy.to_dict` wrote."""
+    """A policy under its name; `body` is what `variegate.authority.specs.Policy.to_dict` wrote."""
 
     name: str
     body: Mapping[str, Any]
@@ -115,7 +115,7 @@ class EventRow:
         kind: what happened, such as "issued" or "revoked".
         body: the details, a JSON object without secrets.
         previous: the hash of the entry before; zeros for the first.
-        hash: of this entry (`variegate.registry.chain.event_hash`).
+        hash: of this entry (`variegate.registry.log.event_hash`).
     """
 
     seq: int
