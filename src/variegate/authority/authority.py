@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,9 @@ from variegate.authority.issuing import Issuer, Progress, Terms, copy_manifest
 from variegate.authority.keyring import ENVIRONMENT, KeyRing, SecretSource
 from variegate.authority.originals import CopyMaker, place_model
 from variegate.authority.skipped import Skipped
-from variegate.authority.specs import Policy, SavedSpec, SpecShelf
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
-from variegate.manifest import CopyManifest, ModelManifest
 from variegate.registry.copies import (
     change_status,
     count_copies,
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from variegate.artifacts.manifest import ArtifactManifest
     from variegate.artifacts.verify import Verification
     from variegate.artifacts.vgc_header import Recipient
+    from variegate.authority.specs import Policy, SavedSpec, SpecShelf
+    from variegate.manifest import CopyManifest, ModelManifest
     from variegate.models.classifier import Classifier
     from variegate.models.loading import ImportedModel
     from variegate.registry.backup import BackupSummary
@@ -80,9 +81,17 @@ class Authority:
         self.registry = registry
         self.keyring = keyring
         self._clock = clock
-        self._specs = SpecShelf(home.specs, registry)
-        self._issuer = Issuer(self._specs, registry, keyring, clock=self._now)
         self._maker = CopyMaker(home, registry, keyring, head_budget=head_budget)
+
+    @cached_property
+    def _specs(self) -> "SpecShelf":
+        from variegate.authority.specs import SpecShelf  # loads pydantic
+
+        return SpecShelf(self.home.specs, self.registry)
+
+    @cached_property
+    def _issuer(self) -> Issuer:
+        return Issuer(self._specs, self.registry, self.keyring, clock=self._now)
 
     @classmethod
     def open(
@@ -255,7 +264,7 @@ class Authority:
 
     # Originals, specs, policies
 
-    def import_model(self, imported: "ImportedModel") -> ModelManifest:
+    def import_model(self, imported: "ImportedModel") -> "ModelManifest":
         """Take over an original that `variegate.models.loading.prepare_import` made ready.
 
         Raises:
@@ -265,7 +274,7 @@ class Authority:
         place_model(self.home.model(manifest.name), imported, self.registry)
         return manifest
 
-    def model(self, name: str) -> ModelManifest:
+    def model(self, name: str) -> "ModelManifest":
         """Return the manifest of an original.
 
         Raises:
@@ -273,7 +282,7 @@ class Authority:
         """
         return self.registry.read(get_model, name)
 
-    def models(self) -> list[ModelManifest]:
+    def models(self) -> "list[ModelManifest]":
         """Return the manifests of all originals, oldest first."""
         return self.registry.read(list_models)
 
@@ -298,7 +307,7 @@ class Authority:
         model: str | None = None,
         record: Mapping[str, Any] | None = None,
         replace: bool = False,
-    ) -> SavedSpec:
+    ) -> "SavedSpec":
         """Keep a spec under a name, for issuing.
 
         Args:
@@ -323,11 +332,11 @@ class Authority:
         """
         self._specs.require_free(name)
 
-    def list_specs(self) -> list[SavedSpec]:
+    def list_specs(self) -> "list[SavedSpec]":
         """Return all saved specs, by name."""
         return self._specs.all()
 
-    def saved_spec(self, name: str) -> SavedSpec:
+    def saved_spec(self, name: str) -> "SavedSpec":
         """Return the spec of this name.
 
         Raises:
@@ -335,7 +344,7 @@ class Authority:
         """
         return self._specs.get(name)
 
-    def find_spec(self, name: str, *, model: str) -> SavedSpec:
+    def find_spec(self, name: str, *, model: str) -> "SavedSpec":
         """Return the spec called `name`, or the one called MODEL-name, as `variegate calibrate` names it.
 
         Raises:
@@ -344,7 +353,7 @@ class Authority:
         """
         return self._specs.find(name, model)
 
-    def create_policy(self, name: str, *, spec: str, **terms: Any) -> Policy:  # noqa: ANN401 (`Policy` types them)
+    def create_policy(self, name: str, *, spec: str, **terms: Any) -> "Policy":  # noqa: ANN401 (`Policy` types them)
         """Make and record a policy.
 
         Args:
@@ -359,7 +368,7 @@ class Authority:
         """
         return self._specs.create_policy(name, spec, terms)
 
-    def policy(self, name: str) -> Policy:
+    def policy(self, name: str) -> "Policy":
         """Return the policy of this name.
 
         Raises:
@@ -383,7 +392,7 @@ class Authority:
         epoch: int = 1,
         bulk: bool = False,
         skipped: Skipped | None = None,
-    ) -> list[CopyManifest]:
+    ) -> "list[CopyManifest]":
         """Issue one copy to each buyer, all or none, and return their manifests in the order of `buyers`.
 
         Args:
@@ -589,7 +598,7 @@ class Authority:
         finally:
             self._maker.forget_heads()
 
-    def copy_manifest(self, copy: str) -> CopyManifest:
+    def copy_manifest(self, copy: str) -> "CopyManifest":
         """Return the manifest of an issued copy.
 
         Raises:

@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from sqlalchemy import Connection
 
 from variegate.authority.keyring import KeyRing
 from variegate.authority.partners import PartnerGuard, draw_partners
 from variegate.authority.skipped import Skipped, SkipReason
-from variegate.authority.specs import Policy, SpecShelf
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, SecretError, VerificationError
 from variegate.keys import SALT_BYTES, CopyKey, KeyContext, SellerSecret
-from variegate.manifest import CopyManifest, ModelManifest, copy_id
+from variegate.manifest import copy_id
 from variegate.registry.bulk import add_copies
 from variegate.registry.copies import (
     CHUNK_ROWS,
@@ -38,6 +37,10 @@ from variegate.registry.records import add_spec, get_model, get_spec, list_secre
 from variegate.registry.registry import Registry
 from variegate.registry.rows import MAX_EPOCH, CopyRow, utc
 from variegate.types import CopyStatus, check_identifier
+
+if TYPE_CHECKING:
+    from variegate.authority.specs import Policy, SpecShelf
+    from variegate.manifest import CopyManifest, ModelManifest
 
 BATCH_ROWS: Final = 20_000
 """Copies of one transaction when many are issued: a batch is recorded completely or not at all."""
@@ -66,7 +69,7 @@ class Terms:
         skipped: counts the buyers who were skipped, and those who keep a copy of an earlier secret.
     """
 
-    model: ModelManifest
+    model: "ModelManifest"
     model_digest: str
     spec_name: str
     spec: Mapping[str, Any] = field(repr=False)
@@ -74,7 +77,7 @@ class Terms:
     secret: str
     issued_at: int
     policy_name: str | None = None
-    policy: Policy | None = None
+    policy: "Policy | None" = None
     bulk: bool = False
     skipped: Skipped = field(default_factory=Counter)
 
@@ -124,7 +127,7 @@ class Issuer:
         clock: Unix time in seconds.
     """
 
-    def __init__(self, specs: SpecShelf, registry: Registry, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
+    def __init__(self, specs: "SpecShelf", registry: Registry, keyring: KeyRing, *, clock: Callable[[], float]) -> None:
         self._specs = specs
         self._registry = registry
         self._keyring = keyring
@@ -178,7 +181,7 @@ class Issuer:
             skipped=Counter() if skipped is None else skipped,
         )
 
-    def issue(self, terms: Terms, buyers: Sequence[str], *, epoch: int) -> list[CopyManifest]:
+    def issue(self, terms: Terms, buyers: Sequence[str], *, epoch: int) -> "list[CopyManifest]":
         """See `Authority.issue`; buyers who are skipped have no manifest."""
         if not buyers:
             raise ConfigurationError("expected at least one buyer to issue a copy to; got none")
@@ -316,8 +319,10 @@ def next_epochs(
             terms.skipped[SkipReason.REACHED] += 1
 
 
-def copy_manifest(row: CopyRow, spec: Mapping[str, Any]) -> CopyManifest:
+def copy_manifest(row: CopyRow, spec: Mapping[str, Any]) -> "CopyManifest":
     """Return the manifest that goes out with a copy; `spec` is the one with the row's `spec_digest`."""
+    from variegate.manifest import CopyManifest  # loads pydantic
+
     return CopyManifest(
         copy_id=row.copy_id,
         model=row.model,

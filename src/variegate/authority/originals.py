@@ -13,13 +13,14 @@ from variegate.authority.home import Home
 from variegate.authority.keyring import KeyRing
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, VerificationError
 from variegate.files import file_error, folder_that_appears_whole, sha256_file, write_atomic
-from variegate.manifest import ModelManifest, canonical_json, copy_id
+from variegate.manifest import canonical_json, copy_id
 from variegate.registry.copies import get_copy
 from variegate.registry.records import add_model, get_model, get_spec
 from variegate.registry.registry import Registry
 from variegate.registry.rows import CopyRow
 
 if TYPE_CHECKING:
+    from variegate.manifest import ModelManifest
     from variegate.models.classifier import Classifier
     from variegate.models.loading import ImportedModel
     from variegate.rewriters.base import AbstractSpec, RewrittenCopy
@@ -61,7 +62,7 @@ class CopyMaker:
         """Let go of all heads."""
         self._heads = None
 
-    def original(self, manifest: ModelManifest) -> "Classifier":
+    def original(self, manifest: "ModelManifest") -> "Classifier":
         """See `Authority.original`."""
         from variegate.models.loading import load_classifier
 
@@ -137,7 +138,7 @@ def _is_recorded(registry: Registry, name: str) -> bool:
     return True
 
 
-def _completes(place: Path, manifest: ModelManifest) -> bool:
+def _completes(place: Path, manifest: "ModelManifest") -> bool:
     """Whether an import that died before its record left exactly these files."""
     try:
         return (place / MANIFEST_FILE).read_bytes() == canonical_json(manifest.to_dict()) and all(

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from variegate.errors import ConfigurationError, ConflictError, FormatError, NotFoundError, VerificationError
 from variegate.files import read_bounded, write_atomic
 from variegate.keys import KeyContext, SellerSecret
 from variegate.manifest import ModelManifest, digest, load_json
+from variegate.manifest.document import Part, explain
 from variegate.registry.records import add_policy, add_spec, get_model, get_policy
 from variegate.registry.registry import Registry
 from variegate.types import check_identifier
@@ -37,7 +38,7 @@ _Number: TypeAlias = int | float  # a whole number stays one, and its canonical 
 
 
 @final
-class Policy(BaseModel):
+class Policy(Part):
     """On what terms copies are issued.
 
     Attributes:
@@ -56,13 +57,11 @@ class Policy(BaseModel):
         ConfigurationError: if a value is out of range or of another type; the message names the field.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     spec: str
     spec_digest: str
     max_label_change: Annotated[_Number, Field(ge=0, le=1)] | None = None
     quota: Annotated[int, Field(ge=1, le=_MAX_QUOTA)] | None = None
-    rate: Annotated[_Number, Field(gt=0, lt=float("inf"))] | None = None
+    rate: Annotated[_Number, Field(gt=0)] | None = None
     valid_seconds: Annotated[int, Field(ge=1, le=_MAX_SECONDS)] | None = None
     most_equal_partners: Annotated[int, Field(ge=0, le=_MAX_PARTNERS)] | None = None
     forgettable: bool = False
@@ -71,7 +70,7 @@ class Policy(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigurationError(f"a policy's {_reason(error)}") from error
+            raise ConfigurationError(f"a policy's {explain(error)}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the policy as a JSON object; `from_dict` is its inverse."""
@@ -94,7 +93,7 @@ class Policy(BaseModel):
 
 
 @final
-class SavedSpec(BaseModel):
+class SavedSpec(Part):
     """A rewriter spec under a name.
 
     Attributes:
@@ -107,8 +106,6 @@ class SavedSpec(BaseModel):
         spec_digest: its digest.
         record: what the calibration measured, or None.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format: Literal[1] = _SPEC_FORMAT
     kind: Literal["spec"] = "spec"
@@ -276,22 +273,13 @@ def _read(path: Path) -> SavedSpec:
         saved = SavedSpec.model_validate(values)
     except ValidationError as error:
         raise FormatError(
-            f"{path} is not a rewriter spec that variegate saved: {_reason(error)}; calibrate again"
+            f"{path} is not a rewriter spec that variegate saved: {explain(error)}; calibrate again"
         ) from error
     if digest(saved.spec) != saved.spec_digest:
         raise VerificationError(
             f"the spec in {path} does not have the digest that is recorded with it; calibrate again"
         )
     return saved
-
-
-def _reason(error: ValidationError) -> str:
-    """Name the first field that does not fit, what was expected, and what came."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"][:1]) or "content"
-    message = first["msg"].replace("Input should", "should", 1)
-    got = "" if first["type"] in ("missing", "extra_forbidden") else f"; got {first['input']!r:.40}"
-    return f"{field} {message[:1].lower()}{message[1:]}{got}"
 
 
 def _check_fit(spec: "AbstractSpec", manifest: ModelManifest) -> None:

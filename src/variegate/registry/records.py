@@ -8,17 +8,20 @@ number, so that a later change of the row is found.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, or_, select, update
 
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
-from variegate.manifest import ModelManifest, canonical_json, digest, load_json
+from variegate.manifest import canonical_json, digest, load_json
 from variegate.registry.bulk import next_id
 from variegate.registry.engine import transaction_time
 from variegate.registry.log import append, row_digest
 from variegate.registry.rows import ApiKeyRow, PolicyRow, SecretRow
 from variegate.registry.schema import api_keys, copies, meta, models, policies, seller_secrets, specs
+
+if TYPE_CHECKING:
+    from variegate.manifest import ModelManifest
 
 LOGGED: dict[str, tuple[Table, str]] = {
     "model_added": (models, "name"),
@@ -49,7 +52,7 @@ def get_meta(connection: Connection, key: str) -> str | None:
     return value
 
 
-def add_model(connection: Connection, manifest: ModelManifest) -> None:
+def add_model(connection: Connection, manifest: "ModelManifest") -> None:
     """Record an original.
 
     Raises:
@@ -65,7 +68,7 @@ def add_model(connection: Connection, manifest: ModelManifest) -> None:
     _add(connection, "model_added", {"name": manifest.name, "digest": manifest.digest, "manifest": body})
 
 
-def get_model(connection: Connection, name: str) -> ModelManifest:
+def get_model(connection: Connection, name: str) -> "ModelManifest":
     """Return the manifest of an original.
 
     Raises:
@@ -77,7 +80,7 @@ def get_model(connection: Connection, name: str) -> ModelManifest:
     return _manifest(body)
 
 
-def list_models(connection: Connection) -> list[ModelManifest]:
+def list_models(connection: Connection) -> "list[ModelManifest]":
     """Return all originals, oldest first."""
     return [_manifest(body) for body in connection.scalars(select(models.c.manifest).order_by(models.c.id))]
 
@@ -243,7 +246,9 @@ def _api_key(row: RowMapping) -> ApiKeyRow:
     )
 
 
-def _manifest(body: str) -> ModelManifest:
+def _manifest(body: str) -> "ModelManifest":
+    from variegate.manifest import ModelManifest  # loads pydantic
+
     return ModelManifest.from_dict(load_json(body.encode(), "a model in the registry"))
 
 
