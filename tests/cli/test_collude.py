@@ -5,8 +5,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from variegate.cli.collude import _gate, _parse_colluders
+from tests.raising import raises
+from variegate.cli.collude import _gated_rates, _parse_colluders
 from variegate.cli.main import app
+from variegate.cli.running import require_below
 from variegate.errors import ConfigurationError, GateError
 from variegate.evaluation import shards
 
@@ -91,9 +93,10 @@ def test_the_gate_looks_at_all_outputs_that_colluders_may_hand_on(kind):
 
     point = {"variant": "mean", "r": 2, "attack_success_rate": {"k": 3}, **dict.fromkeys(KINDS, outputs(0.1))}
     setting = {"setting": 3, "rewriter": "net-qim", "points": [point | {kind: outputs(0.3)}]}
-    _gate({"settings": [setting]}, 0.3)
-    with pytest.raises(GateError, match=r"above 20\.0%: net-qim with 2 30\.0%"):
-        _gate({"settings": [setting]}, 0.2)
+    rates = _gated_rates({"settings": [setting]})
+    require_below(0.3, rates, what="the rate")
+    with raises(GateError, "20.0%", "net-qim with 2 30.0%"):
+        require_below(0.2, rates, what="the rate")
 
 
 def test_interrupted(home, tmp_path, monkeypatch):
@@ -129,7 +132,7 @@ def test_bad_numbers_of_colluders(text):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--rewriters", "qim"), 2, "expected --out with a new folder"),
+        (("--rewriters", "qim"), 2, "expected --out"),
         (("--out", "a"), 2, "expected --rewriters or --independent"),
         (("--rewriters", "qim", "-k", "0", "--out", "a"), 2, "-k must hold numbers from 1 to 1000"),
         (("--rewriters", "qim", "--ensemble", "sum", "--out", "a"), 2, "--ensemble must be mean, log, vote; got 'sum'"),

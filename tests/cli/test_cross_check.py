@@ -57,7 +57,7 @@ def test_an_original_and_issued_copies(invoke, fails, home, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--model", "net"), 2, "expected --out with a new folder"),
+        (("--model", "net"), 2, "expected --out"),
         (("--out", "a"), 2, "expected --model or --copy, and not both"),
         (("--model", "net", "--copy", "vg1-x", "--out", "a"), 2, "expected --model or --copy, and not both"),
         (("--copy", "vg1-x", "--rewriter-spec", "qim", "--out", "a"), 2, "names the copies of a --model"),

@@ -5,7 +5,7 @@ import typer.main
 from typer.testing import CliRunner
 
 import variegate
-from variegate.cli.guard import SellerCodeCommand
+from variegate.cli.entrypoint import SellerCodeCommand
 from variegate.cli.main import app
 
 

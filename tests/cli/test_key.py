@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import stat
-import sys
-import types
 
 import pytest
 import typer
@@ -16,7 +14,7 @@ from variegate.authority import Authority
 from variegate.authority.home import Home
 from variegate.authority.keyring import KeyRing
 from variegate.cli import key
-from variegate.cli.guard import GuardedGroup
+from variegate.cli.entrypoint import GuardedGroup
 from variegate.keys import SellerSecret
 from variegate.keystore import catalog
 from variegate.keystore.base import Access
@@ -61,14 +59,12 @@ def _desk(monkeypatch, tmp_path, ring, registry):
     monkeypatch.setenv("VARIEGATE_PASSPHRASE", "mellon")
     monkeypatch.chdir(tmp_path)
     ring().begin(SECRET, provider="sealed_file")
-    desk = types.ModuleType("variegate.cli.desk")
 
     @contextlib.contextmanager
     def open_desk(home, *, read_only=False):
         yield Authority(Home(tmp_path), registry, ring())
 
-    desk.open_desk = open_desk
-    monkeypatch.setitem(sys.modules, "variegate.cli.desk", desk)
+    monkeypatch.setattr(key, "open_desk", open_desk)
 
 
 def run(*arguments, stdin=None, code=0):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from variegate.cli import progress as progress_module
+from variegate.cli import running as progress_module
 from variegate.cli.experiment import choose_device
 from variegate.cli.options import (
     DeviceChoice,
@@ -14,7 +14,7 @@ from variegate.cli.options import (
     split_pairs,
 )
 from variegate.cli.output import print_pairs, print_table
-from variegate.cli.progress import show_progress
+from variegate.cli.running import show_progress
 from variegate.errors import ConfigurationError, ConflictError, InputError, NotFoundError
 
 

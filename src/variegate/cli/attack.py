@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from variegate.cli.attack_choice import choose_attack
-from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.entrypoint import SellerCodeCommand, typed_command
+from variegate.cli.experiment import TargetChoice, choose_attack, load_images, scale_to
 from variegate.cli.options import (
     HOME,
-    MOST,
+    MAX_COUNT,
     AsJson,
     Data,
     DeviceChoice,
@@ -27,8 +27,8 @@ from variegate.cli.options import (
     examples,
     output_folder,
 )
-from variegate.cli.output import print_json, print_table, print_text, talk
-from variegate.cli.progress import show_progress
+from variegate.cli.output import print_json, print_record, print_table, print_text, talk
+from variegate.cli.running import resumable, resuming
 from variegate.files import make_folder
 
 _QUERIES = 5000
@@ -74,20 +74,21 @@ def attack(
         str | None, typer.Option("--input-shape", help="Of an ONNX file that leaves it open: 3,32,32.")
     ] = None,
     labels: Annotated[
-        int | None, typer.Option("--labels", min=2, max=MOST, help="Classes of an ONNX file that leaves them open.")
+        int | None,
+        typer.Option("--labels", min=2, max=MAX_COUNT, help="Classes of an ONNX file that leaves them open."),
     ] = None,
     bounds: Annotated[
         str | None, typer.Option("--bounds", help="The interval of an ONNX file's input values; 0,1 if left out.")
     ] = None,
     data: Data,
     split: Split = "test",
-    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images to attack.")] = 20,
+    images: Annotated[int, typer.Option("--images", min=1, max=MAX_COUNT, help="How many images to attack.")] = 20,
     queries: Annotated[
         int | None,
         typer.Option(
             "--queries",
             min=1,
-            max=10 * MOST,
+            max=10 * MAX_COUNT,
             help="Labels that may be asked for each image: 5000 if left out, no limit with --preset.",
         ),
     ] = None,
@@ -113,7 +114,10 @@ def attack(
     rows: Annotated[
         int | None,
         typer.Option(
-            "--rows", min=1, max=MOST, help="Rows that are asked at once: fewer take less memory, results are the same."
+            "--rows",
+            min=1,
+            max=MAX_COUNT,
+            help="Rows that are asked at once: fewer take less memory, results are the same.",
         ),
     ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="Of the file of adversarials.")] = FileFormat.NPZ,
@@ -138,8 +142,6 @@ def attack(
     what was found until then.
     """
     from variegate.attacks.white_box.base import WhiteBoxAttack
-    from variegate.cli.experiment import load_images, scale_to
-    from variegate.cli.target import TargetChoice
     from variegate.errors import ConfigurationError, OracleError
 
     choice = TargetChoice(
@@ -173,27 +175,13 @@ def attack(
     pool = scale_to(pool, chosen.target.bounds)
     if folder is not None:
         make_folder(folder)
-    try:
-        with show_progress() as progress:
-            record = run.run(chosen.target, pool, out=folder, device=chosen.device, progress=progress)
-    except KeyboardInterrupt:
-        if folder is not None and (folder / CHECKPOINT_FILE).exists():
-            talk(f"the state is saved; go on with the same options and --resume {folder} in place of --out")
-        raise
+    with resumable(folder, CHECKPOINT_FILE) as progress:
+        record = run.run(chosen.target, pool, out=folder, device=chosen.device, progress=progress)
     if folder is not None:
         _draw(record, folder)
-    if as_json:
-        print_json(record)
-    else:
-        from variegate.report.text import render_text
-
-        print_text(render_text(record))
+    print_record(record, as_json=as_json)
     if record["error"] is not None:
-        more = (
-            ""
-            if folder is None or run.white_box
-            else f"; go on with the same options and --resume {folder} in place of --out"
-        )
+        more = "" if folder is None or run.white_box else f"; go on with the same options and {resuming(folder)}"
         raise OracleError(f"{record['error']}{more}")
 
 

@@ -1,15 +1,16 @@
 """`variegate audit`: how far what is found on one copy works on the others."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from variegate.cli import collude, cross_check
-from variegate.cli.attack_choice import choose_hard_label_attack
-from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand, typed_command
+from variegate.cli.experiment import choose_device, choose_hard_label_attack, load_images, scale_to
 from variegate.cli.options import (
     HOME,
-    MOST,
+    MAX_COUNT,
     AsJson,
     Data,
     DeviceChoice,
@@ -25,11 +26,12 @@ from variegate.cli.options import (
     Semantics,
     Split,
     examples,
-    output_folder,
     parse_rate,
+    required_folder,
+    split_names,
 )
-from variegate.cli.output import print_json, print_text, talk
-from variegate.cli.progress import show_progress
+from variegate.cli.output import print_record, talk
+from variegate.cli.running import require_below, resumable
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,18 +64,18 @@ def replicate(
     ],
     out: Out = None,
     resume: Resume = None,
-    copies: Annotated[int, typer.Option("--copies", min=2, max=MOST, help="Copies of each rewriter.")] = 5,
+    copies: Annotated[int, typer.Option("--copies", min=2, max=MAX_COUNT, help="Copies of each rewriter.")] = 5,
     deal_images: Annotated[
         bool, typer.Option("--deal-images", help="Attack each image from one attacker only, dealt out in turn.")
     ] = False,
     attackers: Annotated[
-        int | None, typer.Option("--attackers", min=1, max=MOST, help="How many of them attack; all if left out.")
+        int | None, typer.Option("--attackers", min=1, max=MAX_COUNT, help="How many of them attack; all if left out.")
     ] = None,
     images: Annotated[
-        int, typer.Option("--images", min=1, max=MOST, help="How many images are attacked from each.")
+        int, typer.Option("--images", min=1, max=MAX_COUNT, help="How many images are attacked from each.")
     ] = 50,
     queries: Annotated[
-        int, typer.Option("--queries", min=1, max=MOST, help="Labels that may be asked for each image.")
+        int, typer.Option("--queries", min=1, max=MAX_COUNT, help="Labels that may be asked for each image.")
     ] = 5000,
     independent: Annotated[
         list[str] | None,
@@ -108,22 +110,17 @@ def replicate(
     them: identical copies, random noise of equal norm, and independent training if it is given. The folder receives
     record.json and pictures.npz; an interrupted audit goes on with --resume.
     """
-    from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, load_images, scale_to
     from variegate.errors import ConfigurationError
 
     limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
     chosen_attack = choose_hard_label_attack(
         attack, preset=preset, norm=norm, semantics=semantics, parameters=parameters
     )
-    folder = output_folder(out, resume)
-    if folder is None:
-        raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
+    folder = required_folder(out, resume)
     where = choose_device(device)
     with open_desk(home, read_only=True) as desk:
         manifest = desk.model(model)
-        names = [name.strip() for name in rewriters.split(",") if name.strip()]
-        saved = [desk.find_spec(name, model=model) for name in names]
+        saved = [desk.find_spec(name, model=model) for name in split_names(rewriters)]
         if not saved:
             raise ConfigurationError("--rewriters must name at least one calibrated spec; got none")
         images_read = load_images(data, split, limit=pool)
@@ -148,42 +145,19 @@ def replicate(
         model_digest=manifest.digest,
         command=typed_command(context),
     )
-    try:
-        with show_progress() as progress:
-            record = audit_replicate(
-                spec,
-                original=original,
-                independent=others,
-                images=images_read.images,
-                labels=images_read.labels,
-                out=folder,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        if any(folder.glob("shards/*.safetensors")):
-            talk(f"the audit so far is saved; go on with the same options and --resume {folder} in place of --out")
-        raise
-    if as_json:
-        print_json(record)
-    else:
-        from variegate.report.text import render_text
-
-        print_text(render_text(record))
+    with resumable(folder, "shards/*.safetensors") as progress:
+        record = audit_replicate(
+            spec,
+            original=original,
+            independent=others,
+            images=images_read.images,
+            labels=images_read.labels,
+            out=folder,
+            progress=progress,
+        )
+    print_record(record, as_json=as_json)
     talk(f"wrote {folder / 'record.json'}; a page with figures: variegate report {folder} --html report.html")
-    if limit is not None:
-        _gate(record, limit)
-
-
-def _gate(record: dict[str, Any], limit: float) -> None:
-    """Raise `GateError` if the replication rate of a rewriter is above the limit, or could not be measured."""
-    from variegate.errors import GateError
-
     rates = {
         group["name"]: group["rates"]["replication_rate"]["rate"] for group in record["groups"] if group["rewriter"]
     }
-    unknown = [name for name, rate in rates.items() if rate is None]
-    above = [f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None and rate > limit]
-    if unknown:
-        raise GateError(f"the replication rate could not be measured for {', '.join(unknown)}: no attack succeeded")
-    if above:
-        raise GateError(f"the replication rate is above {limit:.1%}: {', '.join(above)}")
+    require_below(limit, rates, what="the replication rate")

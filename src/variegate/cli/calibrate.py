@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
-from variegate.cli.guard import SellerCodeCommand
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand
+from variegate.cli.experiment import choose_device, load_images, scale_to
 from variegate.cli.options import (
     HOME,
-    MOST,
+    MAX_COUNT,
     AsJson,
     Data,
     DeviceChoice,
@@ -20,7 +22,7 @@ from variegate.cli.options import (
     parse_rate,
 )
 from variegate.cli.output import print_json, print_text, talk
-from variegate.cli.progress import show_progress
+from variegate.cli.running import show_progress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,12 +49,12 @@ def calibrate(
         str | None, typer.Option("--name", help="What to call the spec; MODEL-REWRITER if left out.")
     ] = None,
     split: Split = "train",
-    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images to use.")] = 2048,
+    images: Annotated[int, typer.Option("--images", min=1, max=MAX_COUNT, help="How many images to use.")] = 2048,
     attack_images: Annotated[
-        int, typer.Option("--attack-images", min=1, max=MOST, help="How many of them to attack.")
+        int, typer.Option("--attack-images", min=1, max=MAX_COUNT, help="How many of them to attack.")
     ] = 24,
     attack_queries: Annotated[
-        int, typer.Option("--attack-queries", min=1, max=MOST, help="Queries for each attacked image.")
+        int, typer.Option("--attack-queries", min=1, max=MAX_COUNT, help="Queries for each attacked image.")
     ] = 2000,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
@@ -68,8 +70,6 @@ def calibrate(
     the original's scores, not the labels. Prints the predicted and the measured change, and what
     each strength costs and prevents.
     """
-    from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, load_images, scale_to
     from variegate.types import check_identifier
 
     budget = parse_rate(max_change, "--max-change")

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from variegate.cli.attack_choice import choose_attack
-from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand, typed_command
+from variegate.cli.experiment import choose_attack, choose_device, load_images, scale_to
 from variegate.cli.options import (
     HOME,
-    MOST,
+    MAX_COUNT,
     AsJson,
     Data,
     DeviceChoice,
@@ -24,12 +25,13 @@ from variegate.cli.options import (
     Semantics,
     Split,
     examples,
-    output_folder,
     parse_rate,
+    required_folder,
+    split_names,
 )
-from variegate.cli.output import print_json, print_text, talk
-from variegate.cli.progress import show_progress
-from variegate.errors import ConfigurationError, GateError
+from variegate.cli.output import print_record, talk
+from variegate.cli.running import require_below, resumable
+from variegate.errors import ConfigurationError
 from variegate.types import Norm
 
 if TYPE_CHECKING:
@@ -80,13 +82,16 @@ def collude(
     out: Out = None,
     resume: Resume = None,
     victims: Annotated[
-        int, typer.Option("--victims", min=1, max=MOST, help="Copies of others that are shown what was found.")
+        int, typer.Option("--victims", min=1, max=MAX_COUNT, help="Copies of others that are shown what was found.")
     ] = 5,
-    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images are attacked.")] = 50,
+    images: Annotated[int, typer.Option("--images", min=1, max=MAX_COUNT, help="How many images are attacked.")] = 50,
     queries: Annotated[
         int | None,
         typer.Option(
-            "--queries", min=1, max=MOST, help="Labels that may be asked for each image; 1000 for a vote if left out."
+            "--queries",
+            min=1,
+            max=MAX_COUNT,
+            help="Labels that may be asked for each image; 1000 for a vote if left out.",
         ),
     ] = None,
     split: Split = "test",
@@ -128,16 +133,11 @@ def collude(
     random noise of equal norm. The folder receives record.json; an interrupted audit goes on with --resume, with
     the same options: other settings need another folder.
     """
-    from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, load_images, scale_to
-
     limit = None if fail_above is None else parse_rate(fail_above, "--fail-above")
     numbers = _parse_colluders(colluders)
     chosen = _choose_attack(ensemble, attack, preset, norm, semantics, parameters, queries=queries)
-    folder = output_folder(out, resume)
-    if folder is None:
-        raise ConfigurationError("expected --out with a new folder for the record, or --resume with an interrupted one")
-    names = [name.strip() for name in rewriters.split(",") if name.strip()]
+    folder = required_folder(out, resume)
+    names = split_names(rewriters)
     if not names and not independent:
         raise ConfigurationError(
             "expected --rewriters or --independent: identical copies have nothing to collude about"
@@ -169,30 +169,19 @@ def collude(
         subjects=tuple(subjects),
         command=typed_command(context),
     )
-    try:
-        with show_progress() as progress:
-            record = audit_collude(
-                spec,
-                original=original,
-                independent=others,
-                images=images_read.images,
-                labels=images_read.labels,
-                out=folder,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        if any(folder.glob("shards/*.npz")):
-            talk(f"the audit so far is saved; go on with the same options and --resume {folder} in place of --out")
-        raise
-    if as_json:
-        print_json(record)
-    else:
-        from variegate.report.text import render_text
-
-        print_text(render_text(record))
+    with resumable(folder, "shards/*.npz") as progress:
+        record = audit_collude(
+            spec,
+            original=original,
+            independent=others,
+            images=images_read.images,
+            labels=images_read.labels,
+            out=folder,
+            progress=progress,
+        )
+    print_record(record, as_json=as_json)
     talk(f"wrote {folder / 'record.json'}")
-    if limit is not None:
-        _gate(record, limit)
+    require_below(limit, _gated_rates(record), what="the replication rate of colluders")
 
 
 def _choose_attack(
@@ -260,25 +249,19 @@ def _parse_colluders(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _gate(record: dict[str, Any], limit: float) -> None:
-    """Raise `GateError` if colluders with copies of a rewriter replicate more than the limit, or were not measured.
+def _gated_rates(record: dict[str, Any]) -> dict[str, float | None]:
+    """Return the rate of each number of colluders with copies of a rewriter; None where no attack succeeded.
 
     The rate is the highest of all outputs, of the kept ones and of the validated ones: colluders who can ask their
     copies would hand on the last.
     """
     from variegate.report.collusion_tables import copies_title
 
-    above, unknown = [], []
+    gated: dict[str, float | None] = {}
     for setting in (each for each in record["settings"] if each["rewriter"] is not None):
         for point in (each for each in setting["points"] if each["variant"] != "stripped"):
             which = f"{copies_title(setting['setting'], setting['rewriter'])} with {point['r']}"
             rates = [point[f"{kind}_outputs"]["replication_rate"]["rate"] for kind in ("all", "kept", "validated")]
             known = [rate for rate in rates if rate is not None]
-            if not known or point["attack_success_rate"]["k"] == 0:
-                unknown.append(which)
-            elif max(known) > limit:
-                above.append(f"{which} {max(known):.1%}")
-    if unknown:
-        raise GateError(f"the replication rate could not be measured for {', '.join(unknown)}: no attack succeeded")
-    if above:
-        raise GateError(f"the replication rate of colluders is above {limit:.1%}: {', '.join(above)}")
+            gated[which] = max(known) if known and point["attack_success_rate"]["k"] else None
+    return gated

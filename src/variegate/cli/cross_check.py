@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand, typed_command
+from variegate.cli.experiment import choose_device, load_images, scale_to
 from variegate.cli.options import (
     HOME,
-    MOST,
+    MAX_COUNT,
     AsJson,
     Data,
     DeviceChoice,
@@ -21,10 +23,11 @@ from variegate.cli.options import (
     Seed,
     Split,
     examples,
-    output_folder,
+    required_folder,
+    split_names,
 )
-from variegate.cli.output import print_json, print_text, talk
-from variegate.cli.progress import show_progress
+from variegate.cli.output import print_result, talk
+from variegate.cli.running import resumable
 from variegate.errors import ConfigurationError
 from variegate.types import Norm
 
@@ -70,14 +73,14 @@ def cross_check(
         typer.Option("--copy", help="Attack this issued copy; repeat to name victims, copies of the same spec."),
     ] = None,
     victims: Annotated[
-        int, typer.Option("--victims", min=0, max=MOST, help="Experimental copies to try the results on.")
+        int, typer.Option("--victims", min=0, max=MAX_COUNT, help="Experimental copies to try the results on.")
     ] = 4,
     data: Data,
     split: Split = "test",
     pool: Annotated[int | None, typer.Option("--pool", min=1, help="Read only so many images.")] = None,
-    images: Annotated[int, typer.Option("--images", min=1, max=MOST, help="How many images to attack.")] = 10,
+    images: Annotated[int, typer.Option("--images", min=1, max=MAX_COUNT, help="How many images to attack.")] = 10,
     queries: Annotated[
-        int, typer.Option("--queries", min=1, max=MOST, help="Labels that may be asked for each image.")
+        int, typer.Option("--queries", min=1, max=MAX_COUNT, help="Labels that may be asked for each image.")
     ] = 1000,
     engines: Annotated[str, typer.Option("--engines", help='Libraries, with commas: "art,foolbox".')] = "art,foolbox",
     attacks: Annotated[
@@ -97,14 +100,7 @@ def cross_check(
     with the same budget, counts each row that is labelled, takes the closest adversarial among them, and shows it to
     the other copies. The folder receives record.json; an interrupted cross-check goes on with --resume.
     """
-    from variegate.cli.desk import open_desk
-    from variegate.cli.experiment import choose_device, load_images, scale_to
-
-    folder = output_folder(out, resume)
-    if folder is None:
-        raise ConfigurationError(
-            "expected --out with a new folder for the record, or --resume with an interrupted cross-check"
-        )
+    folder = required_folder(out, resume)
     if (model is None) == (not copy):
         raise ConfigurationError("expected --model or --copy, and not both, to say what is attacked")
     if rewriter_spec is not None and model is None:
@@ -128,8 +124,8 @@ def cross_check(
         victim_names=chosen.names[1:],
         data_name=images_read.name,
         split=split,
-        libraries=_listed(engines),
-        attacks=_listed(attacks),
+        libraries=split_names(engines),
+        attacks=split_names(attacks),
         images=images,
         queries=queries,
         norm=norm if norm is not None else Norm.L2,
@@ -137,26 +133,18 @@ def cross_check(
         rewriter=chosen.rewriter,
         command=typed_command(context),
     )
-    try:
-        with show_progress() as progress:
-            record = run(
-                spec,
-                target=chosen.targets[0],
-                victims=chosen.targets[1:],
-                images=images_read.images,
-                labels=images_read.labels,
-                out=folder,
-                device=where,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        if any(folder.glob("shards/*.safetensors")):
-            talk(f"what is done is saved; go on with the same options and --resume {folder} in place of --out")
-        raise
-    if as_json:
-        print_json(record)
-    else:
-        print_text(render_text(record))
+    with resumable(folder, "shards/*.safetensors") as progress:
+        record = run(
+            spec,
+            target=chosen.targets[0],
+            victims=chosen.targets[1:],
+            images=images_read.images,
+            labels=images_read.labels,
+            out=folder,
+            device=where,
+            progress=progress,
+        )
+    print_result(record, render_text(record), as_json=as_json)
     talk(f"wrote {folder / 'record.json'}")
 
 
@@ -201,7 +189,3 @@ def _issued(desk: "Authority", copies: Sequence[str], device: str) -> _Chosen:
         digest=f"{manifests[0].digest} {desk.secret().identifier}",
         rewriter=dict(manifests[0].spec),
     )
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

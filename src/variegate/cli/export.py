@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from variegate.cli.guard import SellerCodeCommand
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand
+from variegate.cli.lifecycle import discard_key
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
-from variegate.cli.output import print_json, print_text, talk
+from variegate.cli.output import print_json, print_result, print_text, talk
 from variegate.errors import ConfigurationError, VerificationError
 from variegate.registry.rows import utc
 
@@ -82,9 +84,6 @@ def export(
     A vgc is sealed to --recipient, or under the passphrase in VARIEGATE_RECIPIENT_PASSPHRASE[_FILE], or under one that
     is asked on the terminal.
     """
-    from variegate.cli.desk import open_desk
-    from variegate.cli.forget import discard_key
-
     if (copy is None) == (buyer is None):
         raise ConfigurationError(
             "expected a copy by its name, or --buyer; got " + ("neither" if copy is None else "both")
@@ -127,7 +126,6 @@ def revocations(
     as_json: AsJson = False,
 ) -> None:
     """Write the signed list of revoked copies, for devices that verify without a connection to the seller."""
-    from variegate.cli.desk import open_desk
     from variegate.files import write_atomic
     from variegate.types import CopyStatus
 
@@ -136,10 +134,11 @@ def revocations(
         data = desk.revocations(now=now, next_update=now + round(days * 86_400), secret=secret)
         count = desk.count_copies(status=CopyStatus.REVOKED)
     write_atomic(out, data)
-    if as_json:
-        print_json({"file": str(out), "revoked": count})
-    else:
-        print_text(f"wrote {out}: {count:,} revoked {'copy' if count == 1 else 'copies'}")
+    print_result(
+        {"file": str(out), "revoked": count},
+        f"wrote {out}: {count:,} revoked {'copy' if count == 1 else 'copies'}",
+        as_json=as_json,
+    )
 
 
 def certificate(
@@ -151,7 +150,6 @@ def certificate(
     as_json: AsJson = False,
 ) -> None:
     """Write the certificate of issue: one page that tells a buyer which copy they hold, and that it can be traced."""
-    from variegate.cli.desk import open_desk
     from variegate.files import file_that_appears_whole
     from variegate.report.certificate import Certificate, render_certificate
     from variegate.signing import key_digest, read_public_key
@@ -175,10 +173,7 @@ def certificate(
             )
         )
         file.write(page.encode())
-    if as_json:
-        print_json({"file": str(out), "copy_id": row.copy_id, "buyer": row.buyer})
-    else:
-        print_text(f"wrote {out}")
+    print_result({"file": str(out), "copy_id": row.copy_id, "buyer": row.buyer}, f"wrote {out}", as_json=as_json)
 
 
 def _receiver(kind: ArtifactFormat, public_key: Path | None, *, overlay: bool) -> "Recipient | None":

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from variegate.cli.desk import open_desk
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
-from variegate.cli.output import print_json, print_table, talk
+from variegate.cli.output import print_json, print_result, print_table, talk
 from variegate.errors import ConfigurationError, ConflictError
 from variegate.registry.rows import utc
 
@@ -53,8 +54,6 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the home's secrets: what they are called, who keeps them, since when, and which one is current."""
-    from variegate.cli.desk import open_desk
-
     with open_desk(home, read_only=True) as desk:
         rows = desk.secrets()
         stray = desk.stray_secrets()
@@ -127,16 +126,16 @@ def rotate(
     sealed_file asks for a passphrase; environment takes the secret that VARIEGATE_SELLER_SECRET_FILE names; pkcs11
     encrypts under a key of the token that VARIEGATE_PKCS11_MODULE and VARIEGATE_PKCS11_TOKEN name.
     """
-    from variegate.cli.desk import open_desk
     from variegate.keystore.catalog import find_provider
 
     find_provider(provider)
     with open_desk(home) as desk:
         row = desk.rotate_secret(provider)
-    if as_json:
-        print_json({"identifier": row.identifier, "provider": row.provider})
-    else:
-        typer.echo(f"copies are issued under the secret {row.identifier} ({row.provider}) from now on")
+    print_result(
+        {"identifier": row.identifier, "provider": row.provider},
+        f"copies are issued under the secret {row.identifier} ({row.provider}) from now on",
+        as_json=as_json,
+    )
     talk("Keep the secrets before it, and backups of all: copies issued under them are derived from them.")
 
 
@@ -152,14 +151,13 @@ def adopt(
     they were made, before anything is issued: the same buyers would get other copies under the same names. The secret
     that was recorded last is the current one. Its file is opened first.
     """
-    from variegate.cli.desk import open_desk
-
     with open_desk(home) as desk:
         row = desk.adopt_secret(identifier)
-    if as_json:
-        print_json({"identifier": row.identifier, "provider": row.provider})
-    else:
-        typer.echo(f"copies are issued under the secret {row.identifier} ({row.provider}) from now on")
+    print_result(
+        {"identifier": row.identifier, "provider": row.provider},
+        f"copies are issued under the secret {row.identifier} ({row.provider}) from now on",
+        as_json=as_json,
+    )
 
 
 def export(
@@ -189,7 +187,6 @@ def export(
 
 
 def _export_sealed(out: Path, identifier: str | None, home: Path, *, as_json: bool) -> None:
-    from variegate.cli.desk import open_desk
     from variegate.keystore.sealing import seal
     from variegate.keystore.secret_sources import NEW_PASSPHRASE, prompt_terminal, read_passphrase
 
@@ -210,8 +207,6 @@ def _export_sealed(out: Path, identifier: str | None, home: Path, *, as_json: bo
 
 
 def _export_public(out: Path, identifier: str | None, home: Path, *, as_json: bool) -> None:
-    from variegate.cli.desk import open_desk
-
     _require_new(out)
     with open_desk(home, read_only=True) as desk:
         name = identifier or desk.secrets()[-1].identifier
@@ -237,7 +232,4 @@ def _write_new(path: Path, data: bytes, *, private: bool) -> None:
 
 
 def _say_written(path: Path, identifier: str, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"file": str(path), "identifier": identifier})
-    else:
-        typer.echo(f"wrote {what} {identifier} to {path}")
+    print_result({"file": str(path), "identifier": identifier}, f"wrote {what} {identifier} to {path}", as_json=as_json)

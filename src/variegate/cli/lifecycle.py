@@ -1,17 +1,21 @@
-"""`variegate revoke`, `rotate` and `supersede`: what becomes of a copy after its issue."""
+"""`variegate revoke`, `rotate`, `supersede` and `forget`: what becomes of a copy after its issue."""
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from variegate.cli.desk import open_desk
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
-from variegate.cli.output import print_json, print_text, talk
-from variegate.cli.progress import show_progress
-from variegate.errors import ConfigurationError
+from variegate.cli.output import print_json, print_result, print_text, talk
+from variegate.cli.running import show_progress
+from variegate.errors import ConfigurationError, ConflictError
 from variegate.registry.rows import MAX_EPOCH
 from variegate.types import CopyStatus
+
+if TYPE_CHECKING:
+    from variegate.authority import Authority
 
 Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why, for the log: a few words, no secrets.")]
 Copies: TypeAlias = Annotated[list[str] | None, typer.Argument(help="Copies, by their names vg1-...")]
@@ -42,6 +46,12 @@ def add_to(app: typer.Typer) -> None:
             "variegate rotate --model net --spec net-qim --buyers buyers.csv --epoch 2",
         ),
     )(rotate)
+    app.command(
+        "forget",
+        epilog=examples(
+            "variegate forget vg1-0123456789abcdef0123", "variegate forget vg1-0123456789abcdef0123 --json"
+        ),
+    )(forget)
 
 
 def revoke(
@@ -105,7 +115,6 @@ def rotate(
     """
     from variegate.authority.buyers_file import BuyersFile
     from variegate.authority.skipped import SkipReason, sentences
-    from variegate.cli.desk import open_desk
 
     if sum((buyer is not None, buyers is not None, everyone)) != 1:
         raise ConfigurationError("expected exactly one of --buyer, --buyers and --all, to say whose copies to rotate")
@@ -127,10 +136,11 @@ def rotate(
             bulk=buyer is None,
             skipped=skipped,
         )
-    if as_json:
-        print_json({"rotated": count, "passed_over": {reason.value: skipped[reason] for reason in sorted(skipped)}})
-    else:
-        print_text(f"{count:,} {'copy' if count == 1 else 'copies'} of {model} issued anew; the earlier are superseded")
+    print_result(
+        {"rotated": count, "passed_over": {reason.value: skipped[reason] for reason in sorted(skipped)}},
+        f"{count:,} {'copy' if count == 1 else 'copies'} of {model} issued anew; the earlier are superseded",
+        as_json=as_json,
+    )
     for line in sentences(skipped):
         talk(line)
 
@@ -145,8 +155,6 @@ def _change(
     *,
     as_json: bool,
 ) -> None:
-    from variegate.cli.desk import open_desk
-
     if bool(copies) == bool(buyer):
         raise ConfigurationError("expected copies by their names, or --buyer; got " + ("both" if copies else "neither"))
     if copies and model is not None:
@@ -162,3 +170,40 @@ def _change(
     print_text(f"{changed:,} of {len(named):,} {'copy is' if len(named) == 1 else 'copies are'} newly {status}")
     if status is CopyStatus.REVOKED and changed:
         talk("Give the devices in the field the new list: variegate revocations --out revocations.json")
+
+
+def forget(
+    copy: Annotated[str, typer.Argument(help="A copy, by its name vg1-..., in whatever state.")],
+    *,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Discard a copy's key for good: it can no longer be made, exported, served or traced.
+
+    Only copies of a policy with --forgettable have a key that can be discarded. Repeating the command is harmless:
+    after an error or a kill it finishes what was left.
+    """
+    with open_desk(home) as desk:
+        row, before = desk.copy(copy), not desk.is_forgotten(copy)
+        discard_key(desk, copy)
+    print_result(
+        {"copy_id": row.copy_id, "buyer": row.buyer, "changed": before},
+        f"the key of copy {copy} {'is' if before else 'was'} discarded{'' if before else ' already'}",
+        as_json=as_json,
+    )
+    talk("Backups, replicas and a database server's own files may still hold its salt: forgotten is when they do not.")
+
+
+def discard_key(desk: "Authority", copy: str) -> None:
+    """Discard a copy's key.
+
+    Raises:
+        ConflictError: if it has no key that can be discarded, or it is discarded, but bytes of it are left in the
+            registry's write-ahead log.
+        NotFoundError: if there is no such copy.
+    """
+    if not desk.forget(copy):
+        raise ConflictError(
+            f"the key of copy {copy} is discarded, but its salt is still in the registry's write-ahead log, because "
+            f"another process reads the registry; when that has ended, run: variegate forget {copy}"
+        )

@@ -9,26 +9,20 @@ from variegate.cli import (
     attack,
     audit,
     calibrate,
-    copies,
-    db,
-    doctor,
     export,
-    forget,
-    init,
     issue,
     key,
     lifecycle,
-    log,
     model,
-    policy,
-    quickstart,
+    registry,
     report,
     reproduce,
-    spec,
+    start,
+    terms,
     train,
     verify,
 )
-from variegate.cli.guard import GuardedGroup
+from variegate.cli.entrypoint import GuardedGroup
 from variegate.cli.options import examples
 
 app = typer.Typer(
@@ -64,27 +58,24 @@ def _main(
     """Hand every buyer of a classifier a different copy, and measure how far that prevents replication attacks."""
 
 
-doctor.add_to(app)
-quickstart.add_to(app)
-init.add_to(app)
-model.add_to(app)
-calibrate.add_to(app)
-spec.add_to(app)
-policy.add_to(app)
-issue.add_to(app)
-copies.add_to(app)
-lifecycle.add_to(app)
-export.add_to(app)
-verify.add_to(app)
-forget.add_to(app)
-key.add_to(app)
-log.add_to(app)
-db.add_to(app)
-attack.add_to(app)
-audit.add_to(app)
-train.add_to(app)
-reproduce.add_to(app)
-report.add_to(app)
+for _module in (
+    start,
+    model,
+    calibrate,
+    terms,
+    issue,
+    lifecycle,
+    export,
+    verify,
+    key,
+    registry,
+    attack,
+    audit,
+    train,
+    reproduce,
+    report,
+):
+    _module.add_to(app)
 
 
 def run() -> None:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from variegate.cli.guard import SellerCodeCommand
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand
 from variegate.cli.options import (
     HOME,
-    MOST,
+    MAX_COUNT,
     AsJson,
     HomeFolder,
     examples,
@@ -16,7 +17,7 @@ from variegate.cli.options import (
     parse_integers,
     parse_pairs,
 )
-from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
+from variegate.cli.output import print_described, print_listed, print_result
 
 if TYPE_CHECKING:
     from variegate.manifest import ModelManifest
@@ -71,7 +72,6 @@ def import_(
     The weights and the seller's own code are copied into the home. The original is built and run before it is accepted:
     it must give finite numbers, and the same labels each time and in every batch.
     """
-    from variegate.cli.desk import open_desk
     from variegate.errors import ConfigurationError
     from variegate.types import Bounds
 
@@ -99,32 +99,26 @@ def import_(
             outputs="probabilities" if outputs == "probabilities" else "logits",
         )
         manifest = desk.import_model(imported)
-    if as_json:
-        print_json(_described(manifest))
-    else:
-        print_text(
-            f"imported {manifest.name} ({manifest.architecture}, {len(manifest.labels)} classes) {manifest.digest}"
-        )
+    print_result(
+        _described(manifest),
+        f"imported {manifest.name} ({manifest.architecture}, {len(manifest.labels)} classes) {manifest.digest}",
+        as_json=as_json,
+    )
 
 
 def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the originals."""
-    from variegate.cli.desk import open_desk
-
     with open_desk(home, read_only=True) as desk:
         manifests = desk.models()
-    if as_json:
-        print_json([_described(manifest) for manifest in manifests])
-        return
-    if not manifests:
-        talk("There is no original yet; import one with: variegate model import")
-        return
-    print_table(
+    print_listed(
+        [_described(manifest) for manifest in manifests],
         ("NAME", "ARCHITECTURE", "CLASSES", "INPUT", "DIGEST"),
         [
             (m.name, m.architecture, len(m.labels), "x".join(map(str, m.input_shape)), f"{m.digest[:19]}…")
             for m in manifests
         ],
+        empty="There is no original yet; import one with: variegate model import",
+        as_json=as_json,
     )
 
 
@@ -135,14 +129,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show all that is recorded of one original."""
-    from variegate.cli.desk import open_desk
-
     with open_desk(home, read_only=True) as desk:
         described = _described(desk.model(name))
-    if as_json:
-        print_json(described)
-    else:
-        print_pairs(described)
+    print_described(described, as_json=as_json)
 
 
 def _described(manifest: "ModelManifest") -> dict[str, Any]:
@@ -157,8 +146,8 @@ def _read_labels(text: str) -> int | tuple[str, ...]:
     from variegate.files import read_bounded
 
     if text.isdecimal():
-        if len(text) > len(str(MOST)) or int(text) > MOST:
-            raise ConfigurationError(f"--labels must be a number up to {MOST:,} or a JSON file; got {text[:40]}")
+        if len(text) > len(str(MAX_COUNT)) or int(text) > MAX_COUNT:
+            raise ConfigurationError(f"--labels must be a number up to {MAX_COUNT:,} or a JSON file; got {text[:40]}")
         return int(text)
     try:
         names = json.loads(read_bounded(Path(text), _LABELS_LIMIT_BYTES))

@@ -12,9 +12,9 @@ from variegate.files import file_error
 from variegate.types import Norm
 
 HOME = Path(".variegate")
-MOST = 1_000_000
+MAX_COUNT = 1_000_000
 """The largest count that an option takes."""
-MOST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 
 
 class DeviceChoice(StrEnum):
@@ -36,7 +36,7 @@ Data: TypeAlias = Annotated[
 ]
 Split: TypeAlias = Annotated[str, typer.Option("--split", help='Which part of the data: "train" or "test".')]
 Seed: TypeAlias = Annotated[
-    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Decides every random choice of the experiment.")
+    int, typer.Option("--seed", min=0, max=MAX_SEED, help="Decides every random choice of the experiment.")
 ]
 DeviceOption: TypeAlias = Annotated[
     DeviceChoice, typer.Option("--device", help="Where the network runs; auto takes a GPU if there is one.")
@@ -86,6 +86,25 @@ def output_folder(out: Path | None, resume: Path | None) -> Path | None:
     return resume or out
 
 
+def required_folder(out: Path | None, resume: Path | None) -> Path:
+    """Return the folder to write to.
+
+    Raises:
+        ConfigurationError: if not exactly one of both is given.
+        ConflictError: if `out` holds files already.
+        NotFoundError: if `resume` is not a folder.
+    """
+    folder = output_folder(out, resume)
+    if folder is None:
+        raise ConfigurationError("expected --out for a new run or --resume for an interrupted one; got neither")
+    return folder
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Read names with commas; what is empty is left out."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _is_taken(folder: Path) -> bool:
     try:
         return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -127,7 +146,7 @@ def parse_integers(text: str, option: str) -> tuple[int, ...]:
         ConfigurationError: if a part is not a positive whole number of at most 1,000,000.
     """
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and len(part) < 10 and 0 < int(part) <= MOST for part in parts):
+    if not all(part.strip().isdecimal() and len(part) < 10 and 0 < int(part) <= MAX_COUNT for part in parts):
         raise ConfigurationError(f"{option} must be positive whole numbers with commas, such as 3,32,32; got {text!r}")
     return tuple(int(part) for part in parts)
 

@@ -38,6 +38,49 @@ def print_json(value: object) -> None:
     print_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def print_result(value: object, text: str, *, as_json: bool) -> None:
+    """Print a result as JSON, or as text."""
+    if as_json:
+        print_json(value)
+    else:
+        print_text(text)
+
+
+def print_described(values: dict[str, Any], *, as_json: bool) -> None:
+    """Print what is recorded of one thing as JSON, or as one "name  value" a line."""
+    if as_json:
+        print_json(values)
+    else:
+        print_pairs(values)
+
+
+def print_listed(
+    values: Sequence[object],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    empty: str,
+    as_json: bool,
+) -> None:
+    """Print several things as JSON, or as a table with a row each; `empty` says what to do where there are none."""
+    if as_json:
+        print_json(values)
+    elif rows:
+        print_table(columns, rows)
+    else:
+        talk(empty)
+
+
+def print_record(record: Any, *, as_json: bool) -> None:  # noqa: ANN401 (any kind of record)
+    """Print the record of an experiment as JSON, or as the report's text."""
+    if as_json:
+        print_json(record)
+        return
+    from variegate.report.text import render_text
+
+    print_text(render_text(record))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under their headings; columns as wide as their longest text, numbers to the right."""
     texts = [[str(cell) for cell in row] for row in rows]

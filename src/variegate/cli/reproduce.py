@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.desk import open_desk
+from variegate.cli.entrypoint import SellerCodeCommand, typed_command
+from variegate.cli.experiment import choose_device, load_images, scale_to
 from variegate.cli.options import (
     HOME,
     AsJson,
@@ -19,7 +21,7 @@ from variegate.cli.options import (
     split_pairs,
 )
 from variegate.cli.output import print_json, print_text, talk
-from variegate.cli.progress import show_progress
+from variegate.cli.running import show_progress
 
 if TYPE_CHECKING:
     from variegate.authority.authority import Authority
@@ -91,7 +93,6 @@ def reproduce(
     study, under their default names, or the specs that --rewriters names; missing ones are calibrated first, on
     training images. Handwritten digits are calibrated with fewer attacks than other data.
     """
-    from variegate.cli.experiment import choose_device
     from variegate.errors import ConfigurationError
     from variegate.experiments.paper.effort import effort_of
     from variegate.experiments.paper.run import choose_experiments, refuse_another_record
@@ -147,7 +148,6 @@ def _studies(
     say: "Progress",
 ) -> tuple[list["StudySource"], dict[str, Any]]:
     """Return the studies and what the records shall say of them."""
-    from variegate.cli.desk import open_desk
     from variegate.experiments.paper.prepare import digits_study
 
     if not given:
@@ -177,7 +177,6 @@ def _study(
     device: str,
     say: "Progress",
 ) -> tuple["StudySource", dict[str, Any]]:
-    from variegate.cli.experiment import load_images, scale_to
     from variegate.errors import ConfigurationError, NotFoundError
     from variegate.experiments.paper.prepare import specs_for
     from variegate.experiments.paper.study import REWRITERS, StudySource

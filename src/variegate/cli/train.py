@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from variegate.cli.guard import SellerCodeCommand, typed_command
+from variegate.cli.entrypoint import SellerCodeCommand, typed_command
+from variegate.cli.experiment import choose_device, load_images
 from variegate.cli.options import (
-    MOST,
-    MOST_SEED,
+    MAX_COUNT,
+    MAX_SEED,
     AsJson,
     Data,
     DeviceChoice,
@@ -16,14 +17,14 @@ from variegate.cli.options import (
     Out,
     Resume,
     examples,
-    output_folder,
     parse_pairs,
+    required_folder,
     split_pairs,
 )
 from variegate.cli.output import print_json, print_table, talk
-from variegate.cli.progress import show_progress
+from variegate.cli.running import resumable
 
-_MOST_SEEDS = 1000
+_MAX_SEEDS = 1000
 _NO_TEST = "none"
 
 
@@ -69,7 +70,7 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the recipe, such as epochs=40; repeat."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, max=100 * MOST, help="The most images to take of each split.")
+        int | None, typer.Option("--limit", min=1, max=100 * MAX_COUNT, help="The most images to take of each split.")
     ] = None,
     split_train: Annotated[str, typer.Option("--split-train", help="The split to learn from.")] = "train",
     split_test: Annotated[
@@ -89,16 +90,12 @@ def train(
     weights, a record and a model card, and prints the accuracies and the commands that import the networks. The state
     is saved every minute; --resume goes on with it, to the same weights.
     """
-    from variegate.cli.experiment import choose_device, load_images
-    from variegate.errors import ConfigurationError
     from variegate.training.presets import find_preset, is_mirrored
     from variegate.training.recipe import parse_settings
 
     numbers = _parse_seeds(seeds)
     chosen = find_preset(preset)
-    folder = output_folder(out, resume)
-    if folder is None:
-        raise ConfigurationError("expected --out for a new run or --resume for an interrupted one; got neither")
+    folder = required_folder(out, resume)
     given, arguments = parse_settings(split_pairs(settings or [], "--set")), parse_pairs(arg or [], "--arg")
     chosen.recipe(data_name="", architecture=arch, arguments=arguments, settings=given)  # before any data are read
     where = choose_device(device)
@@ -116,25 +113,21 @@ def train(
     from variegate.evaluation.stats import wilson_rate
     from variegate.training.run import train_models
 
-    try:
-        with show_progress() as progress:
-            records = train_models(
-                recipe,
-                pool,
-                test,
-                seeds=numbers,
-                out=folder,
-                data_name=name,
-                code_path=code_path,
-                device=where,
-                resume=resume is not None,
-                command=typed_command(context),
-                rate=lambda k, n: wilson_rate(k, n).to_dict(),
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        talk(f"what was done is kept; go on with the same options and --resume {folder} in place of --out")
-        raise
+    with resumable(folder) as progress:
+        records = train_models(
+            recipe,
+            pool,
+            test,
+            seeds=numbers,
+            out=folder,
+            data_name=name,
+            code_path=code_path,
+            device=where,
+            resume=resume is not None,
+            command=typed_command(context),
+            rate=lambda k, n: wilson_rate(k, n).to_dict(),
+            progress=progress,
+        )
     _print(records, as_json=as_json)
 
 
@@ -169,7 +162,7 @@ def _parse_seeds(text: str) -> tuple[int, ...]:
     from variegate.errors import ConfigurationError
 
     wrong = ConfigurationError(
-        f"--seeds must be up to {_MOST_SEEDS:,} different whole numbers from 0 to {MOST_SEED}, such as 0-9 or 0,3,5; "
+        f"--seeds must be up to {_MAX_SEEDS:,} different whole numbers from 0 to {MAX_SEED}, such as 0-9 or 0,3,5; "
         f"got {text[:60]!r}"
     )
     seeds: list[int] = []
@@ -179,9 +172,9 @@ def _parse_seeds(text: str) -> tuple[int, ...]:
         if not all(end.isascii() and end.isdecimal() and len(end) <= 10 for end in ends):
             raise wrong
         low, high = int(ends[0]), int(ends[1])
-        if not 0 <= high - low < _MOST_SEEDS or high > MOST_SEED:
+        if not 0 <= high - low < _MAX_SEEDS or high > MAX_SEED:
             raise wrong
         seeds.extend(range(low, high + 1))
-    if len(set(seeds)) != len(seeds) or len(seeds) > _MOST_SEEDS:
+    if len(set(seeds)) != len(seeds) or len(seeds) > _MAX_SEEDS:
         raise wrong
     return tuple(seeds)

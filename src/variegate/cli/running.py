@@ -1,11 +1,16 @@
-"""How far a long command is: a bar with the remaining time on a terminal, a plain line now and then elsewhere."""
+"""Long commands: how far they are, what to do after an interruption, and gates on what they measured.
+
+Progress is a bar with the remaining time on a terminal, and a plain line now and then elsewhere.
+"""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from variegate.cli.output import talk
+from variegate.errors import GateError
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how much is done, how much there is; 0 for unknown)."""
@@ -36,6 +41,47 @@ def show_progress() -> Iterator[Progress]:
         yield lambda what, done, total: bars.update(
             task, description=what.replace("[", r"\["), completed=done, total=total or None
         )
+
+
+@contextmanager
+def resumable(folder: Path | None, *states: str) -> Iterator[Progress]:
+    """Show progress while the block runs; an interruption says how to resume.
+
+    Args:
+        folder: where the run saves its state, if it does.
+        states: patterns of the files of a state: without one of them there is nothing to resume. None: always resume.
+    """
+    try:
+        with show_progress() as progress:
+            yield progress
+    except KeyboardInterrupt:
+        if folder is not None and (not states or any(any(folder.glob(state)) for state in states)):
+            talk(f"what is done is saved; go on with the same options and {resuming(folder)}")
+        raise
+
+
+def resuming(folder: Path) -> str:
+    """Return the options that resume a run."""
+    return f"--resume {folder} in place of --out"
+
+
+def require_below(limit: float | None, rates: Mapping[str, float | None], *, what: str) -> None:
+    """Check measured rates against the limit that was asked for, if one was.
+
+    Args:
+        limit: a fraction, or None.
+        rates: the rate of each; None where it could not be measured.
+        what: what the rates are, such as "the replication rate".
+
+    Raises:
+        GateError: names those that are above the limit or could not be measured.
+    """
+    if limit is None:
+        return
+    if unknown := [name for name, rate in rates.items() if rate is None]:
+        raise GateError(f"{what} could not be measured for {', '.join(unknown)}: no attack succeeded")
+    if above := [f"{name} {rate:.1%}" for name, rate in rates.items() if rate is not None and rate > limit]:
+        raise GateError(f"{what} is above {limit:.1%}: {', '.join(above)}")
 
 
 def _lines(clock: Callable[[], float] = time.monotonic) -> Progress:

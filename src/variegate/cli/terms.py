@@ -1,22 +1,38 @@
-"""`variegate policy`: on what terms copies are issued."""
+"""`variegate spec` and `variegate policy`: what copies are made with, and on what terms they are issued."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from variegate.cli.desk import open_desk
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples, parse_rate
-from variegate.cli.output import print_json, print_pairs, print_table, print_text, talk
+from variegate.cli.output import print_described, print_json, print_listed, print_pairs, print_result, print_text, talk
 from variegate.errors import ConfigurationError
 from variegate.registry.rows import utc
 
+_LIMIT_BYTES = 2**20
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"([0-9]{1,9})([smhd])")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/([smhd])")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command group to the application."""
+    """Add the commands to the application."""
+    group = typer.Typer(no_args_is_help=True, help="See rewriter specs, and save those written by hand.")
+    group.command(
+        "save",
+        epilog=examples(
+            "variegate spec save composed.json --name net-composed --model net",
+            "variegate spec save qim.json --name strong --replace",
+        ),
+    )(save)
+    group.command("ls", epilog=examples("variegate spec ls", "variegate spec ls --json"))(list_specs)
+    group.command("show", epilog=examples("variegate spec show net-qim", "variegate spec show net-qim --json"))(
+        show_spec
+    )
+    app.add_typer(group, name="spec")
     group = typer.Typer(no_args_is_help=True, help="Make policies and see which there are.")
     group.command(
         "create",
@@ -26,9 +42,71 @@ def add_to(app: typer.Typer) -> None:
             "variegate policy create private --spec net-qim --forgettable",
         ),
     )(create)
-    group.command("ls", epilog=examples("variegate policy ls", "variegate policy ls --json"))(list_)
-    group.command("show", epilog=examples("variegate policy show prod", "variegate policy show prod --json"))(show)
+    group.command("ls", epilog=examples("variegate policy ls", "variegate policy ls --json"))(list_policies)
+    group.command("show", epilog=examples("variegate policy show prod", "variegate policy show prod --json"))(
+        show_policy
+    )
     app.add_typer(group, name="policy")
+
+
+def save(
+    file: Annotated[Path, typer.Argument(help="A JSON file with the rewriter's name and parameters.")],
+    *,
+    name: Annotated[str, typer.Option("--name", help="What to call the spec.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="The original that it is for; any one if left out.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give the name to the new spec even if another one has it.")
+    ] = False,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Save a spec written by hand, to issue copies with.
+
+    The file holds an object such as {"rewriter": "permutation", "alpha": 0.3}, or, to compose rewriters,
+    {"rewriter": "composed", "parts": [..., ...]}. Nothing is calibrated: an audit says what such copies prevent.
+    """
+    from variegate.files import read_bounded
+    from variegate.manifest import load_json
+
+    values = load_json(read_bounded(file, _LIMIT_BYTES), f"the spec {file}")
+    with open_desk(home) as desk:
+        from variegate.rewriters.catalog import spec_from_dict
+
+        saved = desk.save_spec(name, spec_from_dict(values), model=model, replace=replace)
+    print_result(saved.to_dict(), f"saved the spec {name} ({saved.spec_digest[:19]}…)", as_json=as_json)
+
+
+def list_specs(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+    """List the specs that copies can be issued with."""
+    with open_desk(home, read_only=True) as desk:
+        specs = desk.list_specs()
+    print_listed(
+        [each.to_dict() for each in specs],
+        ("NAME", "REWRITER", "MODEL", "CALIBRATED", "DIGEST"),
+        [
+            (s.name, s.spec["rewriter"], s.model or "any", "yes" if s.record else "no", f"{s.spec_digest[:19]}…")
+            for s in specs
+        ],
+        empty="There is no spec yet; make one with: variegate calibrate",
+        as_json=as_json,
+    )
+
+
+def show_spec(
+    name: Annotated[str, typer.Argument(help="A spec, by its name.")],
+    *,
+    home: HomeFolder = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Show one spec; the record of its calibration is shown by `variegate report` and with --json."""
+    with open_desk(home, read_only=True) as desk:
+        described = desk.saved_spec(name).to_dict()
+    if as_json:
+        print_json(described)
+    else:
+        print_pairs({key: value for key, value in described.items() if key != "record"})
 
 
 def create(
@@ -63,8 +141,6 @@ def create(
 
     Quota and rate are kept by the service that serves the copies; an artifact in the buyer's hands cannot keep them.
     """
-    from variegate.cli.desk import open_desk
-
     with open_desk(home) as desk:
         policy = desk.create_policy(
             name,
@@ -85,19 +161,12 @@ def create(
         talk(f"issue with: variegate issue --model MODEL --policy {name} --buyer NAME")
 
 
-def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+def list_policies(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the policies, oldest first."""
-    from variegate.cli.desk import open_desk
-
     with open_desk(home, read_only=True) as desk:
         rows = desk.policies()
-    if as_json:
-        print_json([{"name": row.name, "added_at": utc(row.added_at), **row.body} for row in rows])
-        return
-    if not rows:
-        talk("There is no policy yet; make one with: variegate policy create")
-        return
-    print_table(
+    print_listed(
+        [{"name": row.name, "added_at": utc(row.added_at), **row.body} for row in rows],
         ("NAME", "SPEC", "QUOTA", "RATE/S", "VALID", "EQUAL PARTNERS", "FORGETTABLE"),
         [
             (
@@ -111,24 +180,21 @@ def list_(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
             )
             for row in rows
         ],
+        empty="There is no policy yet; make one with: variegate policy create",
+        as_json=as_json,
     )
 
 
-def show(
+def show_policy(
     name: Annotated[str, typer.Argument(help="A policy, by its name.")],
     *,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:
     """Show one policy."""
-    from variegate.cli.desk import open_desk
-
     with open_desk(home, read_only=True) as desk:
         described = {"name": name, **desk.policy(name).to_dict()}
-    if as_json:
-        print_json(described)
-    else:
-        print_pairs(described)
+    print_described(described, as_json=as_json)
 
 
 def _parse_time(text: str) -> int:

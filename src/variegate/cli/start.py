@@ -1,4 +1,4 @@
-"""`variegate init`: a new home, with a new secret or with the environment's."""
+"""`variegate doctor`, `quickstart` and `init`: the first commands that a seller runs."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from variegate.cli.desk import terminal_access
 from variegate.cli.options import HOME, AsJson, HomeFolder, examples
-from variegate.cli.output import print_json, talk
+from variegate.cli.output import print_json, print_record, print_result, print_table, talk
+from variegate.cli.running import show_progress
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command to the application."""
+    """Add the commands to the application."""
+    app.command("doctor", epilog=examples("variegate doctor", "variegate doctor --home /srv/seller --json"))(doctor)
+    app.command("quickstart", epilog=examples("variegate quickstart", "variegate quickstart --out /tmp/first-look"))(
+        quickstart
+    )
     app.command(
         "init",
         epilog=examples(
@@ -22,6 +28,45 @@ def add_to(app: typer.Typer) -> None:
             "VARIEGATE_DATABASE_URL=postgresql+psycopg://seller@db/registry variegate init",
         ),
     )(init)
+
+
+def doctor(*, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+    """Check this machine, the home and the secret.
+
+    Exits with 1 if something is broken. A warning names something that works but may surprise. The secret is looked
+    at only where no question is needed.
+    """
+    from variegate.authority.doctor import run_checks
+
+    checks = run_checks(home)
+    if as_json:
+        print_json([check.to_dict() for check in checks])
+    else:
+        print_table(("CHECK", "STATE", "FOUND"), [(check.name, check.state, check.found) for check in checks])
+        for check in checks:
+            if check.advice:
+                talk(f"{check.name}: {check.advice}")
+    if any(check.state == "broken" for check in checks):
+        raise typer.Exit(1)
+
+
+def quickstart(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The folder for the record and the report.")] = Path("quickstart"),
+    as_json: AsJson = False,
+) -> None:
+    """See the whole idea on a small classifier of digits.
+
+    Trains it, makes copies, attacks them and shows what replicates. Needs no network and no data, and takes under two
+    minutes on two cores.
+    """
+    from variegate.cli.output import talk
+    from variegate.quickstart import run_quickstart
+
+    with show_progress() as progress:
+        record = run_quickstart(out, progress)
+    print_record(record, as_json=as_json)
+    talk(f"wrote {out / 'report.html'}: open it in a browser")
 
 
 def init(
@@ -52,7 +97,6 @@ def init(
     from variegate.authority.authority import Authority
     from variegate.authority.home import DATABASE_URL, require_free
     from variegate.authority.keyring import ENVIRONMENT, SEALED_FILE
-    from variegate.cli.desk import terminal_access
     from variegate.errors import ConfigurationError
     from variegate.keystore.catalog import find_provider
     from variegate.keystore.providers import open_sealed
@@ -79,18 +123,17 @@ def init(
     database_url = os.environ.get(DATABASE_URL)
     Authority.create(home, secret, provider=keeper, access=access, database_url=database_url).close()
     kept = keeper != ENVIRONMENT
-    if as_json:
-        print_json(
-            {
-                "home": str(home),
-                "secret_identifier": secret.identifier,
-                "provider": keeper,
-                "sealed": kept,
-                "registry": "database" if database_url else "file",
-            }
-        )
-    else:
-        typer.echo(f"made the home {home} for the secret with identifier {secret.identifier}")
+    print_result(
+        {
+            "home": str(home),
+            "secret_identifier": secret.identifier,
+            "provider": keeper,
+            "sealed": kept,
+            "registry": "database" if database_url else "file",
+        },
+        f"made the home {home} for the secret with identifier {secret.identifier}",
+        as_json=as_json,
+    )
     if kept:
         talk(f"Keep a backup of {home / 'secrets'} and of what opens it: without them no copy can be made again.")
     else:
