@@ -192,8 +192,7 @@ def _run(subject: Subject, chosen: torch.Tensor, attack: Attack, budget: int) ->
     classifier = subject.classifier
     oracle = HardLabelOracle(
         classifier.predict,
-        input_shape=classifier.input_shape,
-        bounds=classifier.bounds,
+        input_spec=classifier.input_spec,
         num_classes=classifier.num_classes,
         samples=len(chosen),
         budget=budget,

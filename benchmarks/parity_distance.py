@@ -82,8 +82,7 @@ def _ours(semantics: str) -> Callable[[Subject, Tensor, Tensor, ClosestSeen, int
         classifier = subject.classifier
         oracle = HardLabelOracle(
             seen.predict,
-            input_shape=classifier.input_shape,
-            bounds=classifier.bounds,
+            input_spec=classifier.input_spec,
             num_classes=classifier.num_classes,
             samples=1,
             budget=CHECKPOINTS[-1],

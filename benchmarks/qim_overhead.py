@@ -18,7 +18,7 @@ from benchmarks.tables import print_table
 from benchmarks.timing import alternate, ratio
 from variegate.rewriters.base import OriginalShape, rewrite
 from variegate.rewriters.qim import QimHead, QimSpec
-from variegate.types import Bounds
+from variegate.types import InputSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,7 @@ def _measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _large(options: argparse.Namespace) -> dict[str, Any]:
-    shape = OriginalShape(num_classes=1000, input_shape=(3, 224, 224), bounds=Bounds())
+    shape = OriginalShape(num_classes=1000, input_spec=InputSpec((3, 224, 224)))
     started = time.perf_counter()
     head = QimSpec(messages_per_class=options.messages, projection="hadamard").build(timing_keys(1)[0], shape)
     built = time.perf_counter() - started

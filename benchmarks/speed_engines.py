@@ -59,8 +59,7 @@ def _ours(make: Callable[[float], Attack], queries: int | None = None) -> Run:
         classifier = subject.classifier
         oracle = HardLabelOracle(
             classifier.predict,
-            input_shape=classifier.input_shape,
-            bounds=classifier.bounds,
+            input_spec=classifier.input_spec,
             num_classes=classifier.num_classes,
             samples=len(images),
             budget=None if queries is None else _scaled(queries, scale),

@@ -66,8 +66,7 @@ class RecordingModule(nn.Module):
         classifier = self._classifier[0]
         return HardLabelOracle(
             lambda x: self(x).argmax(1),
-            input_shape=classifier.input_shape,
-            bounds=classifier.bounds,
+            input_spec=classifier.input_spec,
             num_classes=classifier.num_classes,
             samples=1,
         )

@@ -1,7 +1,8 @@
-"""Small words that every layer shares: bounds, norms, statuses and identifiers. Imports no torch."""
+"""Small words that every layer shares: input specs, bounds, norms, statuses and identifiers. Imports no torch."""
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Self
@@ -105,3 +106,81 @@ class Bounds:
         except ValueError as error:
             raise ConfigurationError(f"bounds are written LOWER,UPPER, such as 0,1; got {text!r}") from error
         return cls(lower, upper)
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What one input is: shared by the readers of data, classifiers, oracles and rewriters.
+
+    Attributes:
+        shape: sizes of one input, without the batch, such as (3, 32, 32).
+        bounds: the interval of every value.
+        layout: one letter per axis; by default "CHW" for three axes, and empty (unnamed) for any other number.
+        kind: what the numbers are: "image" by default for three axes, otherwise "array"; open to others, such as
+            "audio".
+
+    Raises:
+        ConfigurationError: the shape holds no size or one below 1, or the layout names another number of axes.
+    """
+
+    shape: tuple[int, ...]
+    bounds: Bounds = Bounds()
+    layout: str = ""
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(size) for size in self.shape)
+        if not shape or min(shape) < 1:
+            raise ConfigurationError(f"input_shape must hold positive sizes, such as (3, 32, 32); got {shape}")
+        if self.layout and len(self.layout) != len(shape):
+            raise ConfigurationError(
+                f"layout must have one letter for each of {len(shape)} axes; got {self.layout!r} for shape {shape}"
+            )
+        is_image = len(shape) == 3 and self.kind in ("", "image")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "layout", self.layout or ("CHW" if is_image else ""))
+        object.__setattr__(self, "kind", self.kind or ("image" if is_image else "array"))
+
+    @property
+    def size(self) -> int:
+        """Values in one input (the paper's l)."""
+        return math.prod(self.shape)
+
+    @property
+    def middle(self) -> float:
+        """The value halfway between the bounds."""
+        return 0.5 * (self.bounds.lower + self.bounds.upper)
+
+    @property
+    def batch_shape(self) -> str:
+        """The shape of a batch as errors write it, such as (N, 3, 32, 32)."""
+        return f"({', '.join(['N', *map(str, self.shape)])})"
+
+    @classmethod
+    def resolve(cls, spec: "InputSpec | None", input_shape: Sequence[int] | None, bounds: Bounds | None) -> "InputSpec":
+        """Return the spec that a constructor was given: as a whole, or as a shape and, if not [0, 1], bounds.
+
+        Raises:
+            ConfigurationError: neither was given, or both, or the shape holds a size below 1.
+        """
+        if spec is None and input_shape is not None:
+            return cls(tuple(input_shape), bounds if bounds is not None else Bounds())
+        if spec is None or input_shape is not None or bounds is not None:
+            raise ConfigurationError("give either input_spec, or input_shape (and bounds); got both or neither")
+        return spec
+
+
+class TakesInputs:
+    """A thing with an `input_spec`, whose parts are at hand as `input_shape` and `bounds`."""
+
+    input_spec: InputSpec
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch."""
+        return self.input_spec.shape
+
+    @property
+    def bounds(self) -> Bounds:
+        """The interval of valid input values."""
+        return self.input_spec.bounds

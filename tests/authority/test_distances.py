@@ -12,13 +12,13 @@ from variegate.registry.copies import change_status, count_copies, get_copy, lis
 from variegate.registry.records import add_model, get_model, get_spec
 from variegate.rewriters.base import OriginalShape
 from variegate.rewriters.permutation import PermutationSpec
-from variegate.types import Bounds, CopyStatus
+from variegate.types import CopyStatus, InputSpec
 
 
 def real_partners(desk, row, classes=10):
     """What the rewriter itself draws from the key that is derived anew; a dummy class counts as one partner."""
     spec = PermutationSpec.from_dict(desk.registry.read(get_spec, row.spec_digest))
-    shape = OriginalShape(num_classes=classes, input_shape=(1, 8, 8), bounds=Bounds())
+    shape = OriginalShape(num_classes=classes, input_spec=InputSpec((1, 8, 8)))
     head = spec.build(desk.keyring.copy_key(row, "permutation"), shape)
     return np.minimum(head.partners.numpy(), classes)
 

@@ -12,7 +12,7 @@ from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey
 from variegate.rewriters.base import OriginalShape
 from variegate.rewriters.permutation import PermutationSpec
-from variegate.types import Bounds
+from variegate.types import InputSpec
 
 
 def key(number: int) -> CopyKey:
@@ -21,7 +21,7 @@ def key(number: int) -> CopyKey:
 
 @pytest.mark.parametrize("spec", [PermutationSpec(), PermutationSpec(derangement=False, dummy_classes=3)])
 def test_partners_are_those_of_the_rewriter(spec):
-    shape = OriginalShape(num_classes=7, input_shape=(2,), bounds=Bounds())
+    shape = OriginalShape(num_classes=7, input_spec=InputSpec((2,)))
     for number in range(20):
         head = spec.build(key(number), shape)
         drawn = draw_partners(key(number), spec.to_dict(), classes=7)

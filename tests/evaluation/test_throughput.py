@@ -6,7 +6,7 @@ import torch
 from variegate.evaluation import throughput
 from variegate.evaluation.throughput import quick_queries_per_second, raw_queries_per_second
 from variegate.testing.seller import small_classifier
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 
 def test_the_default_rows_follow_the_budget_of_bytes(monkeypatch):
@@ -36,7 +36,7 @@ def quick(monkeypatch, row_seconds, *, lower=0.0, upper=1.0, most=200):
 
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(throughput, "question_rows", lambda *_: most)
-    rate = quick_queries_per_second(predict, input_shape=(1, 2, 2), bounds=Bounds(lower, upper))
+    rate = quick_queries_per_second(predict, input_spec=InputSpec((1, 2, 2), Bounds(lower, upper)))
     return rate, rows, values, now[0]
 
 

@@ -16,13 +16,13 @@ from variegate.evaluation import adversarial_files
 from variegate.experiments import attack as single_attack
 from variegate.experiments.attack import SingleAttack
 from variegate.testing.closed_form import LinearClassifier
-from variegate.types import Bounds, Norm
+from variegate.types import InputSpec, Norm
 
 
 class Halves:
     num_classes = 2
-    input_shape = (1, 1, 2)
-    bounds = Bounds()
+    input_spec = InputSpec((1, 1, 2))
+    input_shape, bounds = input_spec.shape, input_spec.bounds
 
     def predict(self, x):
         return (x[:, 0, 0, 0] > 0.5).long()
@@ -129,7 +129,8 @@ class FailingPlane(Failing):
         super().__init__()
         self.classifier = model.classifier()
         self.device, self.num_classes = self.classifier.device, self.classifier.num_classes
-        self.input_shape, self.bounds = self.classifier.input_shape, self.classifier.bounds
+        self.input_spec = self.classifier.input_spec
+        self.input_shape, self.bounds = self.input_spec.shape, self.input_spec.bounds
         self.scores, self.differentiable_scores = self.classifier.scores, self.classifier.differentiable_scores
 
     def predict(self, x):

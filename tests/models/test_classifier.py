@@ -13,7 +13,7 @@ from variegate.errors import InputError, ModelError, NotFoundError
 from variegate.models.classifier import Classifier, check_inputs, weights_digest
 from variegate.models.forward_pass import full_precision
 from variegate.testing.seller import small_classifier
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 
 def linear(size=6, n=3, seed=0):
@@ -307,15 +307,15 @@ def test_inputs_of_another_shape(shape):
 )
 def test_check_inputs(x, message):
     with pytest.raises(InputError, match=message):
-        check_inputs(x, (4,), Bounds(-1.0, 1.0))
+        check_inputs(x, InputSpec((4,), Bounds(-1.0, 1.0)))
 
 
 @given(st.floats(-1.0, 1.0, width=32), st.sampled_from([torch.float16, torch.float32, torch.float64]))
 def test_check_inputs_takes_every_float_in_the_bounds(value, dtype):
     x = torch.full((2, 4), value, dtype=dtype)
-    assert check_inputs(x, (4,), Bounds(-1.0, 1.0)).dtype is torch.float32
+    assert check_inputs(x, InputSpec((4,), Bounds(-1.0, 1.0))).dtype is torch.float32
 
 
 def test_check_inputs_allows_for_rounding():
-    assert check_inputs(torch.full((1, 4), 1.0000001), (4,), Bounds()).shape == (1, 4)
-    assert check_inputs(torch.empty(0, 4), (4,), Bounds()).shape == (0, 4)
+    assert check_inputs(torch.full((1, 4), 1.0000001), InputSpec((4,))).shape == (1, 4)
+    assert check_inputs(torch.empty(0, 4), InputSpec((4,))).shape == (0, 4)

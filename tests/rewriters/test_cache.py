@@ -12,7 +12,7 @@ from variegate.rewriters.base import AbstractHead, OriginalShape
 from variegate.rewriters.cache import DEFAULT_HEAD_BYTES, HeadCache, head_bytes
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import known_key
-from variegate.types import Bounds
+from variegate.types import InputSpec
 
 
 class Sized(AbstractHead):
@@ -35,7 +35,7 @@ def test_bytes_of_a_head():
     shared = Sized(10)
     shared.register_buffer("view", shared.values[:3], persistent=False)
     assert head_bytes(shared) == 10
-    shape = OriginalShape(num_classes=10, input_shape=(3, 8, 8), bounds=Bounds())
+    shape = OriginalShape(num_classes=10, input_spec=InputSpec((3, 8, 8)))
     dense = QimSpec(messages_per_class=4, projection="dense").build(known_key(0), shape)
     assert 4 * 40 * 192 <= head_bytes(dense) < 1.1 * 4 * 40 * 192
 

@@ -21,10 +21,10 @@ from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
 from variegate.testing.seller import known_key
-from variegate.types import Bounds
+from variegate.types import InputSpec
 
 N, CLASSES, DIM = 400, 6, 400
-SHAPE = OriginalShape(num_classes=CLASSES, input_shape=(DIM,), bounds=Bounds())
+SHAPE = OriginalShape(num_classes=CLASSES, input_spec=InputSpec((DIM,)))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_smallest_messages_is_the_smallest(scores):
 
 def test_most_messages():
     def most(num_classes, *input_shape):
-        return most_messages(OriginalShape(num_classes=num_classes, input_shape=input_shape, bounds=Bounds()))
+        return most_messages(OriginalShape(num_classes=num_classes, input_spec=InputSpec(input_shape)))
 
     assert most(10, 3, 32, 32) == 2**24 // 3072 // 10  # what a dense projection may hold
     assert most(1000, 3, 224, 224) == 2**18 // 1000  # the rows of a Hadamard projection
@@ -110,7 +110,7 @@ def test_most_messages():
 
 
 def test_a_spec_with_the_most_messages_can_be_built():
-    shape = OriginalShape(num_classes=10, input_shape=(3, 32, 32), bounds=Bounds())
+    shape = OriginalShape(num_classes=10, input_spec=InputSpec((3, 32, 32)))
     head = QimSpec(messages_per_class=most_messages(shape)).build(known_key(), shape)
     assert head.phase.shape == (10 * most_messages(shape),)
 

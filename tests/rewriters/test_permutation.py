@@ -14,7 +14,7 @@ from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
 from variegate.testing.seller import known_key, small_classifier
-from variegate.types import Bounds
+from variegate.types import InputSpec
 
 
 def random_scores(rows, n, seed, sharpness=3.0):
@@ -30,7 +30,7 @@ def random_scores(rows, n, seed, sharpness=3.0):
 )
 def test_slow_reference_with_dummies_that_never_win(number, n, dummies, alpha, deranged):
     spec = PermutationSpec(alpha=alpha, derangement=deranged, dummy_classes=dummies)
-    shape = OriginalShape(num_classes=n, input_shape=(4,), bounds=Bounds())
+    shape = OriginalShape(num_classes=n, input_spec=InputSpec((4,)))
     scores = random_scores(5, n, number)
     copy = spec.build(known_key(number), shape)(torch.zeros((5, 4)), scores, {})
     draw = derangement if deranged else permutation
@@ -45,7 +45,7 @@ def test_slow_reference_with_dummies_that_never_win(number, n, dummies, alpha, d
 
 
 def test_derangements_bind_every_class():
-    shape = OriginalShape(num_classes=7, input_shape=(4,), bounds=Bounds())
+    shape = OriginalShape(num_classes=7, input_spec=InputSpec((4,)))
     for number in range(50):
         head = PermutationSpec().build(known_key(number), shape)
         assert not bool((head.partners == torch.arange(7)).any())
@@ -55,7 +55,7 @@ def test_derangements_bind_every_class():
 def test_flips_where_the_closed_form_says():
     """Science, section 5: an own copy flips to the partner at p_partner = (1 - alpha) / (2 - alpha)."""
     alpha = 0.8
-    shape = OriginalShape(num_classes=5, input_shape=(4,), bounds=Bounds())
+    shape = OriginalShape(num_classes=5, input_spec=InputSpec((4,)))
     head = PermutationSpec(alpha=alpha).build(known_key(3), shape)
     label = 2
     followers = (head.partners == label).nonzero().flatten()  # classes that are pulled up by the label's score
@@ -72,7 +72,7 @@ def test_flips_where_the_closed_form_says():
 
 
 def test_few_classes_have_few_copies_unless_dummies_are_added():
-    shape = OriginalShape(num_classes=2, input_shape=(4,), bounds=Bounds())
+    shape = OriginalShape(num_classes=2, input_spec=InputSpec((4,)))
 
     def distinct(spec):
         return len({tuple(spec.build(known_key(k), shape).partners.tolist()) for k in range(60)})

@@ -12,7 +12,7 @@ from variegate.keys import Purpose, uniform24
 from variegate.rewriters.base import OriginalShape
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import known_key
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 
 def reference(x, head, spec, key, n, bounds):
@@ -59,7 +59,7 @@ def settings_of_qim(draw):
 def test_slow_reference(case):
     spec, shape, bounds, n, number = case
     key = known_key(number)
-    head = spec.build(key, OriginalShape(num_classes=n, input_shape=shape, bounds=bounds))
+    head = spec.build(key, OriginalShape(num_classes=n, input_spec=InputSpec(shape, bounds)))
     unit = torch.rand((3, *shape), generator=torch.Generator().manual_seed(number))
     x = (bounds.lower + bounds.range * unit).float()
     decoded = head.decode(x, torch.full((3, n), 1 / n), {})
@@ -70,7 +70,7 @@ def test_slow_reference(case):
 
 
 def qim_head(spec, *, n=8, dim=256, number=0):
-    return spec.build(known_key(number), OriginalShape(num_classes=n, input_shape=(dim,), bounds=Bounds()))
+    return spec.build(known_key(number), OriginalShape(num_classes=n, input_spec=InputSpec((dim,))))
 
 
 def errors(spec, x, **kwargs):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from variegate.rewriters.base import OriginalShape, normalised_sum
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
 from variegate.testing.seller import known_key
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 
 @given(
@@ -22,7 +22,7 @@ from variegate.types import Bounds
 )
 def test_slow_reference(number, n, strength, shape, bounds, projection):
     spec = SpreadSpectrumSpec(strength=strength, projection=projection)
-    head = spec.build(known_key(number), OriginalShape(num_classes=n, input_shape=shape, bounds=bounds))
+    head = spec.build(known_key(number), OriginalShape(num_classes=n, input_spec=InputSpec(shape, bounds)))
     x = bounds.lower + bounds.range * torch.rand((2, *shape), generator=torch.Generator().manual_seed(number))
     scores = torch.rand((2, n), generator=torch.Generator().manual_seed(number + 1)).softmax(1)
     messages = head.projection.matrix().double().numpy()
@@ -37,7 +37,7 @@ def test_slow_reference(number, n, strength, shape, bounds, projection):
 def test_correlations_have_the_deviation_of_the_input():
     """Unit-norm zero-mean messages: the deviation of a correlation over keys is the image's own deviation."""
     x = torch.rand((4, 400), generator=torch.Generator().manual_seed(0)) * torch.tensor([[0.1], [0.3], [0.6], [1.0]])
-    shape = OriginalShape(num_classes=20, input_shape=(400,), bounds=Bounds())
+    shape = OriginalShape(num_classes=20, input_spec=InputSpec((400,)))
     spec = SpreadSpectrumSpec(strength=2.0)
     scores = torch.full((4, 20), 0.05)
     values = torch.cat([spec.build(known_key(k), shape).decode(x, scores, {}) for k in range(60)], 1)

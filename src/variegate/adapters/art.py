@@ -39,7 +39,7 @@ from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.gradients import Differentiable
 from variegate.errors import ConfigurationError
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Bounds, Norm
+from variegate.types import Bounds, InputSpec, Norm
 
 _GEODA = "art.attacks.evasion.geometric_decision_based_attack"
 
@@ -50,6 +50,11 @@ class Described(Protocol):
     @property
     def num_classes(self) -> int:
         """How many classes there are."""
+        ...
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What one input is."""
         ...
 
     @property

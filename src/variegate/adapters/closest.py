@@ -20,7 +20,7 @@ from variegate.errors import ConfigurationError
 from variegate.oracles.criteria import Criterion, Misclassified
 from variegate.oracles.distances import distance
 from variegate.oracles.hard_label import HardLabelOracle, Oracle
-from variegate.types import Bounds, Norm
+from variegate.types import Bounds, InputSpec, Norm
 
 _MARKS = (10, 25, 50, 100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000)
 
@@ -35,6 +35,11 @@ class Labeller(Protocol):
     @property
     def num_classes(self) -> int:
         """How many classes there are."""
+        ...
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What one input is."""
         ...
 
     @property
@@ -202,8 +207,7 @@ class ClosestSeen(OneImage):
     ) -> None:
         oracle = HardLabelOracle(
             target.predict,
-            input_shape=target.input_shape,
-            bounds=target.bounds,
+            input_spec=target.input_spec,
             num_classes=target.num_classes,
             samples=1,
             budget=checkpoints[-1],

@@ -13,11 +13,11 @@ from variegate.errors import ConfigurationError
 from variegate.oracles.criteria import Criterion
 from variegate.oracles.distances import as_rows
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Norm, Status
+from variegate.types import Norm, Status, TakesInputs
 
 
 @final
-class WatchedOracle:
+class WatchedOracle(TakesInputs):
     """An oracle that remembers the closest adversarial of each input; otherwise it answers as the one behind it.
 
     Args:
@@ -44,10 +44,9 @@ class WatchedOracle:
             raise ConfigurationError("an oracle without a budget is watched at checkpoints: give some, or a budget")
         marks = checkpoints if checkpoints is not None else query_marks(oracle.budget or 1)
         self.closest = ClosestPoints(inputs, norm=norm, checkpoints=marks)
-        self.bounds = oracle.bounds
+        self.input_spec = oracle.input_spec
         self.budget = oracle.budget
         self.device = oracle.device
-        self.input_shape = oracle.input_shape
         self.meter = oracle.meter
         self.num_classes = oracle.num_classes
         self.preferred_rows = oracle.preferred_rows

@@ -67,7 +67,7 @@ def check_agreement(
         ModelError: if more labels differ than rounding explains.
     """
     x = example_inputs(copy, sum(BATCH_SIZES)) if sample is None else sample
-    x = check_inputs(x, copy.input_shape, copy.bounds, what="the sample").detach().cpu()
+    x = check_inputs(x, copy.input_spec, what="the sample").detach().cpu()
     inputs = ties = disagreeing = start = 0
     sizes = iter(BATCH_SIZES)
     while start < len(x):

@@ -209,10 +209,10 @@ def _prepare(
     )
     middle = 0.5 * (oracle.bounds.lower + oracle.bounds.upper)
     whole = torch.where(finite.view(-1, *([1] * (inputs.ndim - 1))), inputs, torch.full_like(inputs, middle))
-    clean = check_inputs(whole, oracle.input_shape, oracle.bounds).to(oracle.device)
+    clean = check_inputs(whole, oracle.input_spec).to(oracle.device)
     clean = clean.clamp(oracle.bounds.lower, oracle.bounds.upper)
     if starting_points is not None:
-        starting_points = check_inputs(starting_points, oracle.input_shape, oracle.bounds, what="starting points")
+        starting_points = check_inputs(starting_points, oracle.input_spec, what="starting points")
         if starting_points.shape[0] != count:
             raise InputError(f"starting points must be as many as the inputs, {count}; got {starting_points.shape[0]}")
         starting_points = starting_points.to(oracle.device).clamp(oracle.bounds.lower, oracle.bounds.upper)

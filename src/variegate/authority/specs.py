@@ -289,5 +289,5 @@ def _check_fit(spec: "AbstractSpec", manifest: ModelManifest) -> None:
     context = KeyContext(
         model_digest=manifest.digest, rewriter=spec.rewriter, spec_digest=spec.digest, buyer="nobody", epoch=1
     )
-    shape = OriginalShape(num_classes=len(manifest.labels), input_shape=manifest.input_shape, bounds=manifest.bounds)
+    shape = OriginalShape(num_classes=len(manifest.labels), input_spec=manifest.input_spec)
     spec.build(SellerSecret.generate().derive(context), shape)

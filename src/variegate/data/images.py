@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variegate.errors import InputError
+from variegate.types import Bounds, InputSpec
 
 
 def default_class_names(count: int) -> tuple[str, ...]:
@@ -45,6 +46,11 @@ class LabelledImages:
     def num_classes(self) -> int:
         """How many classes the data name; some may have no image here."""
         return len(self.class_names)
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """One image: (C, H, W) in [0, 1]."""
+        return InputSpec(self.image_shape, Bounds(), layout="CHW", kind="image")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

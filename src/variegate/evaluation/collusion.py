@@ -28,7 +28,7 @@ from variegate.models.classifier import Classifier
 from variegate.models.heads import ScoreHead
 from variegate.oracles.hard_label import HardLabelOracle
 from variegate.rewriters.base import RewrittenCopy
-from variegate.types import Bounds
+from variegate.types import TakesInputs
 
 Member = Classifier | RewrittenCopy
 """An original as it was trained, or a copy."""
@@ -111,15 +111,14 @@ class Panel:
         return total / len(self)
 
 
-class _Joint:
+class _Joint(TakesInputs):
     """What an ensemble and a vote have in common: they look like one classifier."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.panel = Panel(members)
         first = self.panel.members[0]
         self.num_classes: int = first.num_classes
-        self.input_shape: tuple[int, ...] = first.input_shape
-        self.bounds: Bounds = first.bounds
+        self.input_spec = first.input_spec
 
     @property
     def device(self) -> torch.device:
@@ -280,8 +279,7 @@ def _attacked(
         return attack.run(target, inputs, labels, seed=seed, identities=identities, progress=progress)
     oracle = HardLabelOracle(
         target.predict,
-        input_shape=target.input_shape,
-        bounds=target.bounds,
+        input_spec=target.input_spec,
         num_classes=target.num_classes,
         samples=inputs.shape[0],
         budget=queries,

@@ -1,14 +1,14 @@
 """The floor of every attack: how many inputs a second the model labels when it does nothing else."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import question_rows
-from variegate.types import Bounds
+from variegate.types import InputSpec
 
 _QUICK_SECONDS = 1.0
 _FIRST_ROWS = 16
@@ -21,7 +21,7 @@ def raw_queries_per_second(classifier: Classifier, *, rows: int | None = None, r
         rows: by default two questions of an attack; a budget of bytes bounds them (`question_rows`).
     """
     rows = rows if rows is not None else 2 * question_rows(classifier.input_shape, classifier.device)
-    x = _random(rows, classifier.input_shape, classifier.bounds).to(classifier.device)
+    x = _random(rows, classifier.input_spec).to(classifier.device)
     classifier.predict(x[: classifier.batch_size])
     return rows / min(_seconds(classifier.predict, x) for _ in range(repeats))
 
@@ -29,8 +29,7 @@ def raw_queries_per_second(classifier: Classifier, *, rows: int | None = None, r
 def quick_queries_per_second(
     predict: Callable[[Tensor], Tensor],
     *,
-    input_shape: Sequence[int],
-    bounds: Bounds,
+    input_spec: InputSpec,
     device: torch.device | str = "cpu",
     seconds: float = _QUICK_SECONDS,
 ) -> float:
@@ -41,10 +40,11 @@ def quick_queries_per_second(
 
     Args:
         predict: float32 (M, *input_shape) -> one label a row.
+        input_spec: what one input is.
         device: where the inputs are made.
     """
-    most = question_rows(input_shape, device)
-    x = _random(most, input_shape, bounds).to(device)
+    most = question_rows(input_spec.shape, device)
+    x = _random(most, input_spec).to(device)
     spent = _seconds(predict, x[:1])
     rows, best = min(_FIRST_ROWS, most), 0.0
     while True:
@@ -55,9 +55,9 @@ def quick_queries_per_second(
         rows = min(2 * rows, most)
 
 
-def _random(rows: int, input_shape: Sequence[int], bounds: Bounds) -> Tensor:
-    x = torch.rand((rows, *input_shape), generator=torch.Generator().manual_seed(0))
-    return bounds.lower + bounds.range * x
+def _random(rows: int, spec: InputSpec) -> Tensor:
+    x = torch.rand((rows, *spec.shape), generator=torch.Generator().manual_seed(0))
+    return spec.bounds.lower + spec.bounds.range * x
 
 
 def _seconds(predict: Callable[[Tensor], Tensor], x: Tensor) -> float:

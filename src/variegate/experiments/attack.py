@@ -32,7 +32,7 @@ from variegate.oracles.hard_label import HardLabelOracle, Oracle
 from variegate.oracles.jitter import Jitter
 from variegate.oracles.rounding import Rounded
 from variegate.oracles.voting import MajorityVote
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 CHECKPOINT_FILE = "attack.safetensors"
 
@@ -43,6 +43,11 @@ class Target(Protocol):
     @property
     def num_classes(self) -> int:
         """How many classes there are."""
+        ...
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What one input is."""
         ...
 
     @property
@@ -215,8 +220,7 @@ class SingleAttack:
     ) -> HardLabelOracle:
         return HardLabelOracle(
             target.predict,
-            input_shape=target.input_shape,
-            bounds=target.bounds,
+            input_spec=target.input_spec,
             num_classes=target.num_classes,
             samples=samples,
             budget=budget,
@@ -328,9 +332,7 @@ def _rounded(result: AttackResult, clean: Tensor, rounded: Rounded) -> AttackRes
 def _raw_speed(target: Target, device: torch.device | str) -> float | None:
     """Return how many inputs a second the target labels by itself; None where it fails, as the attack will say."""
     try:
-        return quick_queries_per_second(
-            target.predict, input_shape=target.input_shape, bounds=target.bounds, device=device
-        )
+        return quick_queries_per_second(target.predict, input_spec=target.input_spec, device=device)
     except Exception:  # noqa: BLE001 - whatever a seller's model raises
         return None
 

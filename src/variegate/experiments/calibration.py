@@ -93,7 +93,7 @@ def calibrate_spec(
         raise ConfigurationError(
             f"attack_images must be at least 0 and attack_queries at least 1; got {attack_images} and {attack_queries}"
         )
-    inputs = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
+    inputs = check_inputs(torch.from_numpy(np.asarray(images)), original.input_spec)
     if inputs.shape[0] < _FEWEST_INPUTS:
         raise InputError(f"calibration needs at least {_FEWEST_INPUTS} inputs; got {inputs.shape[0]}")
     if rewriter not in PROPOSERS:

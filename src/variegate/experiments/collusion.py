@@ -210,7 +210,7 @@ def audit_collude(
     if len({classifier.digest for classifier in trained}) < len(trained):
         raise ConfigurationError("independent classifiers must be other trainings; two have the same weights")
     Panel(trained)  # they take the same inputs and classes
-    pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
+    pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_spec)
     audit = _Audit(spec, trained, pool, torch.from_numpy(np.asarray(labels)))
     shards = ShardFolder(out / "shards")
     subject = _subject(spec, original, len(trained), audit)

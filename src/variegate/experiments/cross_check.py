@@ -117,7 +117,7 @@ def cross_check(
         raise ConfigurationError(f"expected a name for each of the {len(victims)} victims; got {spec.victim_names}")
     if not pairs:
         raise ConfigurationError(f"{', '.join(spec.libraries)} and variegate have no attack in common for {spec.norm}")
-    pool = check_inputs(torch.from_numpy(np.asarray(images)), target.input_shape, target.bounds)
+    pool = check_inputs(torch.from_numpy(np.asarray(images)), target.input_spec)
     chosen = _choose(spec, target, pool, torch.from_numpy(np.asarray(labels)))
     make_folder(out / "shards")
     bench = _Bench(spec, target, victims, pool[chosen], torch.from_numpy(labels)[chosen], chosen.tolist(), out, device)
@@ -210,8 +210,7 @@ class _Bench:
     def _oracle(self) -> HardLabelOracle:
         return HardLabelOracle(
             self.target.predict,
-            input_shape=self.target.input_shape,
-            bounds=self.target.bounds,
+            input_spec=self.target.input_spec,
             num_classes=self.target.num_classes,
             samples=self.inputs.shape[0],
             budget=self.spec.queries,

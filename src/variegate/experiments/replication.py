@@ -128,7 +128,7 @@ def audit_replicate(
     """
     say = progress or silent
     started = time.monotonic()
-    pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_shape, original.bounds)
+    pool = check_inputs(torch.from_numpy(np.asarray(images)), original.input_spec)
     truth = torch.from_numpy(np.asarray(labels))
     _check_controls(original, independent)
     chosen = choose_images([original, *independent], pool, truth, count=spec.images, seed=spec.seed)
@@ -216,8 +216,7 @@ class _Run:
         rows = self.rows(None if rewriter is None else copy)
         oracle = HardLabelOracle(
             predict,
-            input_shape=self.original.input_shape,
-            bounds=self.original.bounds,
+            input_spec=self.original.input_spec,
             num_classes=self.original.num_classes,
             samples=rows.shape[0],
             budget=self.spec.queries,

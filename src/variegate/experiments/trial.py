@@ -162,8 +162,7 @@ class Trial:
         rows = range(effort.images)[share]
         oracle = HardLabelOracle(
             predict,
-            input_shape=self.original.input_shape,
-            bounds=self.original.bounds,
+            input_spec=self.original.input_spec,
             num_classes=self.original.num_classes,
             samples=len(rows),
             budget=effort.queries,

@@ -25,7 +25,7 @@ from variegate.manifest.document import (
     json_object,
     known_format,
 )
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 MANIFEST_FORMAT: Final = 1
 
@@ -140,6 +140,11 @@ class ModelManifest(Manifest):
     outputs: Literal["logits", "probabilities"] = "logits"
     weights_digest: Digest
     files: FileDigests
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """Shape and bounds of one input."""
+        return InputSpec(self.input_shape, self.bounds)
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:

@@ -14,9 +14,9 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from variegate.errors import InputError, ModelError, NotFoundError
+from variegate.errors import ConfigurationError, InputError, ModelError, NotFoundError
 from variegate.models.forward_pass import forward_rows, full_precision
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec, TakesInputs
 
 Outputs = Literal["logits", "probabilities"]
 
@@ -35,19 +35,20 @@ def weights_digest(module: nn.Module) -> str:
     return f"sha256:{sha.hexdigest()}"
 
 
-def check_inputs(inputs: Tensor, input_shape: tuple[int, ...], bounds: Bounds, *, what: str = "inputs") -> Tensor:
+def check_inputs(inputs: Tensor, spec: InputSpec, *, what: str = "inputs") -> Tensor:
     """Return `inputs` as float32, or raise.
 
     Args:
-        inputs: (N, *input_shape), any float dtype, values within `bounds` (a rounding slack of 1e-5 of the range).
+        inputs: (N, *spec.shape), any float dtype, values within the bounds (a rounding slack of 1e-5 of the range).
+        spec: what an input must be.
         what: names the inputs in an error.
 
     Raises:
         InputError: wrong rank or shape, not floating point, NaN or infinite, or outside the bounds.
     """
-    if tuple(inputs.shape[1:]) != input_shape or inputs.ndim != len(input_shape) + 1:
-        expected = ", ".join(["N", *map(str, input_shape)])
-        raise InputError(f"{what} must have shape ({expected}); got {tuple(inputs.shape)}")
+    bounds = spec.bounds
+    if tuple(inputs.shape[1:]) != spec.shape or inputs.ndim != len(spec.shape) + 1:
+        raise InputError(f"{what} must have shape {spec.batch_shape}; got {tuple(inputs.shape)}")
     if not inputs.is_floating_point():
         raise InputError(f"{what} must be floating point in [{bounds.lower:g}, {bounds.upper:g}]; got {inputs.dtype}")
     if inputs.shape[0] == 0:
@@ -65,7 +66,7 @@ def check_inputs(inputs: Tensor, input_shape: tuple[int, ...], bounds: Bounds, *
 
 
 @final
-class Classifier:
+class Classifier(TakesInputs):
     """A trained module that answers with scores and labels.
 
     Args:
@@ -73,7 +74,8 @@ class Classifier:
             evaluation mode, float32, no gradients of parameters.
         input_shape: shape of one input, without the batch.
         labels: the class names, or how many classes there are.
-        bounds: the interval of valid input values.
+        bounds: the interval of valid input values; [0, 1] by default.
+        input_spec: shape and bounds in one, in place of both.
         mean, std: per-channel normalisation that is applied before the module, if the module does not do it itself.
         outputs: what the module returns.
         digest: digest of the weights, if known already; computed otherwise.
@@ -87,23 +89,24 @@ class Classifier:
         self,
         module: nn.Module,
         *,
-        input_shape: Sequence[int],
         labels: int | Sequence[str],
+        input_shape: Sequence[int] | None = None,
         bounds: Bounds | None = None,
+        input_spec: InputSpec | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         outputs: Outputs = "logits",
         digest: str | None = None,
         batch_size: int | None = None,
     ) -> None:
-        self.input_shape = tuple(int(size) for size in input_shape)
+        try:
+            self.input_spec = InputSpec.resolve(input_spec, input_shape, bounds)
+        except ConfigurationError as error:
+            raise ModelError(str(error)) from error
         self.labels = tuple(f"class {i}" for i in range(labels)) if isinstance(labels, int) else tuple(labels)
-        self.bounds = bounds if bounds is not None else Bounds()
         self.outputs: Outputs = outputs
         if len(self.labels) < 2:
             raise ModelError(f"a classifier needs at least 2 classes; got {len(self.labels)}")
-        if not self.input_shape or min(self.input_shape) < 1:
-            raise ModelError(f"input_shape must hold positive sizes, such as (3, 32, 32); got {self.input_shape}")
         self.module = module.eval().requires_grad_(False)
         self._submodules = tuple(self.module.modules())  # walking the tree takes 20 times as long
         for parameter in (*self.module.parameters(), *self.module.buffers()):
@@ -182,9 +185,8 @@ class Classifier:
                 yield part, scores, {name: value.flatten(1) for name, value in captured.items()}
 
     def _parts(self, x: Tensor) -> Iterator[Tensor]:
-        if tuple(x.shape[1:]) != self.input_shape:
-            expected = ", ".join(["N", *map(str, self.input_shape)])
-            raise InputError(f"inputs must have shape ({expected}); got {tuple(x.shape)}")
+        if tuple(x.shape[1:]) != self.input_spec.shape:
+            raise InputError(f"inputs must have shape {self.input_spec.batch_shape}; got {tuple(x.shape)}")
         device = self.device
         for part in x.split(self.batch_size):
             yield part.to(device, torch.float32)  # one by one: the device need not hold them all
@@ -227,8 +229,7 @@ class Classifier:
     @torch.no_grad()
     def _probe(self) -> None:
         """Run two inputs: check the answer's shape, and take the layout that is faster on the module's device."""
-        middle = 0.5 * (self.bounds.lower + self.bounds.upper)
-        x = torch.full((2, *self.input_shape), middle, device=self.device)
+        x = torch.full((2, *self.input_shape), self.input_spec.middle, device=self.device)
         try:
             plain = self._logits(x)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:

@@ -23,7 +23,7 @@ from variegate.models.classifier import Classifier, Outputs
 from variegate.models.determinism import check_determinism
 from variegate.models.seller_code import import_factory, is_reference, load_factory, read_sources
 from variegate.models.state import fit_state, load_state
-from variegate.types import Bounds, check_identifier
+from variegate.types import Bounds, InputSpec, check_identifier
 
 __all__ = [
     "WEIGHTS_FILE",
@@ -93,9 +93,8 @@ def prepare_import(
         UnsafeFormatError: if the weights are a pickle.
     """
     check_identifier(name, "a model's name")
-    shape = tuple(int(size) for size in input_shape)
-    if not shape or min(shape) < 1:
-        raise ConfigurationError(f"input_shape must hold positive sizes, such as (3, 32, 32); got {shape}")
+    spec = InputSpec.resolve(None, input_shape, bounds)
+    shape = spec.shape
     names = _label_names(labels)
     state = load_state(weights)
     sources: dict[str, bytes] = {}
@@ -118,7 +117,7 @@ def prepare_import(
     module = call_factory(factory, f"architecture {architecture!r}", complete)
     fit_state(module, state, f"architecture {architecture!r}")
     mean, std = _per_channel(mean, shape), _per_channel(std, shape)
-    classifier = _classifier(module, shape, names, bounds, mean, std, outputs)
+    classifier = _classifier(module, spec, names, mean, std, outputs)
     check_determinism(classifier)
     files: dict[str, bytes | Path] = {WEIGHTS_FILE: Path(weights)}
     files.update({f"code/{file}": content for file, content in sources.items()})
@@ -126,8 +125,8 @@ def prepare_import(
         name=name,
         architecture=architecture,
         arguments=complete,
-        input_shape=shape,
-        bounds=classifier.bounds,
+        input_shape=spec.shape,
+        bounds=spec.bounds,
         labels=names,
         mean=None if mean is None else tuple(mean),
         std=None if std is None else tuple(std),
@@ -172,8 +171,9 @@ def load_classifier(manifest: ModelManifest, folder: Path | str) -> Classifier:
     what = f"architecture {manifest.architecture!r} of model {manifest.name}"
     module: nn.Module = call_factory(factory, what, manifest.arguments)
     fit_state(module, load_state(folder / WEIGHTS_FILE), what)
-    shape, labels, outputs = manifest.input_shape, manifest.labels, manifest.outputs
-    classifier = _classifier(module, shape, labels, manifest.bounds, manifest.mean, manifest.std, outputs)
+    classifier = _classifier(
+        module, manifest.input_spec, manifest.labels, manifest.mean, manifest.std, manifest.outputs
+    )
     if classifier.digest != manifest.weights_digest:
         raise VerificationError(
             f"model {manifest.name}: the weights have digest {classifier.digest[:23]}..., the manifest says "
@@ -184,21 +184,20 @@ def load_classifier(manifest: ModelManifest, folder: Path | str) -> Classifier:
 
 def _classifier(
     module: nn.Module,
-    shape: tuple[int, ...],
+    spec: InputSpec,
     labels: tuple[str, ...],
-    bounds: Bounds | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     outputs: Outputs,
 ) -> Classifier:
     """Build the classifier, whatever a seller's `forward` raises."""
     try:
-        return Classifier(module, input_shape=shape, labels=labels, bounds=bounds, mean=mean, std=std, outputs=outputs)
+        return Classifier(module, input_spec=spec, labels=labels, mean=mean, std=std, outputs=outputs)
     except VariegateError:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ModelError(f"the module fails on an input of shape {shape}: {reason}") from error
+        raise ModelError(f"the module fails on an input of shape {spec.shape}: {reason}") from error
 
 
 def _label_names(labels: Sequence[str] | int) -> tuple[str, ...]:

@@ -17,13 +17,13 @@ from torch import Tensor
 from variegate.errors import ConfigurationError, FormatError, ModelError
 from variegate.files import sha256_file
 from variegate.models.classifier import check_inputs
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec, TakesInputs
 
 _NUMBERS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 
 
 @final
-class OnnxLabeler:
+class OnnxLabeler(TakesInputs):
     """Labels inputs with an ONNX model on the CPU: the class of the highest output.
 
     The model takes one floating-point tensor (N, *input_shape), and its first output is floating point (N, n) or int64
@@ -58,7 +58,6 @@ class OnnxLabeler:
         if batch_size < 1 or threads < 1:
             raise ConfigurationError(f"batch_size and threads must be at least 1; got {batch_size} and {threads}")
         self.digest = f"sha256:{sha256_file(path)}"
-        self.bounds = bounds if bounds is not None else Bounds()
         runtime = _import_runtime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -78,11 +77,11 @@ class OnnxLabeler:
         rows, *sizes = inputs[0].shape
         self._fixed_rows = rows if isinstance(rows, int) and rows > 0 else None
         self._batch_size = self._fixed_rows or batch_size
-        self.input_shape = _settle(sizes, input_shape, f"{path}: input_shape")
+        self.input_spec = InputSpec.resolve(None, _settle(sizes, input_shape, f"{path}: input_shape"), bounds)
         declared = output.shape[1:] if output.type != "tensor(int64)" and len(output.shape) == 2 else [None]
         self.num_classes = _settle(declared, None if num_classes is None else (num_classes,), f"{path}: num_classes")[0]
         self._path = path
-        self._run(np.full((1, *self.input_shape), 0.5 * (self.bounds.lower + self.bounds.upper), dtype=self._dtype))
+        self._run(np.full((1, *self.input_shape), self.input_spec.middle, dtype=self._dtype))
 
     def predict(self, x: Tensor) -> Tensor:
         """Return int64 (N,) labels of float32 (N, *input_shape), on the device of `x`.
@@ -91,7 +90,7 @@ class OnnxLabeler:
             InputError: if the inputs have another shape, are not finite or lie outside the bounds.
             ModelError: if the model answers with something else than one row of finite numbers per input.
         """
-        values = check_inputs(x, self.input_shape, self.bounds).detach().cpu().numpy()
+        values = check_inputs(x, self.input_spec).detach().cpu().numpy()
         labels = np.empty(len(values), dtype=np.int64)
         for start in range(0, len(values), self._batch_size):
             part = slice(start, start + self._batch_size)

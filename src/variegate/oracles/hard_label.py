@@ -13,7 +13,7 @@ from torch import Tensor
 from variegate.errors import BudgetError, ConfigurationError, InputError, OracleError
 from variegate.models.classifier import check_inputs
 from variegate.models.forward_pass import question_rows
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec, TakesInputs
 
 
 @final
@@ -37,22 +37,31 @@ class Oracle(Protocol):
     """What an attack asks: a `HardLabelOracle`, or one that answers through another (`variegate.attacks.oracles`).
 
     Attributes:
-        bounds: the interval of valid input values.
+        input_spec: what one input is.
         budget: queries allowed per input under attack; None for no limit.
         device: where questions are made and answers come back.
-        input_shape: shape of one input.
+        input_shape, bounds: the parts of `input_spec`.
         meter: counts the model's labels; an oracle that asks several for one answer counts them all.
         num_classes: labels are from 0 up to this.
         preferred_rows: how many rows an attack should send at once.
     """
 
-    bounds: Bounds
+    input_spec: InputSpec
     budget: int | None
     device: torch.device
-    input_shape: tuple[int, ...]
     meter: QueryMeter
     num_classes: int
     preferred_rows: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        ...
+
+    @property
+    def bounds(self) -> Bounds:
+        """The interval of valid input values."""
+        ...
 
     def remaining(self) -> Tensor:
         """Return int64 (samples,): answers that each input can still have."""
@@ -64,13 +73,17 @@ class Oracle(Protocol):
 
 
 @final
-class HardLabelOracle:
+class HardLabelOracle(TakesInputs):
     """Labels inputs and says nothing else.
 
     Args:
         predict: float32 (M, *input_shape) -> int64 (M,) labels; `Classifier.predict`, a copy's, or a remote service.
+        num_classes: labels are from 0 up to this.
         samples: how many inputs are under attack; queries are counted for each of them.
+        input_shape, bounds: shape and interval of one input; [0, 1] where no bounds are given.
+        input_spec: both in one, such as a classifier's `input_spec`.
         budget: queries allowed per input under attack; None for no limit.
+        device: where labels are computed.
         preferred_rows: how many rows an attack should send at once to keep the model busy in bounded memory; by default
             as many as `variegate.models.forward_pass.question_rows` says.
     """
@@ -79,10 +92,11 @@ class HardLabelOracle:
         self,
         predict: Callable[[Tensor], Tensor],
         *,
-        input_shape: tuple[int, ...],
-        bounds: Bounds,
         num_classes: int,
         samples: int,
+        input_shape: tuple[int, ...] | None = None,
+        bounds: Bounds | None = None,
+        input_spec: InputSpec | None = None,
         budget: int | None = None,
         device: torch.device | str = "cpu",
         preferred_rows: int | None = None,
@@ -92,8 +106,7 @@ class HardLabelOracle:
         if samples < 0:
             raise ConfigurationError(f"an oracle answers for 0 or more inputs; got {samples}")
         self._predict = predict
-        self.input_shape = tuple(input_shape)
-        self.bounds = bounds
+        self.input_spec = InputSpec.resolve(input_spec, input_shape, bounds)
         self.num_classes = num_classes
         self.budget = budget
         self.device = torch.device(device)
@@ -133,7 +146,7 @@ class HardLabelOracle:
             raise InputError(
                 f"sample positions must be from 0 to {self.meter.per_sample.shape[0] - 1}; got {first} to {last}"
             )
-        x = check_inputs(x, self.input_shape, self.bounds, what="the inputs that an oracle labels")
+        x = check_inputs(x, self.input_spec, what="the inputs that an oracle labels")
         if self.budget is not None:
             asked = torch.bincount(samples, minlength=self.meter.per_sample.shape[0])
             if bool((asked > self.remaining()).any()):

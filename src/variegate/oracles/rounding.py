@@ -8,10 +8,11 @@ from torch import Tensor
 from variegate.models.classifier import check_inputs
 from variegate.oracles.checks import require_at_least
 from variegate.oracles.hard_label import Oracle
+from variegate.types import TakesInputs
 
 
 @final
-class Rounded:
+class Rounded(TakesInputs):
     """Answers with the label of the question rounded to lower + range * k / (levels - 1).
 
     An attack goes on in real numbers. What it returns was asked and seen adversarial, and what the model saw then is
@@ -19,7 +20,7 @@ class Rounded:
     one. A rounded question costs one query of the oracle inside.
 
     Attributes:
-        bounds, budget, device, input_shape, meter, num_classes, preferred_rows: those of the oracle inside.
+        bounds, budget, device, input_shape, input_spec, meter, num_classes, preferred_rows: those of the oracle inside.
         queries_per_answer: of the model, for one answer.
         description: the grid as text.
 
@@ -35,8 +36,8 @@ class Rounded:
         require_at_least("levels", levels, 2)
         self._oracle, self._levels = oracle, levels
         self.queries_per_answer: int = int(getattr(oracle, "queries_per_answer", 1))
-        self.bounds, self.budget, self.device = oracle.bounds, oracle.budget, oracle.device
-        self.input_shape, self.num_classes, self.meter = oracle.input_shape, oracle.num_classes, oracle.meter
+        self.input_spec, self.budget, self.device = oracle.input_spec, oracle.budget, oracle.device
+        self.num_classes, self.meter = oracle.num_classes, oracle.meter
         self.preferred_rows = oracle.preferred_rows
         inside = getattr(oracle, "description", "")
         self.description = f"rounded to {levels} levels{inside and f', {inside}'}"
@@ -62,5 +63,5 @@ class Rounded:
         Raises:
             BudgetError, InputError, OracleError: as the oracle inside; nothing is labelled or counted then.
         """
-        x = check_inputs(x, self.input_shape, self.bounds, what="the inputs that an oracle labels")
+        x = check_inputs(x, self.input_spec, what="the inputs that an oracle labels")
         return self._oracle.label(self.round(x), samples)

@@ -18,10 +18,11 @@ from variegate.models.classifier import check_inputs
 from variegate.oracles.checks import require_at_least
 from variegate.oracles.hard_label import Oracle
 from variegate.oracles.jitter import Jitter
+from variegate.types import TakesInputs
 
 
 @final
-class MajorityVote:
+class MajorityVote(TakesInputs):
     """Answers with the label that most of `votes` jittered versions of the question get.
 
     Of labels with equally many votes, the one that was voted for first wins; so no class is preferred.
@@ -35,7 +36,7 @@ class MajorityVote:
     A checkpoint of another `description` is refused.
 
     Attributes:
-        bounds, budget, device, input_shape, meter, num_classes: those of the oracle inside.
+        bounds, budget, device, input_shape, input_spec, meter, num_classes: those of the oracle inside.
         preferred_rows: as many answers as fill one question of the oracle inside, at least 1.
         queries_per_answer: of the model, for one answer.
         description: jitter, votes and seed as text.
@@ -72,8 +73,8 @@ class MajorityVote:
             )
         self._oracle, self._jitter, self._votes, self._seed = oracle, jitter, votes, int(seed)
         self._generator = torch.Generator(device=oracle.device)
-        self.bounds, self.budget, self.device = oracle.bounds, oracle.budget, oracle.device
-        self.input_shape, self.num_classes, self.meter = oracle.input_shape, oracle.num_classes, oracle.meter
+        self.input_spec, self.budget, self.device = oracle.input_spec, oracle.budget, oracle.device
+        self.num_classes, self.meter = oracle.num_classes, oracle.meter
         self.preferred_rows = max(1, oracle.preferred_rows // votes)
         inside = getattr(oracle, "description", "")
         self.description = f"majority of {votes} votes, {jitter}, seed {self._seed}{inside and f', {inside}'}"
@@ -95,7 +96,7 @@ class MajorityVote:
             InputError: shapes or positions do not fit, or a value is not finite or outside the bounds.
             OracleError: the model failed; the votes until then are counted.
         """
-        x = check_inputs(x, self.input_shape, self.bounds, what="the inputs that an oracle labels")
+        x = check_inputs(x, self.input_spec, what="the inputs that an oracle labels")
         answers = torch.empty(x.shape[0], dtype=torch.int64, device=x.device)
         if x.shape[0] == 0:
             return answers

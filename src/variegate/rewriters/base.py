@@ -26,24 +26,20 @@ from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import full_precision
 from variegate.rewriters.secrecy import NeverPickled
-from variegate.types import Bounds
+from variegate.types import InputSpec, TakesInputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OriginalShape:
+class OriginalShape(TakesInputs):
     """All that a rewriter may know of the original before it runs: classes, input shape and bounds."""
 
     num_classes: int
-    input_shape: tuple[int, ...]
-    bounds: Bounds
+    input_spec: InputSpec
 
     @property
     def input_size(self) -> int:
         """Values in one input (the paper's l)."""
-        size = 1
-        for extent in self.input_shape:
-            size *= extent
-        return size
+        return self.input_spec.size
 
 
 class AbstractHead(NeverPickled, nn.Module, ABC):
@@ -173,15 +169,15 @@ def normalised_sum(scores: Tensor, decoded: Tensor) -> Tensor:
 
 def original_shape(original: Classifier) -> OriginalShape:
     """Return what a rewriter may know of `original`."""
-    return OriginalShape(num_classes=original.num_classes, input_shape=original.input_shape, bounds=original.bounds)
+    return OriginalShape(num_classes=original.num_classes, input_spec=original.input_spec)
 
 
 @final
-class RewrittenCopy(NeverPickled):
+class RewrittenCopy(NeverPickled, TakesInputs):
     """What a buyer gets: the original with one keyed head. Answers like a `Classifier`; cannot be pickled."""
 
     def __init__(self, original: Classifier, head: AbstractHead) -> None:
-        self.original = original
+        self.original, self.input_spec = original, original.input_spec
         self.head = head.to(original.device)
         self._bank = CopyBank(original, [self.head])
 
@@ -189,16 +185,6 @@ class RewrittenCopy(NeverPickled):
     def num_classes(self) -> int:
         """How many classes there are (n)."""
         return self.original.num_classes
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return self.original.input_shape
-
-    @property
-    def bounds(self) -> Bounds:
-        """The interval of valid input values."""
-        return self.original.bounds
 
     @property
     def device(self) -> torch.device:

@@ -54,8 +54,7 @@ def attack_closed_form(
     predict = recorder.predict if recorder is not None else model.predict
     oracle = HardLabelOracle(
         predict,
-        input_shape=model.input_shape,
-        bounds=model.bounds,
+        input_spec=model.input_spec,
         num_classes=num_classes,
         samples=inputs.shape[0],
         budget=budget,

@@ -11,13 +11,18 @@ from torch import Tensor, nn
 
 from variegate.errors import ConfigurationError, InputError
 from variegate.models.classifier import Classifier
-from variegate.types import Bounds, Norm
+from variegate.types import Bounds, InputSpec, Norm, TakesInputs
 
 _BISECTIONS = 80
 
 
 class ClosedForm(Protocol):
     """What both classifiers offer."""
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What one input is."""
+        ...
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -43,7 +48,7 @@ class ClosedForm(Protocol):
 
 
 @final
-class LinearClassifier:
+class LinearClassifier(TakesInputs):
     """Label 1 where w . x > b, else 0; the hyperplane passes through the middle of the bounds by default.
 
     Args:
@@ -56,22 +61,12 @@ class LinearClassifier:
     def __init__(
         self, input_shape: tuple[int, ...], *, bounds: Bounds | None = None, seed: int = 0, offset: float = 0.0
     ) -> None:
-        self._input_shape, self._bounds = tuple(input_shape), bounds if bounds is not None else Bounds()
-        size = math.prod(self._input_shape)
+        self.input_spec = InputSpec.resolve(None, input_shape, bounds)
+        size = math.prod(self.input_shape)
         normal = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         self.normal = normal / normal.norm()  # (d,)
-        middle = 0.5 * (self._bounds.lower + self._bounds.upper)
+        middle = self.input_spec.middle
         self.threshold = middle * float(self.normal.sum()) + offset
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return self._input_shape
-
-    @property
-    def bounds(self) -> Bounds:
-        """The interval of valid input values."""
-        return self._bounds
 
     def inputs(self, count: int, *, distance: float, norm: Norm, seed: int = 1) -> Tensor:
         """Return float32 (count, *input_shape): inputs of label 0 at about that distance from the hyperplane.
@@ -81,19 +76,19 @@ class LinearClassifier:
         Raises:
             ConfigurationError: the bounds do not leave room for that distance.
         """
-        middle = 0.5 * (self._bounds.lower + self._bounds.upper)
+        middle = self.input_spec.middle
         noise = torch.randn((count, self.normal.numel()), generator=torch.Generator().manual_seed(seed))
-        points = middle + 0.08 * self._bounds.range * noise.clamp(-3.0, 3.0).double()
+        points = middle + 0.08 * self.bounds.range * noise.clamp(-3.0, 3.0).double()
         dual = 1.0 if norm is Norm.L2 else float(self.normal.abs().sum())
         points = points - (self._gap(points) + distance * dual)[:, None] * self.normal
-        if not bool(((points >= self._bounds.lower) & (points <= self._bounds.upper)).all()):
-            raise ConfigurationError(f"inputs at distance {distance:g} do not fit into {self._bounds}; ask for less")
+        if not bool(((points >= self.bounds.lower) & (points <= self.bounds.upper)).all()):
+            raise ConfigurationError(f"inputs at distance {distance:g} do not fit into {self.bounds}; ask for less")
         inputs: Tensor = points.float()
-        return inputs.view(count, *self._input_shape)
+        return inputs.view(count, *self.input_shape)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return int64 (N,): 1 where w . x > b."""
-        above: Tensor = self._gap(_flat(x, self._input_shape)) > 0
+        above: Tensor = self._gap(_flat(x, self.input_shape)) > 0
         return above.long()
 
     def distance(self, x: Tensor, norm: Norm) -> Tensor:
@@ -101,18 +96,18 @@ class LinearClassifier:
 
         The smallest change moves along -gap w (L2) or its sign (L-infinity), each coordinate until it meets its bound.
         """
-        flat = _flat(x, self._input_shape)
+        flat = _flat(x, self.input_shape)
         side = -torch.sign(self._gap(flat))[:, None]
         direction = side * (self.normal if norm is Norm.L2 else torch.sign(self.normal))
 
         def moved(size: Tensor) -> Tensor:
-            return (flat + size[:, None] * direction).clamp(self._bounds.lower, self._bounds.upper)
+            return (flat + size[:, None] * direction).clamp(self.bounds.lower, self.bounds.upper)
 
         def crossed(size: Tensor) -> Tensor:
             over: Tensor = self._gap(moved(size)) * side[:, 0] >= 0
             return over
 
-        most = torch.full((flat.shape[0],), self._bounds.range, dtype=torch.float64)
+        most = torch.full((flat.shape[0],), self.bounds.range, dtype=torch.float64)
         if norm is Norm.L2:  # the smallest |w_i| decides when the last coordinate meets its bound
             most = most / float(self.normal.abs().clamp_min(1e-9).min())
         size = _first(crossed, most)
@@ -127,7 +122,7 @@ class LinearClassifier:
             linear.weight.copy_(torch.stack([-0.5 * self.normal, 0.5 * self.normal]))
             linear.bias.copy_(torch.tensor([0.5 * self.threshold, -0.5 * self.threshold]))
         module = nn.Sequential(nn.Flatten(), linear)
-        return Classifier(module, input_shape=self._input_shape, labels=2, bounds=self._bounds)
+        return Classifier(module, input_spec=self.input_spec, labels=2)
 
     def _gap(self, flat: Tensor) -> Tensor:
         gap: Tensor = (flat * self.normal).sum(1) - self.threshold
@@ -135,7 +130,7 @@ class LinearClassifier:
 
 
 @final
-class QuadricClassifier:
+class QuadricClassifier(TakesInputs):
     """Label 1 inside the sphere of the given radius around the middle of the bounds, else 0.
 
     Args:
@@ -147,19 +142,9 @@ class QuadricClassifier:
     def __init__(self, input_shape: tuple[int, ...], *, radius: float, bounds: Bounds | None = None) -> None:
         if not 0.0 < radius < math.inf:
             raise ConfigurationError(f"radius must be a positive number; got {radius}")
-        self._input_shape, self._bounds = tuple(input_shape), bounds if bounds is not None else Bounds()
+        self.input_spec = InputSpec.resolve(None, input_shape, bounds)
         self.radius = radius
-        self.centre = 0.5 * (self._bounds.lower + self._bounds.upper)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return self._input_shape
-
-    @property
-    def bounds(self) -> Bounds:
-        """The interval of valid input values."""
-        return self._bounds
+        self.centre = self.input_spec.middle
 
     def inputs(self, count: int, *, length: float, seed: int = 1) -> Tensor:
         """Return float32 (count, *input_shape): inputs at that L2 distance from the centre.
@@ -168,16 +153,16 @@ class QuadricClassifier:
             ConfigurationError: the bounds do not leave room.
         """
         generator = torch.Generator().manual_seed(seed)
-        way = torch.randn((count, math.prod(self._input_shape)), generator=generator, dtype=torch.float64)
+        way = torch.randn((count, math.prod(self.input_shape)), generator=generator, dtype=torch.float64)
         points = self.centre + length * way / way.norm(dim=1, keepdim=True)
-        if not bool(((points >= self._bounds.lower) & (points <= self._bounds.upper)).all()):
-            raise ConfigurationError(f"inputs {length:g} from the centre do not fit into {self._bounds}; ask for less")
+        if not bool(((points >= self.bounds.lower) & (points <= self.bounds.upper)).all()):
+            raise ConfigurationError(f"inputs {length:g} from the centre do not fit into {self.bounds}; ask for less")
         inputs: Tensor = points.float()
-        return inputs.view(count, *self._input_shape)
+        return inputs.view(count, *self.input_shape)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return int64 (N,): 1 inside the sphere."""
-        flat = _flat(x, self._input_shape) - self.centre
+        flat = _flat(x, self.input_shape) - self.centre
         inside: Tensor = (flat * flat).sum(1) < self.radius**2
         return inside.long()
 
@@ -190,8 +175,8 @@ class QuadricClassifier:
         Raises:
             InputError: an L2 ray out of the sphere leaves the bounds first, where there is no closed form.
         """
-        offset = _flat(x, self._input_shape) - self.centre
-        length, half = offset.norm(dim=1), 0.5 * self._bounds.range
+        offset = _flat(x, self.input_shape) - self.centre
+        length, half = offset.norm(dim=1), 0.5 * self.bounds.range
         if norm is Norm.L2:
             reach = offset.abs().amax(1) * self.radius / length.clamp_min(1e-12)
             if bool(((length < self.radius) & (reach > half)).any()):
@@ -199,7 +184,7 @@ class QuadricClassifier:
             away: Tensor = (length - self.radius).abs()
             return away
         inside = length < self.radius
-        size, most = offset.abs(), torch.full_like(length, self._bounds.range)
+        size, most = offset.abs(), torch.full_like(length, self.bounds.range)
 
         def crossed(change: Tensor) -> Tensor:
             closest = (size - change[:, None]).clamp_min(0.0).norm(dim=1)
@@ -211,7 +196,7 @@ class QuadricClassifier:
     def classifier(self) -> Classifier:
         """Return a `Classifier` of two logits, +-(squared length - squared radius) / 2."""
         module = _Sphere(self.centre, self.radius)
-        return Classifier(module, input_shape=self._input_shape, labels=2, bounds=self._bounds)
+        return Classifier(module, input_spec=self.input_spec, labels=2)
 
 
 class _Sphere(nn.Module):

@@ -46,7 +46,8 @@ class Target:
 
     def __init__(self, classifier, change=lambda x, scores: scores):
         self._classifier, self._change = classifier, change
-        self.num_classes, self.input_shape = classifier.num_classes, classifier.input_shape
+        self.num_classes, self.input_spec = classifier.num_classes, classifier.input_spec
+        self.input_shape = classifier.input_shape
         self.bounds, self.device = classifier.bounds, classifier.device
         self.forward, self.labelled, self.largest = 0, [], 0
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from variegate.errors import OracleError, VariegateError
 from variegate.models.forward_pass import forward_rows, full_precision, gradient_rows
 from variegate.oracles.hard_label import HardLabelOracle
-from variegate.types import Bounds
+from variegate.types import Bounds, InputSpec
 
 
 class Differentiable(Protocol):
@@ -22,6 +22,11 @@ class Differentiable(Protocol):
     @property
     def num_classes(self) -> int:
         """How many classes there are (n)."""
+        ...
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What one input is."""
         ...
 
     @property
@@ -108,8 +113,7 @@ class GradientOracle:
         self._target = target
         self.labels = HardLabelOracle(
             target.predict,
-            input_shape=target.input_shape,
-            bounds=target.bounds,
+            input_spec=target.input_spec,
             num_classes=target.num_classes,
             samples=samples,
             device=target.device,

@@ -83,8 +83,7 @@ class AttackShard:
         inputs, labels = study.images[rows], study.labels[rows]
         oracle = HardLabelOracle(
             target.predict,
-            input_shape=target.input_shape,
-            bounds=target.bounds,
+            input_spec=target.input_spec,
             num_classes=target.num_classes,
             samples=len(rows),
             budget=self.queries,

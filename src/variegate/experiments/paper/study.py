@@ -121,7 +121,7 @@ class Study:
                     f"study {source.name!r}: original {number} must take the inputs and classes of original 0, {ours}; "
                     f"got {theirs}"
                 )
-        self.images = check_inputs(images, first.input_shape, first.bounds)
+        self.images = check_inputs(images, first.input_spec)
         self.labels = labels
         if labels.numel() and int(labels.max()) >= first.num_classes:
             raise InputError(
