@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from variegate.files import write_atomic
+from variegate.records.base import Rate
+from variegate.records.load import parse_record
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.measures import accuracy_change, labels_changed, norm_kept, rate_at, stops_protecting
-from variegate.report.parts import Rate
-from variegate.report.record import Group, ReplicationRecord, parse_record
 from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval
 
 _BEGIN, _END = "<!-- table: tools/results_table.py -->", "<!-- end of table -->"
@@ -28,7 +29,7 @@ def table(records: list[ReplicationRecord]) -> str:
     lines = [f"| {' | '.join(_HEADINGS)} |", f"| {' | '.join('---' for _ in _HEADINGS)} |"]
     for record in records:
         for number, group in enumerate(record.groups):
-            name = f"[{record.model_name}]({record.model_name}/record.json)" if number == 0 else ""
+            name = f"[{record.model.name}]({record.model.name}/record.json)" if number == 0 else ""
             lines.append(f"| {' | '.join([name, *_cells(record, group)])} |")
     return "\n".join(lines)
 

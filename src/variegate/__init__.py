@@ -41,7 +41,7 @@ _HOMES = {
     "calibrate_spec": "experiments.calibration",
     "AuditSpec": "experiments.replication",
     "audit_replicate": "experiments.replication",
-    "load_record": "report.record",
+    "load_record": "records.load",
     "render_text": "report.text",
     "render_html": "report.html",
     # the seller's desk

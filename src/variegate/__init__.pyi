@@ -18,8 +18,8 @@ from variegate.models.bank import CopyBank as CopyBank
 from variegate.models.classifier import Classifier as Classifier
 from variegate.oracles.hard_label import HardLabelOracle as HardLabelOracle
 from variegate.oracles.voting import MajorityVote as MajorityVote
+from variegate.records.load import load_record as load_record
 from variegate.report.html import render_html as render_html
-from variegate.report.record import load_record as load_record
 from variegate.report.text import render_text as render_text
 from variegate.rewriters.base import RewrittenCopy as RewrittenCopy
 from variegate.rewriters.base import rewrite as rewrite

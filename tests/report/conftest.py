@@ -129,6 +129,7 @@ def make_record(
         "kind": "replication",
         "created": "2026-01-02T03:04:05Z",
         "variegate": "0.1.0",
+        "source": "sha256:" + "fedcba98" * 8,
         "torch": "2.13.0",
         "python": "3.11.9",
         "device": "cpu",

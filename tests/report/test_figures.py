@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from variegate.errors import ConfigurationError, FormatError, InputError, NotFoundError
+from variegate.records.load import parse_record
 from variegate.report import figures
 from variegate.report.drawing import Drawing, plain, spaced_ticks
 from variegate.report.palette import group_styles
-from variegate.report.record import parse_record
 
 Record = dict[str, Any]
 
@@ -204,7 +204,7 @@ def test_hostile_names_are_drawn_as_they_stand(make: Callable[..., Record]) -> N
     names = ("$\\frac{1}{0}$", "<script>alert(1)</script>", "a\x00b\x1b", "\u65e5\u672c", "]]>", "--><b>", "")
     record = make(groups=names, copies=2, images=4)
     record["model"]["name"] = "$^<script>"
-    record["attack"]["norm"] = "$_$<b>"
+    record["attack"]["name"] = "$_$<b>"
     parsed = parse_record(record)
     for drawing in (*figures.draw_all(parsed), figures.comparison([parsed])):
         text = drawing.svg()

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from variegate.records.base import Rate
+from variegate.records.load import parse_record
 from variegate.report import words
 from variegate.report.cautions import cautions
 from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
-from variegate.report.parts import Rate
-from variegate.report.record import parse_record
 from variegate.report.summary import calibration_verdict, sentences, setting
 
 Record = dict[str, Any]

@@ -214,7 +214,7 @@ def _draw(record: dict[str, Any], folder: Path) -> None:
     except ImportError:
         talk("no figures: they need matplotlib, pip install 'variegate[report]'")
         return
-    from variegate.report.record import parse_record
+    from variegate.records.load import parse_record
 
     save_all(parse_record(record), folder, pictures=load_pictures(folder / "pictures.npz"))
     talk(f"wrote record.json, the adversarials, pictures and figures to {folder}")

@@ -12,7 +12,7 @@ from variegate.cli.options import AsJson, examples
 from variegate.cli.output import print_json, talk
 
 if TYPE_CHECKING:
-    from variegate.report.record import Record
+    from variegate.records.load import Record
 
 _LIMIT_BYTES = 256 * 2**20
 
@@ -76,7 +76,7 @@ class _Loaded:
 
 def _files(path: Path) -> list[Path]:
     """Return the file itself, or of a folder its record.json, or else the records of a reproduction."""
-    from variegate.report.reproduction.record import EXPERIMENTS
+    from variegate.records.reproduction import EXPERIMENTS
 
     if not path.is_dir():
         return [path]
@@ -89,7 +89,7 @@ def _load(file: Path) -> _Loaded:
     from variegate.errors import FormatError
     from variegate.files import read_bounded
     from variegate.manifest import load_json
-    from variegate.report.record import parse_record
+    from variegate.records.load import parse_record
 
     raw = load_json(read_bounded(file, _LIMIT_BYTES), f"the record {file}")
     if raw.get("kind") == "spec":
@@ -102,7 +102,7 @@ def _load(file: Path) -> _Loaded:
 
 def _texts(loaded: Sequence[_Loaded]) -> list[str]:
     """Return the text of each record, and at the end one of all attacks."""
-    from variegate.report.record import AttackRecord
+    from variegate.records.attack import AttackRecord
     from variegate.report.text import render_attacks_text, render_text
 
     attacks = [one.record for one in loaded if isinstance(one.record, AttackRecord)]
@@ -166,8 +166,9 @@ def _write_figures(loaded: Sequence[_Loaded], folder: Path) -> list[Path]:
     These are attacks, and the tables and figures of a reproduction.
     """
     from variegate.files import file_error
+    from variegate.records.attack import AttackRecord
+    from variegate.records.reproduction import ReproductionRecord
     from variegate.report.figures import draw_attacks, draw_reproduction, load_pictures, save_all, save_drawings
-    from variegate.report.record import AttackRecord, ReproductionRecord
 
     files: list[Path] = []
     place = folder

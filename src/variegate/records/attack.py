@@ -115,6 +115,11 @@ class AttackRecord(Provenance):
         return self
 
     @property
+    def white_box(self) -> bool:
+        """Whether the attack saw gradients."""
+        return self.attack.kind == "white_box"
+
+    @property
     def statuses(self) -> Mapping[Status, int]:
         """Inputs by status, in the order of `Status`; those that no input has are left out."""
         return {status: found for status in Status if (found := self.outcome.status.get(status.value, 0))}

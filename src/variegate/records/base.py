@@ -4,9 +4,19 @@ Names and nesting are those of the JSON on disk. Rates are fractions in [0, 1]; 
 count or measure. NaN and infinity are refused.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
@@ -26,6 +36,23 @@ class Part(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
+class Named(Part):
+    """A part that its parent holds by name, and that knows the name."""
+
+    _name: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """What its parent calls it."""
+        return self._name
+
+    @staticmethod
+    def give_names(parts: "Iterable[tuple[str, Named]]") -> None:
+        """Tell each part its name."""
+        for name, part in parts:
+            part._name = name  # noqa: SLF001 (its own class)
+
+
 class Provenance(Part):
     """When, with what code and how a record was made.
 
@@ -42,7 +69,7 @@ class Provenance(Part):
     format: Literal[1] = 1
     created: str
     variegate: str
-    source: str = ""
+    source: str
     torch: str
     numpy: str = ""
     python: str = ""
@@ -70,7 +97,7 @@ class Rate(Part):
     n: Count
     low: Fraction | None
     high: Fraction | None
-    interval: Literal["wilson", "bootstrap"] | None
+    interval: str | None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -79,6 +106,15 @@ class Rate(Part):
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low must be at most high; got low = {self.low} and high = {self.high}")
         return self
+
+
+def _counted(value: object) -> object:
+    nothing = {"rate": None, "k": 0, "n": 0, "low": None, "high": None, "interval": None}
+    return nothing if value is None else value
+
+
+CountedRate = Annotated[Rate, BeforeValidator(_counted)]
+"""A rate that may be null in JSON, which is one of nothing."""
 
 
 class Accuracy(Part):
@@ -109,6 +145,12 @@ class Spread(Part):
     p75: float | None = None
     p90: float | None = None
     total: Count | None = None
+
+
+class QuerySpread(Spread):
+    """Queries an input, and over all inputs."""
+
+    total: Count
 
 
 class Trajectory(Part):
@@ -151,7 +193,7 @@ class Attacked(Part):
     attempted: Count
     succeeded: Count
     status: dict[str, Count]
-    queries: Spread
+    queries: QuerySpread
     distance: Spread
     distances: tuple[float | None, ...] | None
     trajectory: Trajectory | None
@@ -168,7 +210,7 @@ class Attacked(Part):
 class Point(Part):
     """One point of a curve; `conditioned` counts only inputs that the victim, too, gets right when clean."""
 
-    rate: Rate
+    rate: CountedRate
     conditioned: Rate | None = None
 
     @property
@@ -197,6 +239,14 @@ class NormPoint(Point):
     def at(self) -> float:
         """The norm."""
         return self.epsilon
+
+
+def _ascending(points: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(sorted(points, key=lambda point: point.at))
+
+
+ScaleCurve = Annotated[tuple[ScalePoint, ...], AfterValidator(_ascending)]
+NormCurve = Annotated[tuple[NormPoint, ...], AfterValidator(_ascending)]
 
 
 class Efficiency(Part):
@@ -239,4 +289,4 @@ class Data(Part):
     name: str
     split: str
     images: Count
-    indices: tuple[Count, ...] | None = None
+    indices: tuple[Count, ...] | None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from variegate.records.base import Count, Data, Model, NormName, Part, Plain, Provenance, Rate, ScalePoint
+from variegate.records.base import Count, Data, Model, NormName, Part, Plain, Provenance, Rate, ScaleCurve
 
 KINDS = {"B": "all_outputs", "C": "kept_outputs", "V": "validated_outputs"}
 """Outputs by the letter of their curves; "V" is not in the paper."""
@@ -19,7 +19,7 @@ class Outputs(Part):
     median_norm: float | None
     replication_rate: Rate
     replication_rate_conditioned: Rate
-    replication_at: tuple[ScalePoint, ...] = ()
+    replication_at: ScaleCurve = ()
     noise: Rate | None = None
     noise_conditioned: Rate | None = None
 

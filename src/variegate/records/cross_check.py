@@ -3,7 +3,7 @@
 from typing import Literal
 
 from variegate.records.attack import Target
-from variegate.records.base import Attacked, Count, Data, NormName, Part, Plain, Provenance, ScalePoint
+from variegate.records.base import Attacked, Count, Data, NormName, Part, Plain, Provenance, ScaleCurve
 from variegate.records.replication import Rates
 
 Verdict = Literal["agrees", "differs", "open"]
@@ -27,7 +27,7 @@ class Engine(Part):
     parameters: Plain | None
     attack: Attacked
     rates: Rates
-    replication_at: tuple[ScalePoint, ...]
+    replication_at: ScaleCurve
     reverified: Count | None = None
     median_distance: Median
     median_overshoot: Median

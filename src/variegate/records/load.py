@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,9 +16,7 @@ from variegate.records.cross_check import CrossCheckRecord
 from variegate.records.replication import ReplicationRecord
 from variegate.records.reproduction import EXPERIMENTS, ReproductionRecord
 
-Record = (
-    ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord | CollusionRecord | ReproductionRecord[Any]
-)
+Record = ReplicationRecord | CalibrationRecord | AttackRecord | CrossCheckRecord | CollusionRecord | ReproductionRecord
 
 KINDS: Mapping[str, type[Part]] = {
     "attack": AttackRecord,
@@ -62,7 +59,8 @@ def parse_record(value: object, *, where: str = "the record") -> Record:
         return value
     schema = _schema(value, where)
     try:
-        return schema.model_validate_json(json.dumps(value))  # type: ignore[return-value]  # of KINDS and EXPERIMENTS
+        text = json.dumps(json.loads(json.dumps(value), parse_constant=_constant))
+        return schema.model_validate_json(text)  # type: ignore[return-value]  # of KINDS and EXPERIMENTS
     except ValidationError as error:
         raise FormatError(f"{where}: {describe(error)}") from error
     except (TypeError, ValueError, RecursionError) as error:
@@ -90,6 +88,11 @@ def describe(error: ValidationError) -> str:
 def field_path(location: tuple[int | str, ...]) -> str:
     """Return a place in a record, such as groups[2].rates.replication_rate.k."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _constant(name: str) -> float | None:
+    """Read NaN as null, which is nothing to measure; infinity stays and is refused."""
+    return None if name == "NaN" else float(name)
 
 
 def _schema(value: object, where: str) -> type[Part]:

@@ -9,16 +9,17 @@ from variegate.records.base import (
     Accuracy,
     Attacked,
     Count,
+    CountedRate,
     Data,
     Efficiency,
     Model,
+    NormCurve,
     NormName,
-    NormPoint,
     Part,
     Plain,
     Provenance,
     Rate,
-    ScalePoint,
+    ScaleCurve,
 )
 
 RATE_NAMES = (
@@ -58,11 +59,11 @@ class GroupAttacks(Part):
 class Rates(Part):
     """The rates of ADR 0004."""
 
-    attack_success_rate: Rate
-    replication_rate: Rate
-    replication_rate_conditioned: Rate
-    replicated_same_rate: Rate
-    end_to_end_rate: Rate
+    attack_success_rate: CountedRate
+    replication_rate: CountedRate
+    replication_rate_conditioned: CountedRate
+    replicated_same_rate: CountedRate
+    end_to_end_rate: CountedRate
 
     def __getitem__(self, name: str) -> Rate:
         rate: Rate = getattr(self, name)
@@ -96,9 +97,10 @@ class Matrix(Part):
                     raise ValueError(f"replicated[{row}][{column}] must be at most n; got {count} and n = {total}")
         return self
 
-    def own(self, row: int, column: int) -> bool:
-        """Whether attacker and victim are the same copy."""
-        return self.attackers[row] == self.victims[column]
+    @property
+    def own(self) -> tuple[tuple[bool, ...], ...]:
+        """True where attacker and victim are the same copy."""
+        return tuple(tuple(attacker == victim for victim in self.victims) for attacker in self.attackers)
 
     def fraction(self, row: int, column: int) -> float | None:
         """Replicated divided by n, None where there is nothing to divide."""
@@ -130,9 +132,9 @@ class Group(Part):
     accuracy: Accuracies | None
     attack: GroupAttacks | None
     rates: Rates
-    replication_at: tuple[ScalePoint, ...]
-    noise_at: tuple[ScalePoint, ...] = ()
-    replication_within: tuple[NormPoint, ...]
+    replication_at: ScaleCurve
+    noise_at: ScaleCurve = ()
+    replication_within: NormCurve
     matrix: Matrix | None
 
     @model_validator(mode="after")
@@ -146,6 +148,21 @@ class Group(Part):
     def attacks(self) -> tuple[Attacked, ...]:
         """The attacks; in the noise control those whose norms the noise has."""
         return () if self.attack is None else self.attack.attackers
+
+    @property
+    def original_accuracy(self) -> Accuracy | None:
+        """Of the model before rewriting; None where it was not measured."""
+        return None if self.accuracy is None else self.accuracy.original
+
+    @property
+    def copy_accuracies(self) -> tuple[Accuracy, ...]:
+        """One for each copy whose accuracy was measured."""
+        return () if self.accuracy is None else self.accuracy.copies
+
+    @property
+    def reverified(self) -> int | None:
+        """How many adversarials the attackers' copies misclassify when queried again; None where not counted."""
+        return None if self.attack is None else self.attack.reverified
 
     @property
     def attacked(self) -> tuple[Attacked, ...]:

@@ -1,11 +1,12 @@
 """Records of `variegate reproduce`: one table or figure of the paper, on one study or several."""
 
 from collections.abc import Mapping
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import TypeVar
 
-from variegate.records.base import Count, Fraction, Part, Plain, Provenance, Rate, ScalePoint, Spread
+from variegate.records.base import Count, Fraction, Named, Part, Plain, Provenance, Rate, ScaleCurve, Spread
 from variegate.records.collusion import Setting
 
 INDEPENDENT = "independent"
@@ -18,6 +19,11 @@ class ClassifierMeans(Part):
     mean: Fraction | None
     sd: float | None
     classifiers: Count
+
+    @property
+    def of(self) -> int:
+        """Over how many."""
+        return self.classifiers
 
 
 class Drop(Part):
@@ -39,7 +45,7 @@ class ClassifierRate(Rate):
     drop: float | None = None
 
 
-class AccuracyRow(Part):
+class AccuracyRow(Named):
     """One row of Table 1.
 
     Attributes:
@@ -71,7 +77,13 @@ class AccuracyResults(Part):
         for name, row in self.rows.items():
             if name != "original" and (row.drop is None or row.largest_drop is None or row.labels_changed is None):
                 raise ValueError(f"rows.{name} must have drop, largest_drop and labels_changed")
+        Named.give_names(self.rows.items())
         return self
+
+    @property
+    def ordered(self) -> tuple[AccuracyRow, ...]:
+        """The rows, the originals' first."""
+        return (self.rows["original"], *(row for name, row in self.rows.items() if name != "original"))
 
 
 class SuccessRate(Rate):
@@ -81,6 +93,11 @@ class SuccessRate(Rate):
     sd: float | None
     attackers: Count
     least_n: Count | None = None
+
+    @property
+    def of(self) -> int:
+        """Over how many."""
+        return self.attackers
 
 
 class PairsRate(Rate):
@@ -105,14 +122,19 @@ class PairsRate(Rate):
     boundary_conditioned: Rate
     noise: Rate
     noise_conditioned: Rate
-    at: tuple[ScalePoint, ...]
+    at: ScaleCurve
+
+    @property
+    def of(self) -> int:
+        """Over how many."""
+        return self.pairs
 
     def at_scale(self, s: float) -> Rate | None:
         """R(s), None where it was not measured."""
         return next((point.rate for point in self.at if abs(point.s - s) < 1e-9), None)
 
 
-class AttackGroup(Part):
+class AttackGroup(Named):
     """One attack on the originals, or on all copies of one rewriter.
 
     Attributes:
@@ -151,7 +173,7 @@ class AttackGroup(Part):
         return self.queries_per_second / self.raw_queries_per_second
 
 
-class AttackResults(Part):
+class AttackResults(Named):
     """One attack: its settings, queries an image, and groups by name, `INDEPENDENT` among them."""
 
     settings: str
@@ -163,6 +185,7 @@ class AttackResults(Part):
     def _control(self) -> Self:
         if INDEPENDENT not in self.groups:
             raise ValueError(f"groups must have the group {INDEPENDENT}")
+        Named.give_names(self.groups.items())
         return self
 
 
@@ -173,9 +196,15 @@ class PaperAttacks(Part):
     hopskipjump: AttackResults
     geoda: AttackResults
 
-    def items(self) -> tuple[tuple[str, AttackResults], ...]:
-        """By name, in the paper's order."""
-        return (("boundary", self.boundary), ("hopskipjump", self.hopskipjump), ("geoda", self.geoda))
+    @model_validator(mode="after")
+    def _give_names(self) -> Self:
+        Named.give_names((name, getattr(self, name)) for name in type(self).model_fields)
+        return self
+
+    @property
+    def ordered(self) -> tuple[AttackResults, ...]:
+        """In the paper's order."""
+        return (self.boundary, self.hopskipjump, self.geoda)
 
 
 class ReplicationResults(Part):
@@ -186,7 +215,7 @@ class ReplicationResults(Part):
     attacks: PaperAttacks
 
 
-class CostRow(Part):
+class CostRow(Named):
     """What a further copy costs by one method; of the original, what one classification takes.
 
     Attributes:
@@ -200,6 +229,11 @@ class CostRow(Part):
     storage_bytes: float | None = None
     message_bytes: Count | None = None
     additional_inference_ms: dict[str, float] | None = None
+
+    @property
+    def added_ms(self) -> dict[int, float]:
+        """Milliseconds added to the original's, by batch size, ascending."""
+        return _by_batch(self.additional_inference_ms)
 
 
 class CostResults(Part):
@@ -220,7 +254,24 @@ class CostResults(Part):
             kept = (row.training_seconds, row.storage_bytes, row.additional_inference_ms)
             if None in ((row.inference_ms,) if name == "original" else kept):
                 raise ValueError(f"rows.{name} lacks a cost")
+        Named.give_names(self.rows.items())
         return self
+
+    @property
+    def ordered(self) -> tuple[CostRow, ...]:
+        """The rows of copies, `INDEPENDENT` first."""
+        others = (row for name, row in self.rows.items() if name not in ("original", INDEPENDENT))
+        return (self.rows[INDEPENDENT], *others)
+
+    @property
+    def original_ms(self) -> dict[int, float]:
+        """Milliseconds of the original, by batch size, ascending."""
+        return _by_batch(self.rows["original"].inference_ms)
+
+
+def _by_batch(milliseconds: Mapping[str, float] | None) -> dict[int, float]:
+    found = [(int(name), value) for name, value in (milliseconds or {}).items() if name.isdecimal()]
+    return dict(sorted(found))
 
 
 class Grid(Part):
@@ -275,6 +326,11 @@ class Curve(Part):
                 f"{len(self.density or ())}"
             )
         return self
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Of the mean's 95 % interval."""
+        return self.mean_low, self.mean_high
 
     @property
     def x(self) -> tuple[float, ...]:
@@ -350,6 +406,11 @@ class Gap(Part):
     low: float | None
     high: float | None
 
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Of the 95 % interval."""
+        return self.low, self.high
+
 
 class Reading(Part):
     """G2, G3 and the paired difference G2 - G1 under one reading of "binding partner"."""
@@ -374,11 +435,17 @@ class PermutationValues(Part):
     receiving: Reading
 
 
-class Values(Part):
+class Values(Named):
     """One kind of output values; `permutation` is None where no permutation copy was attacked."""
 
     original: OriginalValues
     permutation: PermutationValues | None = None
+
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """By reading; empty where no permutation copy was attacked."""
+        copy = self.permutation
+        return {} if copy is None else {"added": copy.added, "receiving": copy.receiving}
 
 
 class Nearest(Part):
@@ -388,7 +455,7 @@ class Nearest(Part):
     reading: Literal["added", "receiving"]
 
 
-class BindingAttack(Part):
+class BindingAttack(Named):
     """The attack on the original or on a copy of a rewriter."""
 
     images: Count = 0
@@ -413,7 +480,13 @@ class BindingResults(Part):
     def _has_the_nearest(self) -> Self:
         if self.nearest_to_the_paper.measure not in self.measures:
             raise ValueError(f"measures must have {self.nearest_to_the_paper.measure}")
+        Named.give_names([*self.measures.items(), *self.attacks.items()])
         return self
+
+    @property
+    def ordered(self) -> tuple[Values, ...]:
+        """By measure, the nearest to the paper first."""
+        return (self.nearest, *(values for name, values in self.measures.items() if values is not self.nearest))
 
     @property
     def nearest(self) -> Values:
@@ -442,7 +515,7 @@ class CollusionResults(Part):
 
 
 Results = AccuracyResults | ReplicationResults | CostResults | CosineResults | BindingResults | CollusionResults
-R = TypeVar("R", bound=Part)
+R = TypeVar("R", bound=Part, default=Any)
 
 
 class Study(Part, Generic[R]):
@@ -475,6 +548,11 @@ class Study(Part, Generic[R]):
     notes: Plain
     results: R
 
+    @property
+    def networks(self) -> tuple[tuple[str, str, str], ...]:
+        """(name, architecture, digest of the weights) of each original."""
+        return tuple(zip(self.names, self.architectures, self.originals, strict=True))
+
     @model_validator(mode="after")
     def _one_name_each(self) -> Self:
         if not len(self.originals) == len(self.names) == len(self.architectures):
@@ -490,6 +568,11 @@ class MadeBy(Part):
     threads: Count = 0
     gpu: str | None = None
     shards: Count
+
+    @property
+    def where(self) -> str:
+        """The digest of the source that made the shards, and on which GPU."""
+        return self.source + ("" if self.gpu is None else f", on one {self.gpu}")
 
 
 class ReproductionRecord(Provenance, Generic[R]):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.ticker import NullLocator
 
-from variegate.report.attack import AttackRecord
+from variegate.records.attack import AttackRecord
 from variegate.report.attack_labels import labels
 from variegate.report.drawing import Axes, Drawing, canvas, plain, style
 from variegate.report.lines import draw_line, finish, legend_text, logarithmic, positive
@@ -31,14 +31,14 @@ def norm_against_queries(records: Sequence[AttackRecord]) -> Drawing | None:
         return None
     dashed = [titles[id(record)] for record in shown if record.white_box]
     styles = series_styles(dict.fromkeys(titles[id(record)] for record in shown), dashed=dashed)
-    norms = sorted({record.norm for record in shown})
+    norms = sorted({record.attack.norm for record in shown})
     parts = []
     with style():
         figure, panels = canvas(1.2 + 3.1 * len(norms) + 0.1 * len(styles), rows=len(norms), sharex=True)
         for axes, name in zip(panels, norms, strict=True):
             logarithmic(axes)
             for record in shown:
-                if record.norm == name:
+                if record.attack.norm == name:
                     title = titles[id(record)]
                     _record(axes, record, styles[title])
                     parts.append(_words(record, title))
@@ -84,7 +84,7 @@ def _record(axes: Axes, record: AttackRecord, look: GroupStyle) -> None:
 def _words(record: AttackRecord, title: str) -> str:
     queries, norms = _curve(record)
     where = f"after {count(queries[-1])} queries" if queries else "with gradients"
-    return f"{title}: {norm_title(record.norm)} {norm(norms[-1])} {where}"
+    return f"{title}: {norm_title(record.attack.norm)} {norm(norms[-1])} {where}"
 
 
 def _widen(axes: Axes) -> None:

@@ -3,25 +3,25 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from variegate.report.attack import AttackRecord
+from variegate.records.attack import AttackRecord
 from variegate.report.words import count, flat, norm_title, number
 
 
 def labels(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     """A name for each record, such as "hopskipjump, semantics=art"; no two records of one norm share it."""
     found = [
-        ", ".join(part for part in (record.attack, what) if part)
+        ", ".join(part for part in (record.attack.name, what) if part)
         for record, what in zip(records, differences(records), strict=True)
     ]
-    return _numbered(found, [record.norm for record in records])
+    return _numbered(found, [record.attack.norm for record in records])
 
 
 def full_labels(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     """As `labels`, with the norm where there are several, so that no two records share it."""
     found = labels(records)
-    if len({record.norm for record in records}) < 2:
+    if len({record.attack.norm for record in records}) < 2:
         return found
-    return tuple(f"{label}, {norm_title(record.norm)}" for label, record in zip(found, records, strict=True))
+    return tuple(f"{label}, {norm_title(record.attack.norm)}" for label, record in zip(found, records, strict=True))
 
 
 def differences(records: Sequence[AttackRecord]) -> tuple[str, ...]:
@@ -33,7 +33,9 @@ def differences(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     parameters = [_parameters(record) for record in records]
     shown = []
     for record, own, chosen in zip(records, settings, parameters, strict=True):
-        alike = [other for each, other in zip(records, parameters, strict=True) if each.attack == record.attack]
+        alike = [
+            other for each, other in zip(records, parameters, strict=True) if each.attack.name == record.attack.name
+        ]
         shown.append(", ".join([*_apart(chosen, alike), *_apart(own, settings)]))
     return tuple(shown)
 
@@ -58,24 +60,24 @@ def _apart(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> list[
 
 
 def _parameters(record: AttackRecord) -> dict[str, str]:
-    return {name: value for name, value in flat(record.parameters) if name != "norm"}
+    return {name: value for name, value in flat(record.attack.parameters) if name != "norm"}
 
 
 def _settings(record: AttackRecord, records: Sequence[AttackRecord]) -> dict[str, str]:
     """What a record was run with, empty where it is off; a setting that the attack cannot have is left out."""
-    oracle = record.oracle
-    low, high = record.bounds
+    oracle = record.attack.oracle
+    low, high = record.target.bounds
     settings = {
-        "target": record.target_name,
-        "data": record.data_name,
+        "target": record.target.name,
+        "data": record.data.name,
         "inputs": f"{number(low)}..{number(high)}",
-        "targeted": "yes" if record.targeted else "",
-        "seed": str(record.seed),
+        "targeted": "yes" if record.attack.targeted else "",
+        "seed": str(record.attack.seed),
     }
-    if len({other.target_digest for other in records if other.target_name == record.target_name}) > 1:
-        settings["digest"] = short_digest(record.target_digest)
+    if len({other.target.digest for other in records if other.target.name == record.target.name}) > 1:
+        settings["digest"] = short_digest(record.target.digest)
     if not record.white_box:
-        settings["budget"] = "none" if record.budget is None else count(record.budget)
+        settings["budget"] = "none" if record.attack.budget is None else count(record.attack.budget)
         settings["jitter"] = "" if oracle is None or oracle.jitter is None else oracle.jitter
         settings["votes"] = "" if oracle is None or oracle.votes == 1 else str(oracle.votes)
         settings["levels"] = "" if oracle is None or oracle.levels is None else str(oracle.levels)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from variegate.report.attack import AttackRecord
+from variegate.records.attack import AttackRecord
+from variegate.records.base import Rate
 from variegate.report.attack_labels import differences, full_labels, short_norm
 from variegate.report.cautions import FEW_IMAGES, LOW_SUCCESS
 from variegate.report.origin import origin_rows
-from variegate.report.parts import Rate
 from variegate.report.table import Table
 from variegate.report.words import (
     NOTHING,
@@ -31,16 +31,16 @@ def overview_table(records: Sequence[AttackRecord]) -> Table:
     titles, labels = _row_titles(records)
     rows: list[tuple[str, ...]] = []
     for record, label in zip(records, labels, strict=True):
-        outcome, rate = record.outcome, record.success
+        outcome, rate = record.outcome, record.outcome.attack_success_rate
         rows.append(
             (
                 *label,
-                short_norm(record.norm),
-                count(record.images),
+                short_norm(record.attack.norm),
+                count(record.data.images),
                 percent(rate.rate),
                 norm(outcome.distance.median),
                 count(outcome.queries.median),
-                share(None if record.overshoot is None else record.overshoot.median),
+                share(None if record.outcome.overshoot is None else record.outcome.overshoot.median),
             )
         )
         rows.append(
@@ -51,7 +51,9 @@ def overview_table(records: Sequence[AttackRecord]) -> Table:
                 counted(rate),
                 span(norm(outcome.distance.p10), norm(outcome.distance.p90)),
                 span(count(outcome.queries.p10), count(outcome.queries.p90)),
-                "" if record.overshoot is None else span(share(record.overshoot.p10), share(record.overshoot.p90)),
+                ""
+                if record.outcome.overshoot is None
+                else span(share(record.outcome.overshoot.p10), share(record.outcome.overshoot.p90)),
             )
         )
     return Table(
@@ -67,7 +69,10 @@ def overview_table(records: Sequence[AttackRecord]) -> Table:
 def outcome_table(records: Sequence[AttackRecord]) -> Table:
     """A row a record: how many of its inputs ended with each status, and how many adversarials were confirmed."""
     titles, labels = _row_titles(records)
-    asked = ["" if one.confirmed is None or not one.confirmed.n else _confirmed(one.confirmed) for one in records]
+    asked = [
+        "" if one.outcome.confirmed is None or not one.outcome.confirmed.n else _confirmed(one.outcome.confirmed)
+        for one in records
+    ]
     found = [status for status in Status if any(status in record.statuses for record in records)]
     return Table(
         title="Outcomes of the images",
@@ -75,7 +80,7 @@ def outcome_table(records: Sequence[AttackRecord]) -> Table:
         rows=tuple(
             (
                 *label,
-                short_norm(record.norm),
+                short_norm(record.attack.norm),
                 *(count(record.statuses.get(status, 0)) for status in found),
                 *([again or NOTHING] if any(asked) else []),
             )
@@ -96,13 +101,15 @@ def attack_settings(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     """One sentence a record: what was attacked, with what."""
     sentences = []
     for label, record in zip(full_labels(records), records, strict=True):
-        low, high = record.bounds
+        low, high = record.target.bounds
         kind = "white box" if record.white_box else "hard labels alone"
-        limit = "" if record.budget is None else f", at most {count(record.budget)} queries an image"
+        run = record.attack
+        limit = "" if run.budget is None else f", at most {count(run.budget)} queries an image"
         sentences.append(
-            f"{label} ({kind}, {'targeted' if record.targeted else 'untargeted'}): {count(record.images)} images of "
-            f"{record.data_name}, target {record.target_name} ({record.num_classes} classes, inputs in [{number(low)}, "
-            f"{number(high)}]){limit}{_asking(record)}, sizes in the {norm_title(record.norm)}, seed {record.seed}."
+            f"{label} ({kind}, {'targeted' if run.targeted else 'untargeted'}): {count(record.data.images)} images of "
+            f"{record.data.name}, target {record.target.name} ({record.target.num_classes} classes, inputs in "
+            f"[{number(low)}, {number(high)}]){limit}{_asking(record)}, sizes in the {norm_title(run.norm)}, "
+            f"seed {run.seed}."
         )
     return tuple(sentences)
 
@@ -113,10 +120,10 @@ def attack_cautions(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     apart = [
         name
         for name, values in (
-            ("target", {record.target_digest for record in records}),
-            ("data or number of images", {(record.data_name, record.images) for record in records}),
-            ("interval of input values", {record.bounds for record in records}),
-            ("aim (targeted or not)", {record.targeted for record in records}),
+            ("target", {record.target.digest for record in records}),
+            ("data or number of images", {(record.data.name, record.data.images) for record in records}),
+            ("interval of input values", {record.target.bounds for record in records}),
+            ("aim (targeted or not)", {record.attack.targeted for record in records}),
         )
         if len(values) > 1
     ]
@@ -125,19 +132,20 @@ def attack_cautions(records: Sequence[AttackRecord]) -> tuple[str, ...]:
     for name, record in zip(full_labels(records), records, strict=True):
         if record.error is not None:
             lines.append(f"{name}: the run ended early ({record.error}); its numbers are those of what was done.")
-        if record.images < FEW_IMAGES:
+        if record.data.images < FEW_IMAGES:
             lines.append(
-                f"{name}: only {count(record.images)} images were attacked: the intervals are wide; attack "
+                f"{name}: only {count(record.data.images)} images were attacked: the intervals are wide; attack "
                 f"{FEW_IMAGES} or more before comparing attacks."
             )
-        if record.success.rate is not None and record.success.rate < LOW_SUCCESS:
+        success, confirmed = record.outcome.attack_success_rate, record.outcome.confirmed
+        if success.rate is not None and success.rate < LOW_SUCCESS:
             lines.append(
-                f"{name}: success on {rate_words(record.success)}. Its norms are of these alone, so they look small "
+                f"{name}: success on {rate_words(success)}. Its norms are of these alone, so they look small "
                 "beside those of an attack that succeeds on the hard inputs, too."
             )
-        if record.confirmed is not None and record.confirmed.k < record.confirmed.n:
+        if confirmed is not None and confirmed.k < confirmed.n:
             lines.append(
-                f"{name}: asked once more, without votes, the target gets only {_confirmed(record.confirmed)} of the "
+                f"{name}: asked once more, without votes, the target gets only {_confirmed(confirmed)} of the "
                 "adversarials wrong; read success and norms as those of what was voted, or of the limit of precision."
             )
     return tuple(lines)
@@ -148,16 +156,16 @@ def origin(record: AttackRecord) -> tuple[tuple[str, str], ...]:
     return (
         *origin_rows(record),
         ("source", record.source),
-        ("target", record.target_digest),
+        ("target", record.target.digest),
         ("queries in all", f"{count(record.efficiency.queries)} in {duration(record.efficiency.seconds)}"),
         ("queries a second", count(record.efficiency.queries_per_second)),
         ("target alone, a second", count(record.efficiency.raw_queries_per_second)),
-        ("share of that (%)", percent(record.efficiency.share_of_raw)),
+        ("share of that (%)", percent(record.efficiency.share)),
     )
 
 
 def _asking(record: AttackRecord) -> str:
-    oracle = record.oracle
+    oracle = record.attack.oracle
     if oracle is None:
         return ""
     parts = []
@@ -176,8 +184,8 @@ def _row_titles(records: Sequence[AttackRecord]) -> tuple[tuple[str, ...], list[
     """The headings of the columns that name a row, and their texts for each record."""
     apart = differences(records)
     if not any(apart):
-        return ("attack",), [(record.attack,) for record in records]
-    return ("attack", "differs in"), [(record.attack, what) for record, what in zip(records, apart, strict=True)]
+        return ("attack",), [(record.attack.name,) for record in records]
+    return ("attack", "differs in"), [(record.attack.name, what) for record, what in zip(records, apart, strict=True)]
 
 
 def _title(status: Status) -> str:

@@ -1,7 +1,7 @@
 """Tables of what an attack cost and how it ended."""
 
-from variegate.report.parts import Spread
-from variegate.report.record import Group, ReplicationRecord
+from variegate.records.base import Spread
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, group_title, middle, norm, norm_title
 
@@ -10,7 +10,7 @@ def queries_table(record: ReplicationRecord, *, most: int = 10) -> Table:
     """Queries an input and norms of the adversarials: a row per attacked copy, or one a group above `most` copies."""
     rows = [row for group in record.groups for row in _query_rows(group, most)]
     return Table(
-        title=f"Queries an input and {norm_title(record.norm)} of the adversarials",
+        title=f"Queries an input and {norm_title(record.attack.norm)} of the adversarials",
         columns=("group", "copy", "success", "queries", "p10 to p90", "in total", "norm", "p25 to p75"),
         rows=tuple(rows),
         note="Queries and norms are medians with percentiles, one row per attacked copy.",
@@ -44,7 +44,7 @@ def _query_rows(group: Group, most: int) -> list[tuple[str, ...]]:
                 f"{count(sum(a.succeeded for a in attackers))}/{count(sum(a.attempted for a in attackers))}",
                 count(middle([a.queries.median for a in attackers])),
                 NOTHING,
-                count(sum(a.total_queries for a in attackers)),
+                count(sum(a.queries.total for a in attackers)),
                 norm(group.median_distance),
                 NOTHING,
             )
@@ -56,7 +56,7 @@ def _query_rows(group: Group, most: int) -> list[tuple[str, ...]]:
             f"{count(attacker.succeeded)}/{count(attacker.attempted)}",
             count(attacker.queries.median),
             _ends(attacker.queries),
-            count(attacker.total_queries),
+            count(attacker.queries.total),
             norm(attacker.distance.median),
             _quartiles(attacker.distance),
         )

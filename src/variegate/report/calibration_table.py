@@ -1,13 +1,13 @@
 """The table of the settings that a calibration tried."""
 
-from variegate.report.candidates import CalibrationRecord
+from variegate.records.calibration import CalibrationRecord
 from variegate.report.table import Table
 from variegate.report.words import count, norm, number, percent
 
 
 def calibration_table(record: CalibrationRecord) -> Table:
     """Every candidate that a calibration tried."""
-    steps = sorted({s for candidate in record.candidates for s in candidate.replication or ()})
+    steps = sorted({s for candidate in record.candidates for s in candidate.replication_at})
     rows = tuple(
         (
             "chosen" if candidate.chosen else ("feasible" if candidate.feasible else "refused"),
@@ -16,7 +16,7 @@ def calibration_table(record: CalibrationRecord) -> Table:
             number(candidate.quantization_step),
             percent(candidate.predicted_change),
             percent(candidate.measured_change),
-            *(percent((candidate.replication or {}).get(step)) for step in steps),
+            *(percent(candidate.replication_at.get(step)) for step in steps),
             norm(candidate.median_distance),
             norm(candidate.norm_ratio),
         )

@@ -1,7 +1,7 @@
 """What limits the conclusions of a record: few images, failed or missing controls, masking, the price of strength."""
 
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.measures import accuracy_change, norm_kept, rate_at
-from variegate.report.record import Group, ReplicationRecord
 from variegate.report.summary import subject
 from variegate.report.words import CONTROLS, count, group_title, norm, number, points, rate_words
 
@@ -19,10 +19,10 @@ STABLE = 0.98
 def cautions(record: ReplicationRecord) -> tuple[str, ...]:
     """Sentences that a reader must see before believing the rates; none where nothing is amiss."""
     lines = []
-    if record.images < FEW_IMAGES:
+    if record.data.images < FEW_IMAGES:
         lines.append(
-            f"Only {count(record.images)} images were attacked: the intervals are wide; attack {FEW_IMAGES} or more "
-            "before comparing groups."
+            f"Only {count(record.data.images)} images were attacked: the intervals are wide; attack {FEW_IMAGES} or "
+            "more before comparing groups."
         )
     missing = [group_title(name) for name in CONTROLS if record.group(name) is None]
     if missing:

@@ -1,9 +1,8 @@
 """An audit of collusion as a table and a sentence: one source for the terminal and for the page."""
 
-from variegate.report.collusion import CollusionRecord
+from variegate.records.base import Rate
+from variegate.records.collusion import Coalition, CollusionRecord, Setting
 from variegate.report.origin import origin_rows
-from variegate.report.parts import Rate
-from variegate.report.reproduction.collusion_results import Coalition, Setting
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, counted, flat, norm, norm_title, percent
 
@@ -18,14 +17,14 @@ def copies_title(number: int, rewriter: str | None) -> str:
 def collusion_setting(record: CollusionRecord) -> str:
     """One sentence: what was attacked, with what."""
     what = {"mean": "the mean of their scores", "log": "the logarithm of the mean of their scores"}.get(
-        record.ensemble, "the majority of their labels"
+        record.attack.ensemble, "the majority of their labels"
     )
-    within = "" if record.budget is None else f" within {count(record.budget)} queries an image"
-    numbers = ", ".join(map(count, record.colluders))
+    within = "" if record.attack.budget is None else f" within {count(record.attack.budget)} queries an image"
+    numbers, data, attack = ", ".join(map(count, record.colluders)), record.data, record.attack
     return (
-        f"{numbers} colluders attack {what} on {count(record.images)} images of {record.data_name} ({record.split}) "
-        f"with {record.attack}{within}, {norm_title(record.norm)}; what they find is shown to {count(record.victims)} "
-        f"other copies at most; seed {record.seed}.{_too_few(record)}"
+        f"{numbers} colluders attack {what} on {count(data.images)} images of {data.name} ({data.split}) with "
+        f"{attack.name}{within}, {norm_title(attack.norm)}; what they find is shown to {count(record.victims)} "
+        f"other copies at most; seed {attack.seed}.{_too_few(record)}"
     )
 
 
@@ -33,7 +32,7 @@ def _too_few(record: CollusionRecord) -> str:
     """Say where fewer colluders were measured than were asked for."""
     wanted = max(record.colluders, default=0)
     reached = {
-        copies_title(one.number, one.rewriter): max((point.r for point in one.points), default=0)
+        copies_title(one.setting, one.rewriter): max((point.r for point in one.points), default=0)
         for one in record.settings
     }
     short = [f"{name} (k = {count(most)} at most)" for name, most in reached.items() if most < wanted]
@@ -50,7 +49,7 @@ def collusion_table(record: CollusionRecord) -> Table:
     """
     rows: list[tuple[str, ...]] = []
     for setting in record.settings:
-        whose = copies_title(setting.number, setting.rewriter)
+        whose = copies_title(setting.setting, setting.rewriter)
         for point in setting.points:
             rows += _rows(whose, point.variant, point)
         rows += _controls(whose, setting)
@@ -83,9 +82,9 @@ def collusion_origin(record: CollusionRecord) -> Table:
     rows = (
         *origin_rows(record),
         ("source", record.source),
-        ("model", record.model_digest),
+        ("model", record.model.digest),
         ("trainings", count(record.trainings)),
-        *((f"attack.{name}", value) for name, value in flat(record.parameters)),
+        *((f"attack.{name}", value) for name, value in flat(record.attack.parameters)),
     )
     return Table(title="Run", columns=("name", "value"), rows=rows, labels=2)
 
@@ -105,10 +104,10 @@ def _rows(whose: str, variant: str, point: Coalition) -> tuple[tuple[str, ...], 
     """Return the row of rates and the row of their counts."""
     every, kept, validated = (point.outputs.get(letter) for letter in "BCV")
     rates: tuple[Rate | None, ...] = (
-        None if every is None else every.rate,
-        None if every is None else every.conditioned,
-        None if kept is None else kept.rate,
-        None if validated is None else validated.rate,
+        None if every is None else every.replication_rate,
+        None if every is None else every.replication_rate_conditioned,
+        None if kept is None else kept.replication_rate,
+        None if validated is None else validated.replication_rate,
         None if every is None else every.noise,
     )
     return (
@@ -117,14 +116,14 @@ def _rows(whose: str, variant: str, point: Coalition) -> tuple[tuple[str, ...], 
             variant,
             count(point.r),
             count(point.attempted),
-            percent(point.success.rate),
+            percent(point.attack_success_rate.rate),
             percent(point.kept.rate),
-            NOTHING if every is None else norm(every.norm),
+            NOTHING if every is None else norm(every.median_norm),
             *(NOTHING if rate is None else percent(rate.rate) for rate in rates),
         ),
         (
             *("",) * 4,
-            counted(point.success),
+            counted(point.attack_success_rate),
             counted(point.kept),
             "",
             *("" if rate is None else counted(rate) for rate in rates),

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
+from variegate.records.replication import ReplicationRecord
 from variegate.report.drawing import GRID, Drawing, canvas, plain, style, titled
 from variegate.report.measures import rate_at
 from variegate.report.palette import group_styles
-from variegate.report.record import ReplicationRecord
 from variegate.report.words import group_title, number, percent
 
 
@@ -43,11 +43,11 @@ def comparison(records: Sequence[ReplicationRecord], *, s: float = 1.0) -> Drawi
                     clip_on=False,
                 )
                 label = None
-                parts.append(f"{record.model_name}, {group_title(name)} {percent(rate.rate)}")
+                parts.append(f"{record.model.name}, {group_title(name)} {percent(rate.rate)}")
         axes.set_ylim(max(1, len(records)) - 0.5, -0.5)
         axes.yaxis.set_major_locator(FixedLocator(range(len(records))))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_yticklabels([plain(record.model_name, limit=24) for record in records])
+        axes.set_yticklabels([plain(record.model.name, limit=24) for record in records])
         for edge in range(1, len(records)):
             axes.axhline(edge - 0.5, color=GRID, linewidth=0.6, alpha=0.6)
         axes.set_xlim(0.0, 100.0)

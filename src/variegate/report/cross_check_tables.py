@@ -1,6 +1,6 @@
 """A cross-check as tables and a sentence: one source for the terminal and for the page."""
 
-from variegate.report.cross_check import VERDICTS, CrossCheckRecord, Median
+from variegate.records.cross_check import COMPARED, CrossCheckRecord, Median
 from variegate.report.origin import origin_rows
 from variegate.report.table import Table
 from variegate.report.words import (
@@ -20,12 +20,13 @@ _TITLES = {"distance": "norms"}
 
 def check_setting(record: CrossCheckRecord) -> str:
     """One sentence: what was attacked, with what."""
-    low, high = record.bounds
+    low, high = record.target.bounds
     victims = f"{count(len(record.victims))} victim{'' if len(record.victims) == 1 else 's'}"
     return (
-        f"{count(record.images)} images of {record.data_name} ({record.split}) that the target gets right, target "
-        f"{record.target_name} (inputs in [{number(low)}, {number(high)}]), {victims}, at most {count(record.budget)} "
-        f"queries an image, the closest adversarial among them by the {norm_title(record.norm)}, seed {record.seed}."
+        f"{count(record.data.images)} images of {record.data.name} ({record.data.split}) that the target gets right, "
+        f"target {record.target.name} (inputs in [{number(low)}, {number(high)}]), {victims}, at most "
+        f"{count(record.budget)} queries an image, the closest adversarial among them by the "
+        f"{norm_title(record.norm)}, seed {record.seed}."
     )
 
 
@@ -38,23 +39,23 @@ def engines_table(record: CrossCheckRecord) -> Table:
                 (
                     attack.name,
                     engine.name,
-                    percent(engine.success.rate),
-                    norm(engine.distance.value),
-                    count(engine.queries.median),
-                    share(engine.overshoot.value),
-                    percent(engine.replication.rate),
+                    percent(engine.rates.attack_success_rate.rate),
+                    norm(engine.median_distance.value),
+                    count(engine.attack.queries.median),
+                    share(engine.median_overshoot.value),
+                    percent(engine.rates.replication_rate.rate),
                 )
             )
-            overshoot = engine.overshoot
+            overshoot = engine.median_overshoot
             rows.append(
                 (
                     "",
                     "",
-                    counted(engine.success),
-                    span(norm(engine.distance.low), norm(engine.distance.high)),
+                    counted(engine.rates.attack_success_rate),
+                    span(norm(engine.median_distance.low), norm(engine.median_distance.high)),
                     "",
                     span(share(overshoot.low), share(overshoot.high)),
-                    counted(engine.replication),
+                    counted(engine.rates.replication_rate),
                 )
             )
     return Table(
@@ -71,14 +72,14 @@ def verdicts_table(record: CrossCheckRecord) -> Table:
     rows: list[tuple[str, ...]] = []
     for attack in record.attacks:
         for one in attack.comparisons:
-            verdicts = (one.verdicts[name] for name in VERDICTS)
+            verdicts = (one.verdicts[name] for name in COMPARED)
             version = record.libraries.get(one.theirs)
             theirs = one.theirs if version is None else f"{one.theirs} {version}"
-            rows.append((attack.name, one.ours, theirs, *verdicts, norm(one.ratio.value)))
-            rows.append(("", "", "", *("" for _ in VERDICTS), _ratio(one.ratio)))
+            rows.append((attack.name, one.ours, theirs, *verdicts, norm(one.distance_ratio.value)))
+            rows.append(("", "", "", *("" for _ in COMPARED), _ratio(one.distance_ratio)))
     return Table(
         title="Verdicts, and norms of ours over theirs image by image: the median, below it images and 95 % interval",
-        columns=("attack", "ours", "theirs", *(_TITLES.get(name, name) for name in VERDICTS), "ratio"),
+        columns=("attack", "ours", "theirs", *(_TITLES.get(name, name) for name in COMPARED), "ratio"),
         rows=tuple(rows),
         note="agrees: no difference was shown (little, below 50 images); differs: one was; open: nothing to go by.",
         labels=3,
@@ -92,7 +93,7 @@ def check_origin(record: CrossCheckRecord) -> Table:
         *origin_rows(record),
         *((name, version or NOTHING) for name, version in record.libraries.items()),
         ("source", record.source),
-        ("target", record.target_digest),
+        ("target", record.target.digest),
         ("victims", ", ".join(record.victims) or NOTHING),
     )
     return Table(title="Run", columns=("name", "value"), rows=rows, labels=2)

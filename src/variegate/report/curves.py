@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator, PercentFormatter
 
+from variegate.records.base import Point
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.drawing import GRID, Axes, Drawing, Figure, canvas, plain, spaced_ticks, style
 from variegate.report.lines import draw_line, finish, logarithmic, positive
 from variegate.report.palette import BLACK, group_styles
-from variegate.report.parts import Point
-from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import count, group_title, norm_title, number, percent
 
 BAND = 0.16
@@ -33,7 +33,7 @@ def overshoot_curve(record: ReplicationRecord) -> Drawing:
 def security_curve(record: ReplicationRecord) -> Drawing:
     """Rate of victims fooled within a norm, all groups, 95 % intervals as bands; where 50 % is crossed matters."""
     norms = sorted({point.at for group in record.groups for point in group.replication_within})
-    title = f"Victims fooled by perturbations of at most a given {norm_title(record.norm)}"
+    title = f"Victims fooled by perturbations of at most a given {norm_title(record.attack.norm)}"
     with style():
         figure, (axes,) = canvas(4.3)
         _rates(axes, record, lambda group: group.replication_within)
@@ -50,7 +50,7 @@ def security_curve(record: ReplicationRecord) -> Drawing:
         record,
         "norm",
         lambda group: group.replication_within,
-        f"Line chart of victims fooled in per cent against the {norm_title(record.norm)}, with a line at 50 %.",
+        f"Line chart of victims fooled in per cent against the {norm_title(record.attack.norm)}, with a line at 50 %.",
     )
     return Drawing(name="security", title=title, alt=alt, figure=figure)
 
@@ -58,7 +58,7 @@ def security_curve(record: ReplicationRecord) -> Drawing:
 def trajectory_curve(record: ReplicationRecord) -> Drawing:
     """Median norm of the best adversarials so far against queries: thin per attacked copy, thick the group's mean."""
     styles = group_styles(group.name for group in record.groups)
-    title = f"Median {norm_title(record.norm)} of the adversarials as the attack goes on"
+    title = f"Median {norm_title(record.attack.norm)} of the adversarials as the attack goes on"
     ends = []
     with style():
         figure, (axes,) = canvas(4.3)
@@ -83,8 +83,8 @@ def trajectory_curve(record: ReplicationRecord) -> Drawing:
 
 def norm_unit(record: ReplicationRecord) -> str:
     """The norm's name with its unit, for an axis."""
-    low, high = record.bounds
-    return f"{plain(norm_title(record.norm))} (inputs lie in [{number(low)}, {number(high)}])"
+    low, high = record.model.bounds
+    return f"{plain(norm_title(record.attack.norm))} (inputs lie in [{number(low)}, {number(high)}])"
 
 
 def _rates(axes: Axes, record: ReplicationRecord, points_of: Callable[[Group], Sequence[Point]]) -> None:

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from variegate.errors import ConfigurationError
-from variegate.report.attack import AttackRecord
+from variegate.records.attack import AttackRecord
+from variegate.records.calibration import CalibrationRecord
+from variegate.records.collusion import CollusionRecord
+from variegate.records.cross_check import CrossCheckRecord
+from variegate.records.load import Record
+from variegate.records.replication import Group, ReplicationRecord
+from variegate.records.reproduction import ReproductionRecord
 from variegate.report.attack_curves import norm_against_queries
 from variegate.report.attack_labels import full_labels
-from variegate.report.candidates import CalibrationRecord
-from variegate.report.collusion import CollusionRecord
 from variegate.report.comparison import comparison
-from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.curves import overshoot_curve, security_curve, trajectory_curve
 from variegate.report.drawing import Drawing
 from variegate.report.gallery import Pictures, load_pictures, picture_grid
 from variegate.report.matrices import heat_map
 from variegate.report.norms import norm_histogram
-from variegate.report.record import Group, Record, ReplicationRecord, ReproductionRecord
 from variegate.report.reproduction.figures import draw_reproduction
 from variegate.report.tradeoff import trade_off
 
@@ -90,9 +92,9 @@ def draw_attacks(records: Sequence[AttackRecord], *, pictures: Sequence[Pictures
             drawings.append(
                 picture_grid(
                     kept,
-                    bounds=record.bounds,
+                    bounds=record.target.bounds,
                     rows=ATTACK_ROWS,
-                    size=record.norm,
+                    size=record.attack.norm,
                     judge="target",
                     name=name,
                     heading=label,
@@ -122,4 +124,4 @@ def _pairs(group: Group) -> int:
 
 
 def _grid(record: ReplicationRecord, pictures: Pictures) -> Drawing | None:
-    return picture_grid(pictures, bounds=record.bounds, order=[group.name for group in record.groups])
+    return picture_grid(pictures, bounds=record.model.bounds, order=[group.name for group in record.groups])

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from variegate.errors import ConfigurationError
+from variegate.records.attack import AttackRecord
+from variegate.records.calibration import CalibrationRecord
+from variegate.records.collusion import CollusionRecord
+from variegate.records.cross_check import CrossCheckRecord
+from variegate.records.load import parse_record
+from variegate.records.replication import ReplicationRecord
+from variegate.records.reproduction import ReproductionRecord
 from variegate.report import figures, tables
-from variegate.report.attack import AttackRecord
 from variegate.report.attack_labels import full_labels
 from variegate.report.attack_overview import advice, attack_cautions, attack_settings, outcome_table, overview_table
 from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.calibration_table import calibration_table
-from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
-from variegate.report.collusion import CollusionRecord
 from variegate.report.collusion_tables import collusion_origin, collusion_setting, collusion_table
-from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.cross_check_tables import check_origin, check_setting, engines_table, verdicts_table
 from variegate.report.drawing import Drawing
 from variegate.report.gallery import load_pictures, picture_grid
@@ -22,10 +25,8 @@ from variegate.report.glossary import ATTACK_GLOSSARY
 from variegate.report.index import render_index
 from variegate.report.pages import render_template, swatches
 from variegate.report.parameters import attack_parameter_table, parameter_tables
-from variegate.report.record import ReplicationRecord, parse_record
 from variegate.report.reproduction.page import render_reproduction
-from variegate.report.reproduction.record import ReproductionRecord
-from variegate.report.summary import calibration_verdict, sentences, setting
+from variegate.report.summary import calibration_title, calibration_verdict, sentences, setting
 from variegate.report.table import Table
 
 __all__ = ["render_attacks", "render_html", "render_index", "render_reproduction"]
@@ -105,7 +106,7 @@ def render_attacks(records: Sequence[object], pictures: Sequence[Path | None] = 
     for drawing in figures.draw_attacks(attacks, pictures=loaded):
         (grids if drawing.name.startswith("pictures") else curves).append(drawing)
     names = full_labels(attacks)
-    targets = ", ".join(dict.fromkeys(record.target_name for record in attacks))
+    targets = ", ".join(dict.fromkeys(record.target.name for record in attacks))
     return render_template(
         "attacks.html.j2",
         title=f"{'Attack' if len(attacks) == 1 else 'Attacks'} on {targets}",
@@ -127,7 +128,7 @@ def _replication(
     grid = None
     if pictures is not None:
         order = [group.name for group in record.groups]
-        grid = picture_grid(load_pictures(pictures), bounds=record.bounds, order=order, class_names=class_names)
+        grid = picture_grid(load_pictures(pictures), bounds=record.model.bounds, order=order, class_names=class_names)
     drawings = {drawing.name: drawing for drawing in figures.draw_all(record)}
 
     def named(*names: str) -> list[Drawing]:
@@ -166,6 +167,7 @@ def _calibration(record: CalibrationRecord, anchor: str) -> dict[str, object]:
         "kind": "calibration",
         "anchor": anchor,
         "record": record,
+        "title": calibration_title(record),
         "verdict": calibration_verdict(record),
         "curves": figures.draw_all(record),
         "table": calibration_table(record),
@@ -177,6 +179,7 @@ def _check(record: CrossCheckRecord, anchor: str) -> dict[str, object]:
         "kind": "cross_check",
         "anchor": anchor,
         "record": record,
+        "title": record.title,
         "setting": check_setting(record),
         "tables": [engines_table(record), verdicts_table(record)],
         "parameters": [check_origin(record)],
@@ -188,6 +191,7 @@ def _collusion(record: CollusionRecord, anchor: str) -> dict[str, object]:
         "kind": "collusion",
         "anchor": anchor,
         "record": record,
+        "title": record.title,
         "setting": collusion_setting(record),
         "tables": [collusion_table(record)],
         "parameters": [collusion_origin(record)],
@@ -195,7 +199,13 @@ def _collusion(record: CollusionRecord, anchor: str) -> dict[str, object]:
 
 
 def _title(record: _OnPage) -> str:
-    return f"Replication on {record.model_name}" if isinstance(record, ReplicationRecord) else record.title
+    return (
+        f"Replication on {record.model.name}"
+        if isinstance(record, ReplicationRecord)
+        else calibration_title(record)
+        if isinstance(record, CalibrationRecord)
+        else record.title
+    )
 
 
 def _contents(records: Sequence[_OnPage]) -> list[tuple[str, str]]:

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from variegate.errors import ConfigurationError
-from variegate.report.attack import AttackRecord
-from variegate.report.candidates import CalibrationRecord
+from variegate.records.attack import AttackRecord
+from variegate.records.base import Rate
+from variegate.records.calibration import CalibrationRecord
+from variegate.records.collusion import CollusionRecord
+from variegate.records.cross_check import CrossCheckRecord
+from variegate.records.load import parse_record
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.cautions import cautions
-from variegate.report.collusion import CollusionRecord
 from variegate.report.comparison import comparison
-from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
 from variegate.report.pages import render_template, swatches
-from variegate.report.parts import Rate
-from variegate.report.record import Group, ReplicationRecord, parse_record
-from variegate.report.summary import calibration_verdict, setting
+from variegate.report.summary import calibration_title, calibration_verdict, setting
 from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval
 
 STEPS = (1.0, 1.5, 2.0)
@@ -45,7 +46,7 @@ def render_index(
         (record, link) for record, link in zip(parsed, addresses, strict=True) if isinstance(record, ReplicationRecord)
     ]
     calibrations = [
-        (record.title, link, calibration_verdict(record))
+        (calibration_title(record), link, calibration_verdict(record))
         for record, link in zip(parsed, addresses, strict=True)
         if isinstance(record, CalibrationRecord)
     ]
@@ -67,7 +68,7 @@ def render_index(
         rows=rows,
         swatches=swatches(dict.fromkeys(group.name for record in models for group in record.groups)),
         settings=[setting(record) for record in models],
-        cautions=[(record.model_name, line) for record in models for line in cautions(record)],
+        cautions=[(record.model.name, line) for record in models for line in cautions(record)],
         calibrations=calibrations,
         count=len(parsed),
     )
@@ -98,7 +99,7 @@ def _row(record: ReplicationRecord, group: Group, link: str | None) -> dict[str,
         (points(accuracy_change(group), signed=True), ""),
     ]
     return {
-        "model": record.model_name,
+        "model": record.model.name,
         "link": link,
         "group": group_title(group.name),
         "first": group is record.groups[0],

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from matplotlib.artist import Artist
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from variegate.records.base import Trajectory
 from variegate.report.drawing import GRID, Axes, Figure, plain, titled
 from variegate.report.palette import GroupStyle
-from variegate.report.parts import Trajectory
 
 LEGEND_CHARACTERS = 60
 """How many characters a line of the legend takes beside its handles, about."""

@@ -5,9 +5,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from variegate.records.replication import Group, Matrix
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, plain, style, titled
-from variegate.report.matrix import Matrix
-from variegate.report.record import Group
 from variegate.report.words import copy_names, group_title, percent
 
 MOST_NUMBERS = 12
@@ -48,7 +47,7 @@ def heat_map(group: Group) -> Drawing | None:
         _own_cells(axes, matrix)
         if max(rows, columns) <= MOST_NUMBERS:
             _numbers(axes, values)
-        _copy_ticks(axes, matrix, cell)
+        _copy_ticks(axes, group, matrix, cell)
         axes.set_xlabel("victim's copy")
         axes.set_ylabel("attacker's copy" if height > 1.1 else "attacker's\ncopy")
         bar = figure.colorbar(image, cax=scale, orientation="horizontal")
@@ -99,13 +98,13 @@ def _note(matrix: Matrix, values: np.ndarray) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _copy_ticks(axes: Axes, matrix: Matrix, cell: float) -> None:
+def _copy_ticks(axes: Axes, group: Group, matrix: Matrix, cell: float) -> None:
     """Labels where there is room for them, else the copies' numbers from 1 on, some of them left out."""
     for axis, labels in ((axes.xaxis, matrix.victims), (axes.yaxis, matrix.attackers)):
         axis.set_minor_locator(NullLocator())
         step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 10**9) if len(labels) / step <= MOST_NUMBERS)
         if step == 1:
-            texts = [plain(name) for name in copy_names(labels)]
+            texts = [plain(name) for name in copy_names([group.label(each) for each in labels])]
             axis.set_major_locator(FixedLocator(range(len(labels))))
         else:
             shown = range(step - 1, len(labels), step)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from variegate.report.parts import Rate
-from variegate.report.record import Group, ReplicationRecord
+from variegate.records.base import Rate
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.words import mean_and_sd, number
 
 HALF = 0.5

@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from variegate.records.replication import ReplicationRecord
 from variegate.report.curves import norm_unit
 from variegate.report.drawing import GRID, Drawing, canvas, plain, style, titled
 from variegate.report.palette import BLACK, group_styles
-from variegate.report.record import ReplicationRecord
 from variegate.report.words import count, group_title, norm, norm_title
 
 BINS = 36
@@ -18,7 +18,7 @@ def norm_histogram(record: ReplicationRecord) -> Drawing:
     The last bin holds everything above the 99th percentile of all groups, and the figure says so.
     """
     groups = [group for group in record.groups if group.attacked and group.distances]
-    title = f"How large the adversarials are: {norm_title(record.norm)} on the own copy"
+    title = f"How large the adversarials are: {norm_title(record.attack.norm)} on the own copy"
     styles = group_styles(group.name for group in record.groups)
     parts = []
     with style():

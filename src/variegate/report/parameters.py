@@ -1,29 +1,30 @@
 """What is needed to repeat a run: command, versions, digests, seed, the attack's and the rewriters' parameters."""
 
-from variegate.report.attack import AttackRecord
+from variegate.records.attack import AttackRecord
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.attack_overview import origin
-from variegate.report.record import Group, ReplicationRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, copy_name, count, duration, flat, group_title, number
 
 
 def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
     """What is needed to repeat the run: one table for it, one for the attack, one for each group."""
-    shape = " x ".join(map(str, record.input_shape))
+    shape = " x ".join(map(str, record.model.input_shape))
+    indices = record.data.indices or ()
     run = [
         ("command", record.command),
         ("created", record.created),
         ("duration", duration(record.seconds)),
         ("variegate", record.variegate),
         ("torch", record.torch),
-        *record.environment,
-        ("model", record.model_name),
-        ("model digest", record.model_digest),
-        ("classes", str(record.num_classes)),
-        ("input", f"{shape}, values in [{number(record.bounds[0])}, {number(record.bounds[1])}]"),
-        ("data", f"{record.data_name}, {record.data_split}, {count(record.images)} images"),
-        ("indices", ", ".join(map(str, record.indices[:20])) + (", …" if len(record.indices) > 20 else "") or NOTHING),
-        ("seed", str(record.seed)),
+        *((name, value) for name, value in (("python", record.python), ("device", record.device)) if value),
+        ("model", record.model.name),
+        ("model digest", record.model.digest),
+        ("classes", str(record.model.num_classes)),
+        ("input", f"{shape}, values in [{number(record.model.bounds[0])}, {number(record.model.bounds[1])}]"),
+        ("data", f"{record.data.name}, {record.data.split}, {count(record.data.images)} images"),
+        ("indices", ", ".join(map(str, indices[:20])) + (", …" if len(indices) > 20 else "") or NOTHING),
+        ("seed", str(record.attack.seed)),
     ]
     if record.efficiency is not None:
         cost = record.efficiency
@@ -32,8 +33,12 @@ def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
             ("queries a second", count(cost.queries_per_second)),
             ("model alone, a second", count(cost.raw_queries_per_second)),
         ]
-    attack = [("attack", record.attack), ("budget", f"{count(record.budget)} queries an input"), ("norm", record.norm)]
-    tables = [_pairs("Run", tuple(run)), _pairs("Attack", (*attack, *flat(record.parameters)))]
+    attack = [
+        ("attack", record.attack.name),
+        ("budget", f"{count(record.attack.budget)} queries an input"),
+        ("norm", record.attack.norm),
+    ]
+    tables = [_pairs("Run", tuple(run)), _pairs("Attack", (*attack, *flat(record.attack.parameters)))]
     for group in record.groups:
         rows = (
             ("rewriter", "none" if group.rewriter is None else "see below"),
@@ -46,7 +51,7 @@ def parameter_tables(record: ReplicationRecord) -> tuple[Table, ...]:
 
 def attack_parameter_table(record: AttackRecord, label: str) -> Table:
     """What is needed to repeat one attack."""
-    return _pairs(label, (*origin(record), *flat(record.parameters)))
+    return _pairs(label, (*origin(record), *flat(record.attack.parameters)))
 
 
 def _pairs(title: str, rows: tuple[tuple[str, str], ...]) -> Table:

@@ -1,17 +1,18 @@
 """What a replication record says, in plain sentences computed from its numbers."""
 
-from variegate.report.candidates import CalibrationRecord
+from variegate.records.calibration import CalibrationRecord
+from variegate.records.replication import Group, ReplicationRecord
 from variegate.report.measures import accuracy_change, labels_changed, norm_kept, rate_at, stops_protecting
-from variegate.report.record import Group, ReplicationRecord
 from variegate.report.words import CONTROLS, count, group_title, norm, norm_title, number, percent, points, rate_words
 
 
 def setting(record: ReplicationRecord) -> str:
     """One sentence: what was attacked, with what."""
     return (
-        f"{count(record.images)} images of {record.data_name} ({record.data_split}) were attacked on copies of "
-        f"{record.model_name} ({record.num_classes} classes) with {record.attack}, at most {count(record.budget)} "
-        f"queries an image, sizes in the {norm_title(record.norm)}, seed {record.seed}."
+        f"{count(record.data.images)} images of {record.data.name} ({record.data.split}) were attacked on copies of "
+        f"{record.model.name} ({record.model.num_classes} classes) with {record.attack.name}, at most "
+        f"{count(record.attack.budget)} queries an image, sizes in the {norm_title(record.attack.norm)}, "
+        f"seed {record.attack.seed}."
     )
 
 
@@ -20,11 +21,17 @@ def sentences(record: ReplicationRecord) -> tuple[str, ...]:
     return tuple(_sentence(record, group) for group in record.groups)
 
 
+def calibration_title(record: CalibrationRecord) -> str:
+    """A heading: "Calibration of QIM on cifar10-s0", as far as the record says it."""
+    of = f" of {group_title(record.rewriter)}" if record.rewriter else ""
+    return f"Calibration{of}{f' on {record.model}' if record.model else ''}"
+
+
 def calibration_verdict(record: CalibrationRecord) -> str:
     """One or two sentences: how many settings were tried, which was chosen, what it costs and gains."""
     tried = len(record.candidates)
     start = f"{count(tried)} setting{'' if tried == 1 else 's'} {'was' if tried == 1 else 'were'} tried."
-    chosen = record.chosen
+    chosen = record.choice
     if chosen is None:
         return f"{start} None met the limits."
     named = (
@@ -36,9 +43,7 @@ def calibration_verdict(record: CalibrationRecord) -> str:
     parts = []
     if chosen.measured_change is not None:
         parts.append(f"it changes {percent(chosen.measured_change)} % of the labels")
-    rates = [
-        f"{percent(rate)} % at s = {number(s)}" for s, rate in (chosen.replication or {}).items() if rate is not None
-    ]
+    rates = [f"{percent(rate)} % at s = {number(s)}" for s, rate in chosen.replication_at.items() if rate is not None]
     if rates:
         parts.append(f"adversarials replicate {', '.join(rates)}")
     if chosen.norm_ratio is not None:
@@ -65,7 +70,7 @@ def _equal_step(group: Group) -> str:
 
 
 def _protection(record: ReplicationRecord, group: Group) -> str:
-    threshold, unit = stops_protecting(group), norm_title(record.norm)
+    threshold, unit = stops_protecting(group), norm_title(record.attack.norm)
     if threshold.largest is None:
         return "The norm at which protection ends was not measured."
     beyond = f"beyond {number(threshold.largest)}"

@@ -1,5 +1,7 @@
 """The tables of a replication record as plain rows: one source for the terminal and for the page."""
 
+from variegate.records.base import Accuracy, Rate
+from variegate.records.replication import RATE_NAMES, Group, ReplicationRecord
 from variegate.report.measures import (
     accuracy_change,
     labels_changed,
@@ -8,8 +10,6 @@ from variegate.report.measures import (
     rate_at,
     stops_protecting,
 )
-from variegate.report.parts import Accuracy, Rate
-from variegate.report.record import RATE_NAMES, Group, ReplicationRecord
 from variegate.report.table import Table
 from variegate.report.words import (
     NOTHING,
@@ -41,7 +41,7 @@ def glance_table(record: ReplicationRecord) -> Table:
                 percent(mean),
             )
         )
-    unit = norm_title(record.norm)
+    unit = norm_title(record.attack.norm)
     return Table(
         title="At a glance",
         columns=("group", "s = 1 (%)", "s = 2 (%)", f"stops protecting at {unit}", "norm kept", "accuracy (%)"),
@@ -143,7 +143,7 @@ def within_table(record: ReplicationRecord, *, most: int = 8) -> Table:
         found = {point.at: point.rate for point in group.replication_within}
         rows.extend(_rate_rows(group, [found.get(value) for value in norms]))
     return Table(
-        title=f"Victims fooled within {norm_title(record.norm)} (%; 95 % interval below)",
+        title=f"Victims fooled within {norm_title(record.attack.norm)} (%; 95 % interval below)",
         columns=("group", "n", *(number(value) for value in norms)),
         rows=tuple(rows),
         paired=True,

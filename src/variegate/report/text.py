@@ -2,24 +2,25 @@
 
 from collections.abc import Sequence
 
+from variegate.records.attack import AttackRecord
+from variegate.records.base import Efficiency
+from variegate.records.calibration import CalibrationRecord
+from variegate.records.collusion import CollusionRecord
+from variegate.records.cross_check import CrossCheckRecord
+from variegate.records.load import parse_record
+from variegate.records.replication import ReplicationRecord
+from variegate.records.reproduction import ReproductionRecord
 from variegate.report import tables
-from variegate.report.attack import AttackRecord
 from variegate.report.attack_labels import short_digest
 from variegate.report.attack_overview import advice, attack_cautions, attack_settings, outcome_table, overview_table
 from variegate.report.attack_tables import queries_table, status_table
 from variegate.report.blocks import WIDTH, bullets, heading, prose, render_table
 from variegate.report.calibration_table import calibration_table
-from variegate.report.candidates import CalibrationRecord
 from variegate.report.cautions import cautions
-from variegate.report.collusion import CollusionRecord
 from variegate.report.collusion_tables import collusion_origin, collusion_setting, collusion_table
-from variegate.report.cross_check import CrossCheckRecord
 from variegate.report.cross_check_tables import check_origin, check_setting, engines_table, verdicts_table
-from variegate.report.parts import Efficiency
-from variegate.report.record import ReplicationRecord, parse_record
-from variegate.report.reproduction.record import ReproductionRecord
 from variegate.report.reproduction.text import render_record
-from variegate.report.summary import calibration_verdict, sentences, setting
+from variegate.report.summary import calibration_title, calibration_verdict, sentences, setting
 from variegate.report.table import Table
 from variegate.report.words import count, duration, percent
 
@@ -48,7 +49,7 @@ def render_text(record: object, *, width: int = WIDTH) -> str:
     if isinstance(parsed, ReproductionRecord):
         return render_record(parsed, width=width)
     blocks = [
-        heading(f"Replication on {parsed.model_name}"),
+        heading(f"Replication on {parsed.model.name}"),
         prose([setting(parsed)], width),
         bullets(sentences(parsed), width),
     ]
@@ -66,7 +67,7 @@ def render_attacks_text(records: Sequence[AttackRecord], *, width: int = WIDTH) 
         records: of attacks, at least one.
         width: characters a line of prose may take; tables take what they need.
     """
-    targets = ", ".join(dict.fromkeys(record.target_name for record in records))
+    targets = ", ".join(dict.fromkeys(record.target.name for record in records))
     blocks = [heading(f"{'Attack' if len(records) == 1 else 'Attacks'} on {targets}")]
     if warned := attack_cautions(records):
         blocks.append("Take care\n" + bullets(warned, width))
@@ -79,7 +80,7 @@ def render_attacks_text(records: Sequence[AttackRecord], *, width: int = WIDTH) 
             f"{record.created}, {duration(record.seconds)}, {_cost(record.efficiency)}."
         )
         blocks.append(prose([sentence, run, f"Command: {record.command}"], width))
-    digests = dict.fromkeys((record.target_name, record.target_digest) for record in records)
+    digests = dict.fromkeys((record.target.name, record.target.digest) for record in records)
     blocks.append(prose([f"Target {name}: {digest}" for name, digest in digests], width))
     return "\n\n".join(blocks) + "\n"
 
@@ -101,7 +102,7 @@ def replication_tables(record: ReplicationRecord) -> tuple[Table, ...]:
 
 def _calibration(record: CalibrationRecord, width: int) -> str:
     blocks = [
-        heading(record.title),
+        heading(calibration_title(record)),
         prose([calibration_verdict(record)], width),
         render_table(calibration_table(record)),
     ]
@@ -112,16 +113,16 @@ def _origin(record: ReplicationRecord) -> tuple[str, ...]:
     return (
         (
             f"variegate {record.variegate}, torch {record.torch}, {record.created}, {duration(record.seconds)}, "
-            f"seed {record.seed}."
+            f"seed {record.attack.seed}."
         ),
-        f"Model {record.model_digest}",
+        f"Model {record.model.digest}",
         f"Command: {record.command}",
     )
 
 
 def _cost(efficiency: Efficiency) -> str:
     """How many queries, and how fast beside the target alone where both are known."""
-    queries, share = f"{count(efficiency.queries)} queries", efficiency.share_of_raw
+    queries, share = f"{count(efficiency.queries)} queries", efficiency.share
     if share is None:
         return queries
     return f"{queries}, {count(efficiency.queries_per_second)} a second ({percent(share)} % of the target alone)"

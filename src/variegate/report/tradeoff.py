@@ -2,7 +2,7 @@
 
 from matplotlib.ticker import FuncFormatter
 
-from variegate.report.candidates import CalibrationRecord, Candidate
+from variegate.records.calibration import CalibrationRecord, Candidate
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, style, titled
 from variegate.report.palette import BLACK
 from variegate.report.words import norm, number, percent
@@ -21,7 +21,7 @@ def trade_off(record: CalibrationRecord) -> Drawing:
     title = "What each setting costs and gains"
     strengths = sorted({candidate.strength for candidate in record.candidates if candidate.strength is not None})
     looks = {value: (_COLOURS[i % 6], _MARKERS[i % 6]) for i, value in enumerate(strengths)}
-    steps = sorted({s for candidate in record.candidates for s in candidate.replication or ()})
+    steps = sorted({s for candidate in record.candidates for s in candidate.replication_at})
     with style():
         figure, (upper, lower) = canvas(6.2, rows=2, sharex=True)
         seen: set[float | None] = set()
@@ -31,7 +31,7 @@ def trade_off(record: CalibrationRecord) -> Drawing:
                 continue
             x = 100.0 * candidate.measured_change
             colour, marker = looks.get(candidate.strength or 0.0, (BLACK, "o"))
-            measured = [rate for s in steps if (rate := (candidate.replication or {}).get(s)) is not None]
+            measured = [rate for s in steps if (rate := candidate.replication_at.get(s)) is not None]
             if measured:
                 label = f"strength {number(candidate.strength)}" if candidate.strength not in seen else None
                 seen.add(candidate.strength)
@@ -117,11 +117,11 @@ def _legend(axes: Axes, *, unmeasured: bool) -> None:
 
 
 def _alt(record: CalibrationRecord, steps: list[float]) -> str:
-    chosen = record.chosen
+    chosen = record.choice
     start = f"Two scatter plots of {len(record.candidates)} settings over the labels that they change."
     if chosen is None:
         return f"{start} No setting was chosen."
-    first = (chosen.replication or {}).get(steps[0]) if steps else None
+    first = chosen.replication_at.get(steps[0]) if steps else None
     return (
         f"{start} The chosen one, strength {number(chosen.strength)}, changes {percent(chosen.measured_change)} % of "
         f"the labels, replication {percent(first)} %, norm kept {norm(chosen.norm_ratio)}."

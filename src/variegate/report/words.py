@@ -5,7 +5,7 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 
-from variegate.report.parts import Rate
+from variegate.records.base import Rate
 
 NOTHING = "-"
 """What a cell says where there was nothing to count."""

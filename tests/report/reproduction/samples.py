@@ -82,7 +82,11 @@ def _table1() -> Record:
     return {"images": 10_000, "copies": 5, "rows": rows}
 
 
-def _replication(rate: float, n: int, *, over: str = "pairs") -> Record:
+def _success(rate: float, n: int) -> Record:
+    return {**wilson(round(rate * n), n), "mean": rate, "sd": 0.031, "attackers": 12, "least_n": 7}
+
+
+def _replication(rate: float, n: int) -> Record:
     def one(p: float) -> Record:
         return wilson(round(min(1.0, p) * n), n)
 
@@ -90,7 +94,7 @@ def _replication(rate: float, n: int, *, over: str = "pairs") -> Record:
         **one(rate),
         "mean": rate,
         "sd": 0.031,
-        over: 12,
+        "pairs": 12,
         "least_n": 7,
         "conditioned": one(0.8 * rate),
         "end_to_end": one(0.95 * rate),
@@ -110,7 +114,7 @@ def _table2() -> Record:
             group = {
                 "attackers": 3 if name == "independent" else 15,
                 "images": 105,
-                "success": _replication(0.96, 105, over="attackers"),
+                "success": _success(0.96, 105),
                 "identical": _replication(1.0, 100),
                 "training": _replication(rate / 2, 1000),
                 "distance": {"p25": 0.2, "median": 0.31, "p75": 0.42},

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ from tests.report.reproduction.samples import make_all, make_record
 from tests.report.test_html import HOSTILE, Page, check_self_contained
 from variegate.cli.main import app
 from variegate.errors import ConfigurationError
+from variegate.records.base import Rate
+from variegate.records.load import parse_record
+from variegate.records.reproduction import ReproductionRecord
 from variegate.report.figures import draw_all
 from variegate.report.html import render_html, render_reproduction
 from variegate.report.palette import group_styles
-from variegate.report.parts import Rate
-from variegate.report.record import parse_record
 from variegate.report.reproduction.axes import draw_rates
 from variegate.report.reproduction.figures import draw_reproduction
-from variegate.report.reproduction.record import ReproductionRecord
 
 Record = dict[str, Any]
 
@@ -48,7 +47,8 @@ def test_the_page_names_the_gpu() -> None:
 def test_rates_without_intervals_are_drawn(interval: Any) -> None:
     look = group_styles(["qim"])["qim"]
     known = Rate(rate=0.25, k=1, n=4, low=0.1, high=0.6, interval="wilson")
-    for points, ends in (([(1.0, replace(known, low=None, high=None))], 0), ([(1.0, known), (2.0, known)], 1)):
+    bare = known.model_copy(update={"low": None, "high": None})
+    for points, ends in (([(1.0, bare)], 0), ([(1.0, known), (2.0, known)], 1)):
         axes = plt.figure().add_subplot()
         draw_rates(axes, points, look, interval=interval, shift=0.25)
         (line,) = axes.get_lines()

@@ -6,11 +6,11 @@ from typing import Literal, TypeAlias
 
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
+from variegate.records.base import Rate
 from variegate.report.curves import BAND
 from variegate.report.drawing import Axes, plain
 from variegate.report.lines import draw_line
 from variegate.report.palette import BLACK, GroupStyle
-from variegate.report.parts import Rate
 
 PANEL = 2.6
 """Height of one panel in inches."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from variegate.report.parts import Rate
+from variegate.records.base import Rate
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval, span
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from variegate.errors import FormatError
 from variegate.experiments.paper.claims import Claim, Verdict, judge
+from variegate.records.reproduction import ReproductionRecord
 from variegate.report.reproduction.cells import EXPERIMENT_TITLES, estimate
-from variegate.report.reproduction.record import ReproductionRecord
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, number, percent, points, short_interval
 
@@ -22,7 +22,7 @@ def judge_all(records: Sequence[ReproductionRecord]) -> list[Claim]:
     claims: list[Claim] = []
     for record in records:
         try:
-            claims += judge({record.experiment: record.raw})
+            claims += judge({record.experiment: record.to_dict()})
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FormatError(
                 f"the claims on the record of {record.experiment} cannot be judged: a number is missing or wrong "

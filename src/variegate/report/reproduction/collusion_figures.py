@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from matplotlib.ticker import FixedLocator
 
+from variegate.records.base import Rate
+from variegate.records.collusion import Setting
+from variegate.records.reproduction import CollusionResults
 from variegate.report.drawing import Axes, Drawing, canvas, style
 from variegate.report.lines import finish
 from variegate.report.palette import Dash, GroupStyle, group_styles, series_styles
-from variegate.report.parts import Rate
 from variegate.report.reproduction.axes import PANEL, draw_rates, file_name, percentages, subtitle
-from variegate.report.reproduction.collusion_results import CollusionResults, Setting
 from variegate.report.reproduction.summaries import VARIANT_TITLES, setting_title
 from variegate.report.words import group_title, percent
 
@@ -26,8 +27,8 @@ _APART = 0.07  # of one colluder: between two lines of a panel
 
 def collusion_figures(study: str, results: CollusionResults, position: int = 0) -> list[Drawing]:
     """The paper's panels (settings 1 and 2), the same for setting 3, and a panel of variants for each setting."""
-    paper = [setting for setting in results.settings if setting.number < 3]
-    sold = [setting for setting in results.settings if setting.number == 3]
+    paper = [setting for setting in results.settings if setting.setting < 3]
+    sold = [setting for setting in results.settings if setting.setting == 3]
     drawings = []
     if paper:
         lines = [(_line(setting), setting) for setting in paper]
@@ -46,7 +47,7 @@ def collusion_figures(study: str, results: CollusionResults, position: int = 0) 
 
 def _line(setting: Setting) -> GroupStyle:
     """Settings 1 solid, setting 2 dotted, as in the paper."""
-    if setting.number == 1:
+    if setting.setting == 1:
         return replace(group_styles(["independent"])["independent"], title="1: independent training", dash=(0, ()))
     title = f"2: {group_title(setting.rewriter or '')} and training"
     return replace(group_styles([setting.rewriter or ""])[setting.rewriter or ""], title=title, dash=_DOTTED)
@@ -60,7 +61,7 @@ def _panels(name: str, title: str, lines: Sequence[tuple[GroupStyle, Setting]], 
             for look, setting in lines:
                 points = _points(setting, _MAIN, letter)
                 draw_rates(axes, points, look)
-                parts.append(f"{letter}{setting.number} {look.title}: {_words(points)}")
+                parts.append(f"{letter}{setting.setting} {look.title}: {_words(points)}")
             _colluders(axes, [setting for _, setting in lines])
             subtitle(axes, _HEADINGS[letter])
         panels[-1].set_xlabel("colluders (r)")
@@ -99,7 +100,11 @@ def _colluders(axes: Axes, settings: Sequence[Setting]) -> None:
 
 
 def _points(setting: Setting, variant: str, letter: str) -> list[tuple[float, Rate]]:
-    return [(float(point.r), point.outputs[letter].rate) for point in setting.of(variant) if letter in point.outputs]
+    return [
+        (float(point.r), point.outputs[letter].replication_rate)
+        for point in setting.of(variant)
+        if letter in point.outputs
+    ]
 
 
 def _words(points: Sequence[tuple[float, Rate]]) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from variegate.records.reproduction import BindingResults, CosineResults, Curve, Place
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, plain, style
 from variegate.report.lines import finish, legend_text
 from variegate.report.palette import Dash, GroupStyle, group_styles, series_styles
 from variegate.report.reproduction.axes import PANEL, file_name, subtitle
 from variegate.report.reproduction.cells import estimate
-from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Place
 from variegate.report.words import count, group_title, norm
 
 _DASHES: tuple[Dash, ...] = ((0, ()), (0, (5.0, 2.0)), (0, (1.2, 1.4)))
@@ -23,7 +23,7 @@ _TOWERING = 3.0  # peaks that many times higher than most are cut off, so that t
 
 def clean_cosines(study: str, results: CosineResults, position: int = 0) -> Drawing | None:
     """Figure 3: H1, H2 and H3 on clean images, a panel for each rewriter; None without any."""
-    place = next((one for one in results.places if one.name == "clean"), None)
+    place = next((one for one in results.places if one.place == "clean"), None)
     names = [] if place is None else _ordered(place)
     if place is None or not names:
         return None
@@ -32,7 +32,7 @@ def clean_cosines(study: str, results: CosineResults, position: int = 0) -> Draw
     with style():
         figure, panels = canvas(1.3 + PANEL * len(names), rows=len(names), sharex=True)
         for letter, axes, name in zip("abcdefgh", panels, names, strict=False):
-            curves = dict(zip(_COSINES, (place.first, *place.rewriters[name]), strict=True))
+            curves = dict(zip(_COSINES, (place.H1, place.rewriters[name].H2, place.rewriters[name].H3), strict=True))
             _draw(axes, curves, looks)
             subtitle(axes, f"({letter}) {group_title(name)}{'' if name in _PANELS[:2] else ' (not in the paper)'}")
             parts += [f"({letter}) {group_title(name)}: {_words(curves)}"]
@@ -44,17 +44,18 @@ def clean_cosines(study: str, results: CosineResults, position: int = 0) -> Draw
 
 def other_cosines(study: str, results: CosineResults, position: int = 0) -> Drawing | None:
     """Figure 3 at the boundary and with smoothed gradients: a panel for each place; None without any."""
-    places = [one for one in results.places if one.name != "clean" and one.rewriters]
+    places = [one for one in results.places if one.place != "clean" and one.rewriters]
     if not places:
         return None
     title, parts = f"Cosine between input gradients elsewhere, {study}", []
     with style():
         figure, panels = canvas(1.6 + PANEL * len(places), rows=len(places), sharex=True)
         for axes, place in zip(panels, places, strict=True):
-            curves, looks = {"H1": place.first}, dict(_looks(["H1"]))
+            curves, looks = {"H1": place.H1}, dict(_looks(["H1"]))
             styles = group_styles(_ordered(place))
             for name in _ordered(place):
-                for label, curve, dash in zip(("H2", "H3"), place.rewriters[name], _DASHES[1:], strict=True):
+                pair = place.rewriters[name]
+                for label, curve, dash in zip(("H2", "H3"), (pair.H2, pair.H3), _DASHES[1:], strict=True):
                     curves[f"{label} {group_title(name)}"] = curve
                     looks[f"{label} {group_title(name)}"] = replace(styles[name], dash=dash, marker="")
             _draw(axes, curves, looks)
@@ -72,13 +73,13 @@ def binding_figure(study: str, results: BindingResults, position: int = 0) -> Dr
     groups: list[tuple[str, dict[str, Curve]]] = [
         (
             "(a) original without a rewriter",
-            {"F1, G1: true class": values.f1, "F2, G3: other classes": values.f2},
+            {"F1, G1: true class": values.original.F1, "F2, G3: other classes": values.original.F2},
         )
     ]
-    if values.g1 is not None:
-        reading = values.readings[results.reading]
-        bound = {"F1, G1: true class": values.g1, "G2: binding partner": reading.second}
-        groups.append(("(b) copy by permutation", bound | {"F2, G3: other classes": reading.third}))
+    if values.permutation is not None:
+        reading = values.readings[results.nearest_to_the_paper.reading]
+        bound = {"F1, G1: true class": values.permutation.G1, "G2: binding partner": reading.G2}
+        groups.append(("(b) copy by permutation", bound | {"F2, G3: other classes": reading.G3}))
     looks = _looks(["F1, G1: true class", "G2: binding partner", "F2, G3: other classes"])
     title, parts = f"Change of output values ({values.name.replace('_', ' ')}) under GeoDA, {study}", []
     with style():
@@ -133,7 +134,7 @@ def _cosine_axis(panels: Sequence[Axes]) -> None:
 
 def _words(curves: Mapping[str, Curve]) -> str:
     return ", ".join(
-        f"{title.partition(':')[0]} mean {estimate(curve.mean, curve.low, curve.high)}, peak at {norm(curve.peak)}, "
+        f"{title.partition(':')[0]} mean {estimate(curve.mean, *curve.ends)}, peak at {norm(curve.peak)}, "
         f"n {count(curve.n)}"
         for title, curve in curves.items()
     )

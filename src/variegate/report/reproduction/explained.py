@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
+from variegate.records.reproduction import (
+    AccuracyResults,
+    BindingResults,
+    CollusionResults,
+    CosineResults,
+    CostResults,
+    ReplicationResults,
+    Study,
+)
 from variegate.report.reproduction import reasons
 from variegate.report.reproduction.cells import explained
-from variegate.report.reproduction.collusion_results import CollusionResults
-from variegate.report.reproduction.figure_results import BindingResults, CosineResults
 from variegate.report.reproduction.paper_words import BINDING, COSINES
-from variegate.report.reproduction.record import Study
 from variegate.report.reproduction.summaries import (
     binding_curves,
     binding_table,
@@ -16,7 +22,6 @@ from variegate.report.reproduction.summaries import (
     cosine_curves,
     cosine_table,
 )
-from variegate.report.reproduction.table_results import AccuracyResults, CostResults, ReplicationResults
 from variegate.report.reproduction.tables import (
     accuracy_rows,
     accuracy_table,
@@ -47,7 +52,7 @@ def study_tables_explained(study: Study) -> Sequence[tuple[Table, int]]:
     if isinstance(results, CollusionResults):
         return [*((table, 1) for table in _collusion(study, results)), (coalition_table(study.name, results), 0)]
     found = [(table, 1) for table in _replication(study, results)]
-    found += [(companion_table(study.name, attack), 0) for attack in results.attacks]
+    found += [(companion_table(study.name, attack), 0) for attack in results.attacks.ordered]
     return [*found, (effort_table(study.name, results), 0)]
 
 
@@ -58,7 +63,7 @@ def _accuracy(study: Study, results: AccuracyResults) -> Table:
 
 def _replication(study: Study, results: ReplicationResults) -> list[Table]:
     tables = []
-    for attack in results.attacks:
+    for attack in results.attacks.ordered:
         words = [
             reasons.replication_reason(attack, row.rewriter, row.kind, rate, paper)
             for row, rate, _, paper in replication_cells(study.name, attack)
@@ -68,7 +73,7 @@ def _replication(study: Study, results: ReplicationResults) -> list[Table]:
 
 
 def _cost(study: Study, results: CostResults) -> Table:
-    rows = {row.name: row for row in results.rows}
+    rows = results.rows
     words = [(reasons.cost_reason(results, rows[name], cells[0]),) for name, cells in cost_cells(results)]
     return explained(cost_table(study.name, results), _WHY, words)
 
@@ -78,7 +83,7 @@ def _cosines(study: Study, results: CosineResults) -> Table:
     words = []
     for title, name, rewriter, curve in cosine_curves(results):
         where = places[title]
-        said = COSINES.get((name, rewriter), "") if where.name == "clean" else ""
+        said = COSINES.get((name, rewriter), "") if where.place == "clean" else ""
         words.append((_joined(said, reasons.cosine_reason(where, rewriter, curve)),))
     return explained(cosine_table(study.name, results), _PAPER_AND_WHY, words)
 
@@ -86,7 +91,10 @@ def _cosines(study: Study, results: CosineResults) -> Table:
 def _binding(study: Study, results: BindingResults) -> Table:
     words = []
     for measure, reading, name, _ in binding_curves(results):
-        nearest = measure == results.measure and reading in ("", results.reading)
+        nearest = measure == results.nearest_to_the_paper.measure and reading in (
+            "",
+            results.nearest_to_the_paper.reading,
+        )
         said = BINDING.get(name, "") if nearest else ""
         words.append((_joined(said, reasons.binding_reason(results, measure, reading)),))
     return explained(binding_table(study.name, results), _PAPER_AND_WHY, words)

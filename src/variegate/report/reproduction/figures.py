@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+from variegate.records.reproduction import (
+    BindingResults,
+    CollusionResults,
+    CosineResults,
+    ReplicationResults,
+    ReproductionRecord,
+    Study,
+)
 from variegate.report.drawing import Drawing
 from variegate.report.reproduction.collusion_figures import collusion_figures
-from variegate.report.reproduction.collusion_results import CollusionResults
 from variegate.report.reproduction.densities import binding_figure, clean_cosines, other_cosines
-from variegate.report.reproduction.figure_results import BindingResults, CosineResults
-from variegate.report.reproduction.record import ReproductionRecord, Study
 from variegate.report.reproduction.replication_figures import against_the_paper, lengthened
-from variegate.report.reproduction.table_results import ReplicationResults
 
 
 def draw_reproduction(records: Sequence[ReproductionRecord]) -> tuple[Drawing, ...]:

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 from variegate.errors import ConfigurationError
 from variegate.experiments.paper.claims import Claim
-from variegate.report.fields import Field
+from variegate.records.load import parse_record
+from variegate.records.reproduction import EXPERIMENTS, CollusionResults, ReproductionRecord, Study
 from variegate.report.glossary import GLOSSARY
 from variegate.report.pages import render_template
 from variegate.report.reproduction.cells import EXPERIMENT_TITLES
 from variegate.report.reproduction.claims import claims_table, counts, judge_all, overview_table
-from variegate.report.reproduction.collusion_results import CollusionResults
 from variegate.report.reproduction.explained import study_tables_explained
 from variegate.report.reproduction.figures import draw_study
 from variegate.report.reproduction.paper_words import COLLUSION
 from variegate.report.reproduction.reasons import differences, setting, spec_notes
-from variegate.report.reproduction.record import EXPERIMENTS, ReproductionRecord, Study
 from variegate.report.table import Table
 from variegate.report.words import count, duration, flat, group_title
 
@@ -97,7 +96,10 @@ def render_reproduction(records: Sequence[object]) -> str:
 
 
 def _parse(records: Sequence[object]) -> list[ReproductionRecord]:
-    parsed = [one if isinstance(one, ReproductionRecord) else ReproductionRecord.read(Field(one)) for one in records]
+    given = [parse_record(one) for one in records]
+    parsed = [one for one in given if isinstance(one, ReproductionRecord)]
+    if len(parsed) < len(given):
+        raise ConfigurationError("a page of a reproduction takes its records alone; give others to another page")
     if not parsed:
         raise ConfigurationError("a page of a reproduction needs at least one record; got none")
     seen: set[tuple[str, str]] = set()
@@ -109,7 +111,7 @@ def _parse(records: Sequence[object]) -> list[ReproductionRecord]:
                     "twice: give one of the records to another page"
                 )
             seen.add((record.experiment, study.name))
-    return sorted(parsed, key=lambda record: EXPERIMENTS.index(record.experiment))
+    return sorted(parsed, key=lambda record: [*EXPERIMENTS].index(record.experiment))
 
 
 def _anchors(records: Sequence[ReproductionRecord]) -> list[str]:
@@ -159,7 +161,7 @@ def _studies(records: Sequence[ReproductionRecord]) -> list[Table]:
     for study in _distinct(records):
         originals = tuple(
             (f"original {number + 1}", f"{name} ({kind}), {digest}")
-            for number, (name, kind, digest) in enumerate(study.originals)
+            for number, (name, kind, digest) in enumerate(study.networks)
         )
         rows = (
             ("test images", count(study.test_images)),
@@ -178,9 +180,12 @@ def _run(record: ReproductionRecord) -> Table:
     rows = (
         ("command", record.command),
         ("created", record.created),
-        ("duration", f"{duration(record.seconds)}, {count(record.fresh)} shards computed in this run"),
+        (
+            "duration",
+            f"{duration(record.seconds)}, {count(record.shards_computed_in_this_run)} shards computed in this run",
+        ),
         ("variegate", f"{record.variegate}, source {record.source}"),
-        *((f"{count(shards)} shards made by", f"source {source}") for source, shards in record.made_by),
+        *((f"{count(one.shards)} shards made by", f"source {one.where}") for one in record.made_by),
         ("torch", record.torch),
         ("python", record.python),
         ("preset", record.preset),

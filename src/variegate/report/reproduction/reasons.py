@@ -4,20 +4,25 @@ from collections.abc import Mapping, Sequence
 
 from variegate.experiments.paper.effort import effort_of
 from variegate.experiments.paper.paper import TABLE1
-from variegate.report.parts import Rate
-from variegate.report.reproduction.cells import place
-from variegate.report.reproduction.collusion_results import CollusionResults, Outputs, Setting
-from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Place
-from variegate.report.reproduction.record import ReproductionRecord, Study
-from variegate.report.reproduction.table_results import (
+from variegate.records.base import Rate
+from variegate.records.collusion import Outputs, Setting
+from variegate.records.reproduction import (
     INDEPENDENT,
     AccuracyResults,
     AccuracyRow,
     AttackResults,
+    BindingResults,
+    CollusionResults,
+    CosineResults,
     CostResults,
     CostRow,
+    Curve,
+    Place,
     ReplicationResults,
+    ReproductionRecord,
+    Study,
 )
+from variegate.report.reproduction.cells import place
 from variegate.report.words import count, flat, norm, percent, points, share
 
 _TRAININGS, _COPIES = 10, 10
@@ -54,7 +59,7 @@ def threads(results: CostResults) -> str:
 
 def trained(study: Study) -> str:
     """How many originals of which architectures, such as "3 trainings of resnet11"."""
-    kinds = ", ".join(dict.fromkeys(kind for _, kind, _ in study.originals))
+    kinds = ", ".join(dict.fromkeys(study.architectures))
     return f"{count(len(study.originals))} training{'' if len(study.originals) == 1 else 's'} of {kinds}"
 
 
@@ -91,13 +96,13 @@ def spec_notes(study: Study, rewriter: str) -> tuple[tuple[str, str], ...]:
 
 def accuracy_reason(study: Study, results: AccuracyResults, row: AccuracyRow) -> str:
     """Why a row of Table 1 differs from the paper's."""
-    original, paper = results.rows[0], TABLE1.get(study.name, {})
+    original, paper = results.rows["original"], TABLE1.get(study.name, {})
     if row.drop is None:
         said = [f"{trained(study)} (paper: {_TRAININGS} of {_ARCHITECTURE})"]
         return "; ".join([*said, "the data is not the paper's own" if "data" in study.notes else ""]).removesuffix("; ")
     said = [f"{count(results.copies)} copies of each original (paper: {_COPIES} of one)"]
-    if row.name in paper and original.first.mean is not None:
-        gap = original.first.mean - paper["original"][0] / 100.0
+    if row.name in paper and original.of_first.mean is not None:
+        gap = original.of_first.mean - paper["original"][0] / 100.0
         said.append(f"our originals are {points(gap, signed=True)} points off")
         said.append(f"our drop off the paper's original gives {paper['original'][0] - 100 * row.drop.mean:.1f}")
     if bound := _bound(study, row.name):
@@ -150,7 +155,7 @@ def cost_reason(results: CostResults, row: CostRow, quantity: str) -> str:
 
 def cosine_reason(where: Place, rewriter: str, curve: Curve) -> str:
     """What to know of a curve of Figure 3."""
-    said = ["not in the paper"] if where.name != "clean" or rewriter == "permutation" else []
+    said = ["not in the paper"] if where.place != "clean" or rewriter == "permutation" else []
     if curve.zero_gradients:
         pairs = curve.n + curve.zero_gradients
         said.append(f"{percent(curve.zero_gradients / pairs)} % of the pairs have no gradient to compare")
@@ -159,18 +164,18 @@ def cosine_reason(where: Place, rewriter: str, curve: Curve) -> str:
 
 def binding_reason(results: BindingResults, measure: str, reading: str) -> str:
     """What to know of a row of Figure 4."""
-    said = [] if measure == results.measure else ["other values than the paper's"]
-    if reading not in ("", results.reading):
+    said = [] if measure == results.nearest_to_the_paper.measure else ["other values than the paper's"]
+    if reading not in ("", results.nearest_to_the_paper.reading):
         said.append("the other reading of partner: the class to which the score is added")
     return "; ".join(said)
 
 
 def collusion_reason(setting: Setting, variant: str, letter: str) -> str:
     """What to know of a curve of Figure 5."""
-    ours = setting.number == 3 or variant != "mean" or letter == "V"
+    ours = setting.setting == 3 or variant != "mean" or letter == "V"
     said = ["not in the paper" if ours else "as the paper, through DeepFool of ART"]
     found = [point.outputs[letter] for point in setting.of(variant) if letter in point.outputs]
-    if known := [one for one in found if one.norm is not None]:
+    if known := [one for one in found if one.median_norm is not None]:
         said.append(
             f"median norm {_norm_and_noise(known[0])} at the smallest r, {_norm_and_noise(known[-1])} at the largest"
         )
@@ -181,7 +186,7 @@ def _norm_and_noise(outputs: Outputs) -> str:
     """The median norm, and what random noise of equal norms does where that was measured."""
     noise = outputs.noise
     misled = "" if noise is None or noise.rate is None else f" (noise of equal norm: {percent(noise.rate)} %)"
-    return f"{norm(outputs.norm)}{misled}"
+    return f"{norm(outputs.median_norm)}{misled}"
 
 
 def _of_results(record: ReproductionRecord, study: Study) -> Sequence[str]:
@@ -204,7 +209,7 @@ def _of_results(record: ReproductionRecord, study: Study) -> Sequence[str]:
             ),
         ]
     if isinstance(results, BindingResults):
-        attempted = max((one[1] for one in results.found), default=0)
+        attempted = max((one.attempted for one in results.attacks.values()), default=0)
         return [
             f"Images: {count(attempted)}, each classified correctly (the paper: all 10,000).",
             f"{_budget('geoda', results.queries)}.",
@@ -217,13 +222,13 @@ def _replication(results: ReplicationResults) -> list[str]:
     dealt = (
         "each image is attacked from one attacker, in turn" if results.deal else "every attacker has the same number"
     )
-    images = max((group.images for attack in results.attacks for group in attack.groups.values()), default=0)
+    images = max((group.images for attack in results.attacks.ordered for group in attack.groups.values()), default=0)
     return [
         (
             f"Attacks: {count(images)} images a group, {dealt} (the paper: all test images from every copy); "
             f"{_copies(results.copies)}."
         ),
-        "; ".join(_budget(attack.name, attack.queries) for attack in results.attacks) + ".",
+        "; ".join(_budget(attack.name, attack.queries) for attack in results.attacks.ordered) + ".",
         (
             "Intervals: of the rate pooled over all pairs, by a bootstrap over images and copies; the paper gives "
             "standard deviations over pairs."
@@ -232,7 +237,7 @@ def _replication(results: ReplicationResults) -> list[str]:
 
 
 def _collusion(results: CollusionResults, record: ReproductionRecord) -> list[str]:
-    reached = max((one.largest for one in results.settings if one.number < 3), default=0)
+    reached = max((one.largest for one in results.settings if one.setting < 3), default=0)
     wanted = record.effort.get("colluders")
     said = [
         (

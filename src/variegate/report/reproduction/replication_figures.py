@@ -6,12 +6,12 @@ from dataclasses import replace
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator, PercentFormatter
 
 from variegate.experiments.paper.paper import TABLE2, TABLE2_ROWS
+from variegate.records.base import Point
+from variegate.records.reproduction import INDEPENDENT, AttackResults, ReplicationResults
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, plain, spaced_ticks, style
 from variegate.report.lines import finish
 from variegate.report.palette import BLACK, Dash, GroupStyle, group_styles
-from variegate.report.parts import Point
 from variegate.report.reproduction.axes import PANEL, draw_rates, file_name, percentages, subtitle
-from variegate.report.reproduction.table_results import INDEPENDENT, AttackResults, ReplicationResults
 from variegate.report.reproduction.tables import replication_cells
 from variegate.report.words import group_title, number, percent
 
@@ -24,9 +24,9 @@ def against_the_paper(study: str, results: ReplicationResults, position: int = 0
     rows = len(TABLE2_ROWS)
     with style():
         figure, panels = canvas(
-            1.4 + len(results.attacks) * (0.5 + 0.21 * rows), rows=len(results.attacks), sharex=True
+            1.4 + len(results.attacks.ordered) * (0.5 + 0.21 * rows), rows=len(results.attacks.ordered), sharex=True
         )
-        for axes, attack in zip(panels, results.attacks, strict=True):
+        for axes, attack in zip(panels, results.attacks.ordered, strict=True):
             parts.append(f"{attack.name}: {', '.join(_cells(axes, study, attack))}")
             subtitle(axes, f"{attack.name}, at most {attack.queries:,} queries an image")
             axes.set_ylim(rows - 0.5, -0.5)
@@ -48,10 +48,10 @@ def against_the_paper(study: str, results: ReplicationResults, position: int = 0
 
 def lengthened(study: str, results: ReplicationResults, position: int = 0) -> Drawing:
     """R(s), the victims fooled at x + s (x' - x): a panel for each attack, dotted where the victim is trained anew."""
-    title, parts = f"Replication of lengthened perturbations, {study}", []
+    title, parts, attacks = f"Replication of lengthened perturbations, {study}", [], results.attacks.ordered
     with style():
-        figure, panels = canvas(1.9 + PANEL * len(results.attacks), rows=len(results.attacks), sharex=True)
-        for axes, attack in zip(panels, results.attacks, strict=True):
+        figure, panels = canvas(1.9 + PANEL * len(attacks), rows=len(attacks), sharex=True)
+        for axes, attack in zip(panels, attacks, strict=True):
             for look, points in _steps(attack):
                 draw_rates(axes, [(point.at, point.rate) for point in points], look, interval="none")
                 shown = (points[0], points[-1])

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from variegate.records.collusion import Coalition, Setting
+from variegate.records.reproduction import BindingResults, CollusionResults, CosineResults, Curve, Gap
 from variegate.report.reproduction.cells import ends, estimate
-from variegate.report.reproduction.collusion_results import Coalition, CollusionResults, Setting
-from variegate.report.reproduction.figure_results import BindingResults, CosineResults, Curve, Gap
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, group_title, norm, percent
 
@@ -20,10 +20,10 @@ VARIANT_TITLES = {
 def cosine_curves(results: CosineResults) -> Iterator[tuple[str, str, str, Curve]]:
     """(place, H1 to H3, rewriter or "", curve), H1 once for each place."""
     for place in results.places:
-        yield place.title, "H1", "", place.first
-        for rewriter, (second, third) in place.rewriters.items():
-            yield place.title, "H2", rewriter, second
-            yield place.title, "H3", rewriter, third
+        yield place.title, "H1", "", place.H1
+        for rewriter, pair in place.rewriters.items():
+            yield place.title, "H2", rewriter, pair.H2
+            yield place.title, "H3", rewriter, pair.H3
 
 
 def cosine_table(study: str, results: CosineResults) -> Table:
@@ -33,7 +33,7 @@ def cosine_table(study: str, results: CosineResults) -> Table:
             place,
             f"{name} {group_title(rewriter)}".strip(),
             count(curve.n),
-            estimate(curve.mean, curve.low, curve.high),
+            estimate(curve.mean, curve.mean_low, curve.mean_high),
             norm(curve.sd),
             norm(curve.peak),
             percent(curve.shares.get("share_small")),
@@ -56,15 +56,15 @@ def cosine_table(study: str, results: CosineResults) -> Table:
 
 def binding_curves(results: BindingResults) -> Iterator[tuple[str, str, str, Curve | Gap]]:
     """(values, reading or "", F1 to G3 or "G2 - G1", curve or difference)."""
-    for values in results.values:
-        yield values.name, "", "F1", values.f1
-        yield values.name, "", "F2", values.f2
-        if values.g1 is not None:
-            yield values.name, "", "G1", values.g1
+    for values in results.ordered:
+        yield values.name, "", "F1", values.original.F1
+        yield values.name, "", "F2", values.original.F2
+        if values.permutation is not None:
+            yield values.name, "", "G1", values.permutation.G1
         for name, reading in values.readings.items():
-            yield values.name, name, "G2", reading.second
-            yield values.name, name, "G3", reading.third
-            yield values.name, name, "G2 - G1", reading.gap
+            yield values.name, name, "G2", reading.G2
+            yield values.name, name, "G3", reading.G3
+            yield values.name, name, "G2 - G1", reading.G2_minus_G1
 
 
 def binding_table(study: str, results: BindingResults) -> Table:
@@ -72,7 +72,7 @@ def binding_table(study: str, results: BindingResults) -> Table:
     rows = []
     for values, reading, name, curve in binding_curves(results):
         shown = f"{name}, {reading}" if reading else name
-        mean = estimate(curve.mean, curve.low, curve.high)
+        mean = estimate(curve.mean, *curve.ends)
         if isinstance(curve, Gap):
             rows.append((_words(values), shown, count(curve.n), mean, *[NOTHING] * 4))
             continue
@@ -89,9 +89,11 @@ def binding_table(study: str, results: BindingResults) -> Table:
                 negative,
             )
         )
+    nearest = results.nearest_to_the_paper
     found = "; ".join(
-        f"{name}: {count(succeeded)} of {count(attempted)} attacks succeeded, median norm {norm(size)}"
-        for name, attempted, succeeded, size in results.found
+        f"{one.name}: {count(one.succeeded)} of {count(one.attempted)} attacks succeeded, "
+        f"median norm {norm(one.distance_median)}"
+        for one in results.attacks.values()
     )
     return Table(
         title=f"Change of output values under GeoDA, {study}",
@@ -99,16 +101,16 @@ def binding_table(study: str, results: BindingResults) -> Table:
         rows=tuple(rows),
         labels=2,
         grouped=True,
-        note=f"Nearest to the paper: {_words(results.measure)}, partner {results.reading}. {found}.",
+        note=f"Nearest to the paper: {_words(nearest.measure)}, partner {nearest.reading}. {found}.",
     )
 
 
 def setting_title(setting: Setting) -> str:
     """Who colludes, in words."""
-    if setting.number == 1:
+    if setting.setting == 1:
         return "setting 1: originals of independent trainings"
     title = group_title(setting.rewriter or "none")
-    if setting.number == 2:
+    if setting.setting == 2:
         return f"setting 2: a copy by {title} of each training"
     return f"setting 3: copies of one original by {title}"
 
@@ -119,12 +121,16 @@ def collusion_table(study: str, setting: Setting) -> Table:
     rows: list[tuple[str, ...]] = []
     for letter in setting.letters:
         for variant in setting.variants:
-            found = {point.r: point.outputs[letter].rate for point in setting.of(variant) if letter in point.outputs}
+            found = {
+                point.r: point.outputs[letter].replication_rate
+                for point in setting.of(variant)
+                if letter in point.outputs
+            }
             rates = [found.get(r) for r in numbers]
             title = VARIANT_TITLES.get(variant, variant)
             rows.append(
                 (
-                    f"{letter}{setting.number}",
+                    f"{letter}{setting.setting}",
                     title,
                     *(NOTHING if rate is None else percent(rate.rate) for rate in rates),
                 )
@@ -155,10 +161,10 @@ def coalition_table(study: str, results: CollusionResults) -> Table:
                         VARIANT_TITLES.get(variant, variant),
                         str(point.r),
                         count(point.attempted),
-                        percent(point.success.rate),
+                        percent(point.attack_success_rate.rate),
                         percent(point.kept.rate),
-                        norm(kept.norm),
-                        percent(kept.conditioned.rate),
+                        norm(kept.median_norm),
+                        percent(kept.replication_rate_conditioned.rate),
                         NOTHING if kept.noise is None else percent(kept.noise.rate),
                         _identical(setting, point),
                     )
@@ -175,7 +181,7 @@ def coalition_table(study: str, results: CollusionResults) -> Table:
 
 def _identical(setting: Setting, point: Coalition) -> str:
     own = [one for one in setting.identical if (one.variant, one.r) == (point.variant, point.r)]
-    return percent(own[0].outputs["C"].rate.rate) if own else NOTHING
+    return percent(own[0].outputs["C"].replication_rate.rate) if own else NOTHING
 
 
 def _words(measure: str) -> str:

@@ -3,23 +3,25 @@
 from collections.abc import Iterator
 
 from variegate.experiments.paper.paper import TABLE1, TABLE2, TABLE2_ROWS, TABLE3, Row
-from variegate.report.parts import Rate
-from variegate.report.reproduction.cells import accuracy_title, difference, ends, mean_sd, paper_cell, ratio
-from variegate.report.reproduction.reasons import threads
-from variegate.report.reproduction.table_results import (
+from variegate.records.base import Rate
+from variegate.records.reproduction import (
     INDEPENDENT,
     AccuracyResults,
     AccuracyRow,
     AttackResults,
+    ClassifierMeans,
     CostResults,
     CostRow,
-    Means,
-    Replication,
+    PairsRate,
     ReplicationResults,
+    SuccessRate,
 )
+from variegate.report.reproduction.cells import accuracy_title, difference, ends, mean_sd, paper_cell, ratio
+from variegate.report.reproduction.reasons import threads
 from variegate.report.table import Table
 from variegate.report.words import NOTHING, count, counted, group_title, norm, percent, points, share, span
 
+Means = ClassifierMeans | SuccessRate | PairsRate
 SHOWN_STEPS = (1.1, 1.5, 2.0)
 
 _ORDER = ("original", "spread_spectrum", "qim", "permutation")
@@ -28,7 +30,7 @@ _KINDS = {"identical": "same copy", "rewriting": "rewriting", "training": "+ tra
 
 def accuracy_rows(results: AccuracyResults) -> list[AccuracyRow]:
     """The rows in the paper's order, further ones after them."""
-    return sorted(results.rows, key=lambda row: _ORDER.index(row.name) if row.name in _ORDER else len(_ORDER))
+    return sorted(results.ordered, key=lambda row: _ORDER.index(row.name) if row.name in _ORDER else len(_ORDER))
 
 
 def accuracy_table(study: str, results: AccuracyResults) -> Table:
@@ -43,20 +45,20 @@ def accuracy_table(study: str, results: AccuracyResults) -> Table:
             (
                 accuracy_title(row.name),
                 paper_cell(theirs),
-                mean_sd(row.first.mean, row.first.sd),
-                difference(row.first.mean, theirs),
-                mean_sd(row.every.mean, row.every.sd),
+                mean_sd(row.of_first.mean, row.of_first.sd),
+                difference(row.of_first.mean, theirs),
+                mean_sd(row.of_all.mean, row.of_all.sd),
                 fall or NOTHING,
                 NOTHING if drop is None else points(drop.mean),
-                NOTHING if drop is None else points(drop.largest),
-                NOTHING if row.changed is None else percent(row.changed.mean),
+                NOTHING if drop is None else points(row.largest_drop),
+                NOTHING if row.labels_changed is None else percent(row.labels_changed.mean),
             ),
             (
                 "",
                 "",
-                count(row.first.of),
+                count(row.of_first.of),
                 "",
-                count(row.every.of),
+                count(row.of_all.of),
                 "",
                 "" if drop is None else span(points(drop.low), points(drop.high)),
                 "",
@@ -85,9 +87,9 @@ def replication_cells(
         rate: Rate | None = None
         means: Means | None = None
         if group is not None and row.kind == "success":
-            rate, means = group.success, group.means
+            rate = means = group.success
         elif group is not None and row.kind in group.kinds:
-            rate, means = group.kinds[row.kind].rate, group.kinds[row.kind].means
+            rate = means = group.kinds[row.kind]
         yield row, rate, means, paper.get(row.letter)
 
 
@@ -154,10 +156,10 @@ def effort_table(study: str, results: ReplicationResults) -> Table:
             span(norm(group.distance.p25), norm(group.distance.p75)) or NOTHING,
             share(group.overshoot.median),
             count(group.queries.median),
-            count(group.total_queries),
+            count(group.queries.total),
             share(group.speed),
         )
-        for attack in results.attacks
+        for attack in results.attacks.ordered
         for group in attack.groups.values()
     ]
     return Table(
@@ -199,7 +201,7 @@ def cost_table(study: str, results: CostResults) -> Table:
 
 def cost_cells(results: CostResults) -> list[tuple[str, tuple[str, str, str, str]]]:
     """(method, (quantity, the paper's, ours, ours / the paper's))."""
-    return [(row.name, cells) for row in results.rows for cells in _costs(row)]
+    return [(row.name, cells) for row in results.ordered for cells in _costs(row)]
 
 
 def _costs(row: CostRow) -> Iterator[tuple[str, str, str, str]]:
@@ -211,8 +213,8 @@ def _costs(row: CostRow) -> Iterator[tuple[str, str, str, str]]:
         value = paper[name]
         return "not required" if value is None else norm(value / unit)
 
-    def against(ours: float, name: str) -> str:
-        return NOTHING if paper is None else ratio(ours, paper[name])
+    def against(ours: float | None, name: str) -> str:
+        return NOTHING if paper is None or ours is None else ratio(ours, paper[name])
 
     yield (
         "training (s)",
@@ -220,11 +222,11 @@ def _costs(row: CostRow) -> Iterator[tuple[str, str, str, str]]:
         norm(row.training_seconds),
         against(row.training_seconds, "training_seconds"),
     )
-    stored = row.storage_bytes
+    stored = row.storage_bytes or 0.0
     yield "storage (KB)", cell("storage_bytes", 1e3), norm(stored / 1e3), against(stored, "storage_bytes")
     if row.message_bytes is not None:
         yield "messages in memory (KB)", NOTHING, norm(row.message_bytes / 1e3), NOTHING
-    for batch, added in row.inference_ms.items():
+    for batch, added in row.added_ms.items():
         theirs = cell("inference_ms", 1.0) if batch == 1 else NOTHING
         yield (
             f"inference, batch {batch} (ms)",
@@ -234,5 +236,5 @@ def _costs(row: CostRow) -> Iterator[tuple[str, str, str, str]]:
         )
 
 
-def _companions(found: Replication) -> list[Rate | None]:
-    return [found.rate, found.conditioned, found.boundary, found.noise, *map(found.at_scale, SHOWN_STEPS)]
+def _companions(found: PairsRate) -> list[Rate | None]:
+    return [found, found.conditioned, found.boundary, found.noise, *map(found.at_scale, SHOWN_STEPS)]

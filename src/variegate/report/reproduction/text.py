@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 
+from variegate.errors import FormatError
+from variegate.records.load import parse_record
+from variegate.records.reproduction import (
+    AccuracyResults,
+    BindingResults,
+    CollusionResults,
+    CosineResults,
+    CostResults,
+    ReproductionRecord,
+    Study,
+)
 from variegate.report.attack_labels import short_digest
 from variegate.report.blocks import WIDTH, bullets, heading, prose, render_table
-from variegate.report.fields import Field
 from variegate.report.reproduction.cells import EXPERIMENT_TITLES
 from variegate.report.reproduction.claims import counts, judge_all, sentences
-from variegate.report.reproduction.collusion_results import CollusionResults
-from variegate.report.reproduction.figure_results import BindingResults, CosineResults
 from variegate.report.reproduction.reasons import differences, setting
-from variegate.report.reproduction.record import ReproductionRecord, Study
 from variegate.report.reproduction.summaries import binding_table, coalition_table, collusion_table, cosine_table
-from variegate.report.reproduction.table_results import AccuracyResults, CostResults
 from variegate.report.reproduction.tables import (
     accuracy_table,
     companion_table,
@@ -34,7 +40,9 @@ def render_record(record: ReproductionRecord | Mapping[str, object], *, width: i
     Raises:
         FormatError: a field of the record is missing or wrong; the sentence names it.
     """
-    parsed = record if isinstance(record, ReproductionRecord) else ReproductionRecord.read(Field(record))
+    parsed = parse_record(record)
+    if not isinstance(parsed, ReproductionRecord):
+        raise FormatError(f"expected a record of a reproduction; got one of kind {parsed.kind}")
     blocks = [heading(f"{EXPERIMENT_TITLES[parsed.experiment]}: {parsed.title}")]
     for study in parsed.studies:
         blocks.append(prose([setting(study)], width))
@@ -60,15 +68,15 @@ def study_tables(study: Study) -> Sequence[Table]:
     if isinstance(results, CollusionResults):
         by_setting = [collusion_table(study.name, setting) for setting in results.settings]
         return [*by_setting, coalition_table(study.name, results)]
-    found = [replication_table(study.name, attack) for attack in results.attacks]
-    found += [companion_table(study.name, attack) for attack in results.attacks]
+    found = [replication_table(study.name, attack) for attack in results.attacks.ordered]
+    found += [companion_table(study.name, attack) for attack in results.attacks.ordered]
     return [*found, effort_table(study.name, results)]
 
 
 def _origin(record: ReproductionRecord) -> list[str]:
     run = (
         f"Preset {record.preset}; variegate {record.variegate} (source {short_digest(record.source)}), torch "
-        f"{record.torch}, python {record.python}, {record.created}, {duration(record.seconds)}, {count(record.fresh)} "
-        "new shards."
+        f"{record.torch}, python {record.python}, {record.created}, {duration(record.seconds)}, "
+        f"{count(record.shards_computed_in_this_run)} new shards."
     )
     return [run, f"Command: {record.command}"]
