@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, Unpack, final
 
 from variegate.authority.home import Home, create_home, restore_home
 from variegate.authority.issuing import Issuer, Progress, Terms, copy_manifest
@@ -17,6 +17,7 @@ from variegate.errors import ConfigurationError, ConflictError, NotFoundError
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.registry.copies import (
+    CopyFilter,
     change_status,
     count_copies,
     forget_salt,
@@ -491,30 +492,24 @@ class Authority:
     def copies(
         self,
         *,
-        model: str | None = None,
-        buyer: str | None = None,
-        status: CopyStatus | None = None,
         limit: int | None = None,
         offset: int = 0,
+        **which: Unpack[CopyFilter],
     ) -> list[CopyRow]:
         """Return the copies that match every given filter, in the order in which they were issued.
 
         Raises:
             ConfigurationError: if the limit or the offset is out of range.
         """
-        return self.registry.read(list_copies, model=model, buyer=buyer, status=status, limit=limit, offset=offset)
+        return self.registry.read(list_copies, **which, limit=limit, offset=offset)
 
-    def iterate_copies(
-        self, *, model: str | None = None, buyer: str | None = None, status: CopyStatus | None = None
-    ) -> Iterator[CopyRow]:
+    def iterate_copies(self, **which: Unpack[CopyFilter]) -> Iterator[CopyRow]:
         """Yield the copies that match every given filter, in the order in which they were issued, in bounded memory."""
-        return iterate_copies(self.registry, model=model, buyer=buyer, status=status)
+        return iterate_copies(self.registry, **which)
 
-    def count_copies(
-        self, *, model: str | None = None, buyer: str | None = None, status: CopyStatus | None = None
-    ) -> int:
+    def count_copies(self, **which: Unpack[CopyFilter]) -> int:
         """Return how many copies match every given filter."""
-        return self.registry.read(count_copies, model=model, buyer=buyer, status=status)
+        return self.registry.read(count_copies, **which)
 
     def copies_of(self, buyers: Sequence[str], *, model: str | None = None, revoked: bool = False) -> list[str]:
         """Return the names of all copies of these buyers, the revoked ones only if asked for.

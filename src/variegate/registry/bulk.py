@@ -19,22 +19,7 @@ from variegate.registry.rows import CopyRow
 from variegate.registry.schema import copies, copy_salts, models, policies, seller_secrets, specs
 from variegate.types import CopyStatus
 
-_COLUMNS = (
-    "id",
-    "copy_id",
-    "model_id",
-    "spec_id",
-    "policy_id",
-    "secret_id",
-    "buyer",
-    "epoch",
-    "status",
-    "issued_at",
-    "key_identifier",
-    "draw",
-    "salted",
-    "expires_at",
-)
+_COLUMNS = tuple(copies.columns.keys())
 
 
 def add_copies(
@@ -147,23 +132,23 @@ class _CopyWriter:
         mark(self._connection, old, CopyStatus.SUPERSEDED, reason="a later copy was issued")
 
     def _values(self, number: int, row: CopyRow) -> tuple[Any, ...]:
-        return (
+        return (  # in the order of the table's columns
+            number_of_key(row.key_identifier),
+            row.expires_at,
+            row.issued_at,
             number,
-            row.copy_id,
             self._model(row),
             self._number(specs, "there is no rewriter spec with digest {} in the registry", digest=row.spec_digest),
             None if row.policy is None else self._number(policies, "there is no policy named {!r}", name=row.policy),
             None
             if row.secret is None
             else self._number(seller_secrets, "there is no seller secret {} in the registry", identifier=row.secret),
-            row.buyer,
             row.epoch,
-            row.status.value,
-            row.issued_at,
-            number_of_key(row.key_identifier),
             row.draw,
             row.salted,
-            row.expires_at,
+            row.status.value,
+            row.copy_id,
+            row.buyer,
         )
 
     def _model(self, row: CopyRow) -> int:

@@ -19,7 +19,7 @@ Counting queries against a quota is one statement, which the database makes atom
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from sqlalchemy import Connection, RowMapping, Select, delete, func, select, text, update
 
@@ -29,6 +29,21 @@ from variegate.registry.registry import Registry
 from variegate.registry.rows import MAX_ROWS, CopyRow
 from variegate.registry.schema import copies, copy_salts, models, policies, quotas, seller_secrets, specs
 from variegate.types import CopyStatus
+
+
+class CopyFilter(TypedDict, total=False):
+    """Which copies are meant; what is None or missing is no condition.
+
+    Attributes:
+        model: the name of their original.
+        buyer: who received them.
+        status: where they stand in their life.
+    """
+
+    model: str | None
+    buyer: str | None
+    status: CopyStatus | None
+
 
 CHUNK_ROWS = 5000
 """Rows per statement: bounds the memory, and stays under the databases' limits of 32,766 and 65,535 values."""
@@ -181,38 +196,32 @@ def copy_page(
     connection: Connection,
     *,
     after: int,
-    model: str | None = None,
-    buyer: str | None = None,
-    status: CopyStatus | None = None,
     limit: int = PAGE_ROWS,
+    **which: Unpack[CopyFilter],
 ) -> tuple[list[CopyRow], int]:
     """Return the next copies behind number `after` that match every filter, and the number of the last of them."""
-    query = only(SELECT_COPIES, model=model, buyer=buyer, status=status).where(copies.c.id > after)
+    query = only(SELECT_COPIES, **which).where(copies.c.id > after)
     found = connection.execute(query.order_by(copies.c.id).limit(limit)).mappings().all()
     return [copy_row(row) for row in found], found[-1]["id"] if found else after
 
 
-def iterate_copies(
-    registry: Registry, *, model: str | None = None, buyer: str | None = None, status: CopyStatus | None = None
-) -> Iterator[CopyRow]:
+def iterate_copies(registry: Registry, **which: Unpack[CopyFilter]) -> Iterator[CopyRow]:
     """Yield the copies that match every given filter, in the order in which they were issued, in bounded memory.
 
     Each page of rows is one transaction.
     """
-    page, last = registry.read(copy_page, after=0, model=model, buyer=buyer, status=status)
+    page, last = registry.read(copy_page, after=0, **which)
     while page:
         yield from page
-        page, last = registry.read(copy_page, after=last, model=model, buyer=buyer, status=status)
+        page, last = registry.read(copy_page, after=last, **which)
 
 
 def list_copies(
     connection: Connection,
     *,
-    model: str | None = None,
-    buyer: str | None = None,
-    status: CopyStatus | None = None,
     limit: int | None = None,
     offset: int = 0,
+    **which: Unpack[CopyFilter],
 ) -> list[CopyRow]:
     """Return the copies that match every given filter, in the order in which they were issued.
 
@@ -221,16 +230,14 @@ def list_copies(
     """
     if not 0 <= offset <= MAX_ROWS or not (limit is None or 0 <= limit <= MAX_ROWS):
         raise ConfigurationError(f"limit and offset must be from 0 to {MAX_ROWS}; got {limit} and {offset}")
-    query = only(SELECT_COPIES, model=model, buyer=buyer, status=status).order_by(copies.c.id)
+    query = only(SELECT_COPIES, **which).order_by(copies.c.id)
     return [copy_row(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]
 
 
-def count_copies(
-    connection: Connection, *, model: str | None = None, buyer: str | None = None, status: CopyStatus | None = None
-) -> int:
+def count_copies(connection: Connection, **which: Unpack[CopyFilter]) -> int:
     """Return how many copies match every given filter."""
     query = select(func.count()).select_from(copies)
-    return int(connection.scalar(only(query, model=model, buyer=buyer, status=status)) or 0)
+    return int(connection.scalar(only(query, **which)) or 0)
 
 
 def last_epochs(connection: Connection, model: str, buyers: Sequence[str]) -> dict[str, int]:

@@ -8,6 +8,7 @@ number, so that a later change of the row is found.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, or_, select, update
@@ -31,6 +32,8 @@ LOGGED: dict[str, tuple[Table, str]] = {
     "api_key_added": (api_keys, "identifier"),
 }
 """Kind of entry -> the table that it speaks of, and the column that names a row there."""
+
+_SELECT_API_KEYS = select(*(api_keys.c[field.name] for field in fields(ApiKeyRow)))
 
 
 def put_meta(connection: Connection, key: str, value: str) -> None:
@@ -164,16 +167,8 @@ def add_secret(connection: Connection, identifier: str, *, provider: str, public
 
 def list_secrets(connection: Connection) -> list[SecretRow]:
     """Return the seller's secrets, oldest first; the last is the current one."""
-    query = select(seller_secrets).order_by(seller_secrets.c.id)
-    return [
-        SecretRow(
-            identifier=row["identifier"],
-            provider=row["provider"],
-            public_key=row["public_key"],
-            added_at=row["added_at"],
-        )
-        for row in connection.execute(query).mappings()
-    ]
+    columns = [seller_secrets.c[field.name] for field in fields(SecretRow)]
+    return [SecretRow(**row) for row in connection.execute(select(*columns).order_by(seller_secrets.c.id)).mappings()]
 
 
 def add_api_key(
@@ -199,16 +194,14 @@ def add_api_key(
 
 def find_api_key(connection: Connection, digest: bytes) -> ApiKeyRow | None:
     """Return the API key with this SHA-256, revoked and expired ones too, or None."""
-    found = connection.execute(select(api_keys).where(api_keys.c.digest == digest)).mappings().first()
-    return None if found is None else _api_key(found)
+    found = connection.execute(_SELECT_API_KEYS.where(api_keys.c.digest == digest)).mappings().first()
+    return None if found is None else ApiKeyRow(**found)
 
 
 def list_api_keys(connection: Connection, *, buyer: str | None = None) -> list[ApiKeyRow]:
     """Return API keys, oldest first."""
-    query = select(api_keys).order_by(api_keys.c.id)
-    if buyer is not None:
-        query = query.where(api_keys.c.buyer == buyer)
-    return [_api_key(row) for row in connection.execute(query).mappings()]
+    query = _SELECT_API_KEYS if buyer is None else _SELECT_API_KEYS.where(api_keys.c.buyer == buyer)
+    return [ApiKeyRow(**row) for row in connection.execute(query.order_by(api_keys.c.id)).mappings()]
 
 
 def revoke_api_key(connection: Connection, identifier: str) -> None:
@@ -234,16 +227,6 @@ def _add(connection: Connection, kind: str, values: dict[str, Any]) -> int:
     connection.execute(insert(table).values(id=next_id(connection, table), **values))
     append(connection, kind, {name: values[name], "row": row_digest(values)})
     return at
-
-
-def _api_key(row: RowMapping) -> ApiKeyRow:
-    return ApiKeyRow(
-        identifier=row["identifier"],
-        buyer=row["buyer"],
-        added_at=row["added_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-    )
 
 
 def _manifest(body: str) -> "ModelManifest":
