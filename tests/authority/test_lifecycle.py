@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from tests.authority.conftest import NOW, SECRET
+from tests.raising import raises
 from variegate.authority import issuing
 from variegate.authority.skipped import SkipReason, sentences
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError
@@ -27,10 +28,10 @@ def test_revoked_is_the_end(desk):
     assert desk.revoke([first.copy_id], reason="leaked") == 1
     assert desk.revoke([first.copy_id, first.copy_id]) == 0
     for status in (CopyStatus.SUPERSEDED, CopyStatus.ACTIVE):
-        with pytest.raises(ConflictError, match=f"copy {first.copy_id} is revoked and cannot become {status}"):
+        with raises(ConflictError, str(first.copy_id), str(status), "revoked"):
             desk.registry.write(change_status, [second.copy_id, first.copy_id], status)
     assert states(desk) == [("acme", 1, "revoked"), ("bolt", 1, "active")]
-    with pytest.raises(ConflictError, match=r"is revoked; nothing was recorded: issue a later epoch"):
+    with raises(ConflictError, "revoked", "later", "epoch"):
         desk.issue("net", "qim", ["acme"])
     assert desk.issue("net", "qim", ["acme"], epoch=2)[0].epoch == 2
     assert desk.registry.read(verify_log).ok
@@ -39,7 +40,7 @@ def test_revoked_is_the_end(desk):
 def test_a_superseded_copy_can_be_revoked_but_not_woken(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
     desk.supersede([copy.copy_id])
-    with pytest.raises(ConflictError, match="is superseded and cannot become active, only revoked"):
+    with raises(ConflictError, "superseded", "active", "revoked"):
         desk.registry.write(change_status, [copy.copy_id], CopyStatus.ACTIVE)
     assert desk.revoke([copy.copy_id]) == 1
     desk.load_copy(copy.copy_id)  # it can still be traced
@@ -48,7 +49,7 @@ def test_a_superseded_copy_can_be_revoked_but_not_woken(desk):
 @pytest.mark.parametrize("reason", ["x" * 501, "two\nlines", "\x1b[31m", "\udcff"])
 def test_a_reason_is_one_line(desk, reason):
     (copy,) = desk.issue("net", "qim", ["acme"])
-    with pytest.raises(ConfigurationError, match="a reason must be one line of up to 500 characters"):
+    with raises(ConfigurationError, "500", "line"):
         desk.revoke([copy.copy_id], reason=reason)
     assert states(desk) == [("acme", 1, "active")]
 
@@ -65,7 +66,7 @@ def test_a_reason_stands_in_the_log(desk):
 
 def test_unknown_copies_change_nothing(desk):
     (copy,) = desk.issue("net", "qim", ["acme"])
-    with pytest.raises(NotFoundError, match="no copy named 'vg1-nope'; nothing was changed"):
+    with raises(NotFoundError, "vg1-nope"):
         desk.revoke([copy.copy_id, "vg1-nope"])
     assert states(desk) == [("acme", 1, "active")]
 
@@ -77,9 +78,9 @@ def test_the_copies_of_buyers(desk):
     assert len(named) == 2
     desk.revoke(named[:1])
     assert desk.copies_of(["acme"]) == named[1:]
-    with pytest.raises(NotFoundError, match="buyer 'nobody' has no copy that could change"):
+    with raises(NotFoundError, "nobody", "buyer"):
         desk.copies_of(["acme", "nobody"])
-    with pytest.raises(NotFoundError, match="buyer 'acme' has no copy of 'other' that"):
+    with raises(NotFoundError, "acme", "other", "buyer"):
         desk.copies_of(["acme"], model="other")
 
 
@@ -103,7 +104,7 @@ def test_rotating_issues_and_supersedes_in_one_step(desk):
 
 def test_a_rotation_that_fails_supersedes_nothing(desk):
     desk.issue("net", "qim", ["acme", "bolt"])
-    with pytest.raises(NotFoundError, match=r"buyer 'nobody' has no copy of 'net' to rotate; issue one first"):
+    with raises(NotFoundError, "nobody", "net", "buyer"):
         desk.rotate("net", "qim", ["acme", "nobody"])
     assert {state for *_, state in states(desk)} == {"active"}
     assert len(states(desk)) == 2
@@ -163,7 +164,7 @@ def test_rotating_a_list_wakes_nobody_who_was_revoked(desk):
 def test_an_epoch_that_the_buyer_is_past(desk):
     desk.issue("net", "qim", ["acme"], epoch=3)
     before = states(desk)
-    with pytest.raises(ConflictError, match="'acme' has had a copy of 'net' with the later epoch 3, and none with 2"):
+    with raises(ConflictError, "acme", "net", "epoch 3", "2"):
         desk.issue("net", "qim", ["bolt", "acme"], epoch=2)
     assert states(desk) == before
     tally = Counter()
@@ -179,7 +180,7 @@ def test_an_earlier_copy_is_handed_out_again_while_it_is_the_last(desk):
     first = desk.issue("net", "qim", ["acme"])
     assert desk.issue("net", "qim", ["acme"]) == first
     desk.issue("net", "qim", ["acme"], epoch=2)
-    with pytest.raises(ConflictError, match="superseded"):
+    with raises(ConflictError, "superseded"):
         desk.issue("net", "qim", ["acme"])
 
 
@@ -196,14 +197,14 @@ def test_a_later_epoch_supersedes_the_copy_before(desk, many):
 
 def test_bad_rotations(desk):
     desk.issue("net", "qim", ["acme"])
-    with pytest.raises(ConfigurationError, match="expected an epoch to rotate all buyers to"):
+    with raises(ConfigurationError, "epoch"):
         desk.rotate("net", "qim", None)
-    with pytest.raises(ConfigurationError, match="from 1 to 2147483647"):
+    with raises(ConfigurationError, "2147483647"):
         desk.rotate("net", "qim", ["acme"], epoch=2**31)
-    with pytest.raises(NotFoundError, match="no model named 'nope'"):
+    with raises(NotFoundError, "nope"):
         desk.rotate("nope", "qim", ["acme"])
     desk.issue("net", "qim", ["bolt"], epoch=2**31 - 1)
-    with pytest.raises(ConfigurationError, match="from 1 to 2147483647; got 2147483648"):
+    with raises(ConfigurationError, "2147483647", "2147483648"):
         desk.rotate("net", "qim", ["bolt"])
     assert {state for *_, state in states(desk)} == {"active"}
 

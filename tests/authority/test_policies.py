@@ -89,9 +89,9 @@ def test_the_bound_is_that_of_the_chosen_candidate():
 def test_the_calibrated_change_is_kept_under_the_limit():
     policy = Policy(**BASE, max_label_change=0.01)
     check_policy(policy, rewriter="qim", record=record(0.01))
-    with pytest.raises(ConfigurationError, match="may change up to 1.10% of the labels .* more than the 1.00%"):
+    with raises(ConfigurationError, "1.10%", "1.00%"):
         check_policy(policy, rewriter="qim", record=record(0.011))
-    with pytest.raises(ConfigurationError, match="was not calibrated"):
+    with raises(ConfigurationError, "calibrated"):
         check_policy(policy, rewriter="qim", record=None)
     check_policy(Policy(**BASE), rewriter="qim", record=None)
 
@@ -99,5 +99,5 @@ def test_the_calibrated_change_is_kept_under_the_limit():
 def test_a_distance_is_for_permutations():
     policy = Policy(**BASE, most_equal_partners=2)
     check_policy(policy, rewriter="permutation", record=None)
-    with pytest.raises(ConfigurationError, match="kept for the permutation rewriter; .* is of 'qim'"):
+    with raises(ConfigurationError, "qim"):
         check_policy(policy, rewriter="qim", record=None)

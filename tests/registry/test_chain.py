@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.raising import raises
 from tests.registry.conftest import make_row
 from variegate.errors import InputError
 from variegate.manifest import canonical_json
@@ -64,7 +65,7 @@ def test_a_copy_is_one_line_of_canonical_json(buyer, copy_id, policy, number, fl
 
 
 def test_a_lone_surrogate_has_no_line():
-    with pytest.raises(InputError, match="lone surrogate"):
+    with raises(InputError, "surrogate", "lone"):
         copy_line(dataclasses.replace(make_row("b"), buyer="b\ud800"))
 
 

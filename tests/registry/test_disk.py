@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.disks import fill_up
+from tests.raising import raises
 from tests.registry.conftest import SPEC, make_row, model_manifest
 from variegate.errors import InputError, VariegateError
 from variegate.registry.backup import restore_backup, write_backup
@@ -69,7 +70,7 @@ def test_a_backup_onto_a_full_disk_names_the_backup(small_disk, tmp_path):
     with filled(tmp_path / "registry.db") as registry:
         for leave in (0, 8192):
             fill_up(small_disk, leave=leave)
-            with pytest.raises(VariegateError, match=r"cannot write .*backup\.gz: no space left") as caught:
+            with raises(VariegateError, "backup.gz") as caught:
                 write_backup(registry, small_disk / "backup.gz")
             assert "registry" not in str(caught.value)
             assert [path.name for path in small_disk.iterdir()] == ["ballast"]
@@ -128,7 +129,7 @@ def test_a_file_that_may_not_be_written(tmp_path):
     try:
         with (
             Registry(path, read_only=True) as registry,
-            pytest.raises(InputError, match="is read-only; nothing was recorded"),
+            raises(InputError, "read-only"),
         ):
             registry.write(add_copies, [make_row("later")])
         if os.geteuid() != 0:

@@ -17,18 +17,18 @@ from variegate.registry.registry import Registry
 
 
 def test_missing_registry(tmp_path):
-    with pytest.raises(NotFoundError, match="no registry at .*variegate init"):
+    with raises(NotFoundError, "variegate", "registry"):
         Registry(tmp_path / "registry.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_folder(tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
+    with raises(InputError, "folder"):
         Registry(tmp_path)
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(InputError, match="cannot open the registry"):
+    with raises(InputError, "registry", "open"):
         Registry(tmp_path / "nowhere" / "registry.db", create=True)
 
 
@@ -39,7 +39,7 @@ def test_a_url_of_sqlite_is_a_path(tmp_path):
 
 @pytest.mark.parametrize("url", ["", "registry.db", "mysql://root:hunter2@host/x", "sqlite://", "sqlite:///:memory:"])
 def test_other_urls(url):
-    with pytest.raises(ConfigurationError, match="registry") as caught:
+    with raises(ConfigurationError, "registry") as caught:
         Registry(url)
     assert "hunter2" not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_damage_in_the_middle(sqlite_registry, tmp_path, row):
     damaged = bytearray(path.read_bytes())
     damaged[4096 * 4 : -4096] = b"\x5a" * (len(damaged) - 4096 * 5)
     path.write_bytes(damaged)
-    with pytest.raises(FormatError, match="corrupt"), Registry(path) as again:
+    with raises(FormatError, "corrupt"), Registry(path) as again:
         again.read(list_copies)
 
 
@@ -107,7 +107,7 @@ def test_other_database_is_not_taken_over(url, statement, create):
     made = engine.open_engine(engine.locate(url), create=True)
     with engine.writing(made) as connection:
         connection.execute(text(statement))
-    with pytest.raises(FormatError, match="variegate registry"):
+    with raises(FormatError, "variegate", "registry"):
         Registry(url, create=create)
     with made.connect() as connection:
         assert len(inspect(connection).get_table_names()) == 1
@@ -118,7 +118,7 @@ def test_other_database_is_not_taken_over(url, statement, create):
 def test_empty_schema():
     with (
         postgres_schema() as url,
-        pytest.raises(FormatError, match="tables are not those of a variegate registry.*variegate init"),
+        raises(FormatError, "variegate"),
     ):
         Registry(url)
 
@@ -144,7 +144,7 @@ def test_other_formats(registry, url, stated, sentence):
 def test_read_only(registry, url, row):
     with Registry(url, read_only=True) as again:
         assert again.read(list_models) == [model_manifest()]
-        with pytest.raises(InputError, match="is read-only; nothing was recorded"):
+        with raises(InputError, "read-only"):
             again.write(add_copies, [row("acme")])
     assert registry.read(count_copies) == 0
 
@@ -152,7 +152,7 @@ def test_read_only(registry, url, row):
 def test_full_file(sqlite_registry, row):
     with sqlite_registry._engine.connect() as connection:  # the pool gives this connection back for the next call
         connection.execute(text("PRAGMA max_page_count = 60"))
-    with pytest.raises(InputError, match="is full; nothing was recorded"):
+    with raises(InputError, "full"):
         sqlite_registry.write(add_copies, (row(f"b{i}") for i in range(20_000)))
     assert sqlite_registry.read(count_copies) == 0
 
@@ -161,7 +161,7 @@ def test_busy(registry, url, row, monkeypatch):
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 10)
     with Registry(url) as impatient:
         with registry.writing():
-            with pytest.raises(ConflictError, match="is busy: another process is writing"):
+            with raises(ConflictError, "busy"):
                 impatient.write(add_copies, [row("acme")])
             assert impatient.read(list_copies) == []
         assert impatient.write(add_copies, [row("acme")]) == 1
@@ -187,7 +187,7 @@ class TestServer:
 
     def test_no_server(self):
         url = self.url(port=1, password="hunter2")
-        with pytest.raises(InputError, match="no PostgreSQL server answers") as caught:
+        with raises(InputError, "PostgreSQL") as caught:
             Registry(url)
         assert "hunter2" not in str(caught.value)
 
@@ -203,19 +203,19 @@ class TestServer:
         ids=str,
     )
     def test_options_that_are_none(self, query):
-        with pytest.raises(InputError, match="has an option that PostgreSQL does not take; check what follows the"):
+        with raises(InputError, "PostgreSQL"):
             Registry(self.url(query=query))
 
     def test_encryption_that_the_server_does_not_offer(self):
-        with pytest.raises(InputError, match="encryption that is asked for; check sslmode in the URL"):
+        with raises(InputError, "encryption", "sslmode"):
             Registry(self.url(query={"sslmode": "require"}))
 
     def test_no_database(self):
-        with pytest.raises(InputError, match="the server has no such database"):
+        with raises(InputError, "database", "server"):
             Registry(self.url(database="nowhere"))
 
     def test_wrong_user(self):
-        with pytest.raises(InputError, match="the server refused the user"):
+        with raises(InputError, "refused", "user"):
             Registry(self.url(username="nobody_at_all", password="hunter2"))
 
     def test_location_and_repr_hide_the_password(self):
@@ -226,7 +226,7 @@ class TestServer:
         admin = create_engine(os.environ["VARIEGATE_TEST_POSTGRES_URL"], isolation_level="AUTOCOMMIT")
         with postgres_schema() as url, Registry(url, create=True) as registry:
             with (
-                pytest.raises(VariegateError, match="the connection to the registry .* was lost"),
+                raises(VariegateError, "connection", "registry"),
                 registry.writing() as connection,
             ):
                 pid = connection.scalar(text("SELECT pg_backend_pid()"))
@@ -240,7 +240,7 @@ class TestServer:
         with (
             postgres_schema() as url,
             Registry(url, create=True) as registry,
-            pytest.raises(InputError, match="is read-only"),
+            raises(InputError, "read-only"),
             registry.writing() as connection,
         ):
             connection.execute(text("SET TRANSACTION READ ONLY"))

@@ -50,9 +50,9 @@ def test_policies(registry):
     registry.write(add_policy, "basic", {})
     assert registry.read(get_policy, "gold") == PolicyRow(name="gold", body=body, added_at=NOW)
     assert [policy.name for policy in registry.read(list_policies)] == ["gold", "basic"]
-    with pytest.raises(ConflictError, match="another policy is named 'gold': policies do not change"):
+    with raises(ConflictError, "gold", "policy"):
         registry.write(add_policy, "gold", {"quota": 6})
-    with pytest.raises(NotFoundError, match="no policy named 'nope'"):
+    with raises(NotFoundError, "nope", "policy"):
         registry.read(get_policy, "nope")
 
 
@@ -63,7 +63,7 @@ def test_secrets(registry):
         SecretRow(identifier="a" * 16, provider="file", public_key="PEM 1", added_at=NOW),
         SecretRow(identifier="b" * 16, provider="pkcs11", public_key="PEM 2", added_at=NOW),
     ]
-    with pytest.raises(ConflictError, match="secret aaaaaaaaaaaaaaaa is recorded already"):
+    with raises(ConflictError, "aaaaaaaaaaaaaaaa", "recorded"):
         registry.write(add_secret, "a" * 16, provider="file", public_key="PEM 3")
 
 
@@ -80,15 +80,15 @@ def test_salts_are_kept_until_they_are_forgotten(registry, row):
     head = registry.read(log_head)
     assert forget_salt(registry, acme.copy_id)
     assert registry.read(log_head) == head
-    with pytest.raises(ConflictError, match="has no salt: its key comes from the seller's secret alone"):
+    with raises(ConflictError, "salt"):
         forget_salt(registry, bolt.copy_id)
-    with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
+    with raises(NotFoundError, "vg1-0"):
         forget_salt(registry, "vg1-0")
     assert registry.read(verify_log).ok
 
 
 def test_a_salted_copy_needs_its_salt(registry, row):
-    with pytest.raises(ConfigurationError, match="is salted, but no salt came with it"):
+    with raises(ConfigurationError, "salted", "salt"):
         registry.write(add_copies, [row("bolt"), row("acme", salted=True)])
     assert registry.read(count_copies) == 0
 
@@ -119,7 +119,7 @@ def test_a_reader_keeps_a_forgotten_salt_in_the_write_ahead_log(tmp_path, row, m
 
 
 def test_api_keys(registry, row):
-    with pytest.raises(NotFoundError, match="no copy was issued to buyer 'acme'"):
+    with raises(NotFoundError, "acme", "buyer"):
         registry.write(add_api_key, "acme", identifier="k1", digest=KEY)
     registry.write(add_copies, [row("acme"), row("bolt")])
     first = registry.write(add_api_key, "acme", identifier="k1", digest=KEY, expires_at=2**33)
@@ -130,16 +130,16 @@ def test_api_keys(registry, row):
     assert registry.read(list_api_keys) == [first, second]
     assert registry.read(list_api_keys, buyer="bolt") == [second]
     for identifier, digest in (("k1", b"x" * 32), ("k3", KEY)):
-        with pytest.raises(ConflictError, match=f"API key {identifier} is recorded already"):
+        with raises(ConflictError, str(identifier), "API"):
             registry.write(add_api_key, "acme", identifier=identifier, digest=digest)
-    with pytest.raises(ConfigurationError, match="32 bytes; got 5"):
+    with raises(ConfigurationError, "32", "5"):
         registry.write(add_api_key, "acme", identifier="k4", digest=b"short")
     registry.write(revoke_api_key, "k1")
     head = registry.read(log_head)
     registry.write(revoke_api_key, "k1")
     assert registry.read(log_head) == head
     assert registry.read(find_api_key, KEY).revoked_at == NOW
-    with pytest.raises(NotFoundError, match=r"no API key 'k9' in the registry; check its identifier$"):
+    with raises(NotFoundError, "k9", "API"):
         registry.write(revoke_api_key, "k9")
     assert registry.read(verify_log).ok
 
@@ -153,15 +153,15 @@ def test_quota(registry, row):
     assert registry.count(spend_quota, copy, 0, quota=100) == 0
     with raises(QuotaError, "0 of 100 queries left", "none was counted"):
         registry.count(spend_quota, copy, 1, quota=100)
-    with pytest.raises(QuotaError, match="has 50 of 50 queries left, and 51"):
+    with raises(QuotaError, "50", "51"):
         registry.count(spend_quota, row("bolt").copy_id, 51, quota=50)
     assert registry.count(spend_quota, copy, 5, quota=200) == 95
     assert (registry.read(used_quota, copy), registry.read(used_quota, row("bolt").copy_id)) == (105, 0)
     for step in (lambda: registry.count(spend_quota, "vg1-0", 1, quota=5), lambda: registry.read(used_quota, "vg1-0")):
-        with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
+        with raises(NotFoundError, "vg1-0"):
             step()
     for queries, quota in ((-1, 5), (1, -5), (2**70, 2**70)):
-        with pytest.raises(ConfigurationError, match="queries and quota must be from 0 to"):
+        with raises(ConfigurationError, "quota"):
             registry.count(spend_quota, copy, queries, quota=quota)
 
 
@@ -251,7 +251,7 @@ def test_an_empty_log_has_a_head(url):
 def test_the_database_refuses_to_change_the_log(registry, statement):
     if statement.startswith("TRUNCATE") and "postgresql" not in registry.location:
         pytest.skip("SQLite has no TRUNCATE")
-    with pytest.raises(Exception, match="the log is append-only") as caught, registry.writing() as connection:
+    with raises(Exception, "append-only") as caught, registry.writing() as connection:
         connection.execute(text(statement))
     assert isinstance(caught.value.__cause__, DBAPIError)
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import insert, text
 
+from tests.raising import raises
 from tests.registry.conftest import SPEC, make_row, model_manifest, postgres_schema
 from variegate.errors import ConfigurationError, ConflictError, NotFoundError, VariegateError
 from variegate.manifest import digest
@@ -52,19 +53,19 @@ def test_model_round_trip(registry):
 
 
 def test_model_name_is_unique(registry):
-    with pytest.raises(ConflictError, match="'net' exists already"):
+    with raises(ConflictError, "net"):
         registry.write(add_model, model_manifest(labels=("a", "b")))
-    with pytest.raises(ConflictError, match="'net' exists already"):
+    with raises(ConflictError, "net"):
         registry.write(add_model, model_manifest())
     assert registry.read(get_model, "net").labels == ("stop", "yield")
 
 
 def test_missing_things_are_named(registry):
-    with pytest.raises(NotFoundError, match="no model named 'nope'"):
+    with raises(NotFoundError, "nope"):
         registry.read(get_model, "nope")
-    with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
+    with raises(NotFoundError, "vg1-0"):
         registry.read(get_copy, "vg1-0")
-    with pytest.raises(NotFoundError, match="no rewriter spec with digest sha256:0"):
+    with raises(NotFoundError, "sha256:0", "digest"):
         registry.read(get_spec, "sha256:0")
 
 
@@ -78,7 +79,7 @@ def test_meta_is_remembered_and_does_not_change(registry):
     assert registry.read(get_meta, "colour") is None
     registry.write(put_meta, "colour", "blue")
     registry.write(put_meta, "colour", "blue")
-    with pytest.raises(ConflictError, match="'blue'; it cannot become 'red'"):
+    with raises(ConflictError, "blue", "red"):
         registry.write(put_meta, "colour", "red")
     assert registry.read(get_meta, "colour") == "blue"
 
@@ -109,16 +110,14 @@ def test_rows_for_unknown_policies_and_secrets_are_refused(registry, row, known)
 
 def test_two_copies_never_share_a_key(registry, row):
     registry.write(add_copies, [row("acme", key_identifier="00000000000000aa")])
-    with pytest.raises(
-        ConflictError, match="the key of a copy for buyer 'bolt' is in use already, by copy vg1-.*'acme'"
-    ):
+    with raises(ConflictError, "bolt", "acme", "buyer"):
         registry.write(add_copies, [row("new"), row("bolt", key_identifier="00000000000000aa")])
     assert registry.read(count_copies) == 1
 
 
 @pytest.mark.parametrize("key", ["", "00", "g" * 16, "A" * 16, "0" * 17])
 def test_key_identifiers_are_16_digits(registry, row, key):
-    with pytest.raises(ConfigurationError, match="16 hexadecimal digits"):
+    with raises(ConfigurationError, "16"):
         registry.write(add_copies, [row("acme", key_identifier=key)])
 
 
@@ -139,7 +138,7 @@ def test_iterators_are_read_in_pieces(registry, row, count):
 def test_second_copy_for_one_buyer_and_epoch_is_refused(registry, row):
     registry.write(add_spec, "other", OTHER)
     registry.write(add_copies, [row("acme"), row("bolt")])
-    with pytest.raises(ConflictError, match="buyer 'bolt' holds copy vg1-.* of model 'net' for epoch 1 already"):
+    with raises(ConflictError, "bolt", "net", "buyer", "epoch"):
         registry.write(add_copies, [row("new"), row("bolt", spec=OTHER), row("acme", spec=OTHER)])
     assert registry.read(count_copies) == 2
     assert registry.write(add_copies, [row("bolt", spec=OTHER, epoch=2)]) == 1
@@ -147,7 +146,7 @@ def test_second_copy_for_one_buyer_and_epoch_is_refused(registry, row):
 
 def test_the_same_copy_is_refused_or_kept_as_asked(registry, row):
     registry.write(add_copies, [row("acme")])
-    with pytest.raises(ConflictError, match="'acme'"):
+    with raises(ConflictError, "acme"):
         registry.write(add_copies, [row("acme")])
     later = dataclasses.replace(row("acme"), issued_at=1_800_000_000)
     assert registry.write(add_copies, [later, row("bolt"), later], keep_existing=True) == 1
@@ -158,18 +157,18 @@ def test_the_same_copy_is_refused_or_kept_as_asked(registry, row):
 def test_conflict_within_one_call_is_found_across_pieces(registry, row, keep_existing):
     registry.write(add_spec, "other", OTHER)
     rows = [*(row(f"b{i}") for i in range(CHUNK_ROWS + 10)), row("b3", spec=OTHER), row("b1", spec=OTHER)]
-    with pytest.raises(ConflictError, match="buyer 'b3'"):
+    with raises(ConflictError, "b3", "buyer"):
         registry.write(add_copies, rows, keep_existing=keep_existing)
     assert registry.read(count_copies) == 0
-    with pytest.raises(ConflictError, match="buyer 'x'"):
+    with raises(ConflictError, "buyer"):
         registry.write(add_copies, [row("x"), row("x", spec=OTHER)], keep_existing=keep_existing)
     assert registry.read(count_copies) == 0
 
 
 def test_rows_for_unknown_models_and_specs_are_refused(registry, row):
-    with pytest.raises(NotFoundError, match="no model named 'nope'"):
+    with raises(NotFoundError, "nope"):
         registry.write(add_copies, [row("acme"), row("acme", model="nope")])
-    with pytest.raises(NotFoundError, match="no rewriter spec with digest"):
+    with raises(NotFoundError, "digest"):
         registry.write(add_copies, [row("acme", spec=OTHER)])
     assert registry.read(count_copies) == 0
 
@@ -179,7 +178,7 @@ def test_an_exception_in_the_iterator_undoes_everything(registry, row):
         yield from (row(f"b{i}") for i in range(CHUNK_ROWS + 5))
         raise RuntimeError("the list broke off")
 
-    with pytest.raises(RuntimeError, match="broke off"):
+    with raises(RuntimeError, "broke", "off"):
         registry.write(add_copies, rows())
     assert registry.read(count_copies) == 0
 
@@ -236,7 +235,7 @@ def test_a_later_copy_supersedes_the_earlier_ones(registry, row):
 def test_a_copy_that_is_no_longer_active_is_not_kept(registry, row):
     registry.write(add_copies, [row("acme"), row("bolt")])
     registry.write(change_status, [row("bolt").copy_id], CopyStatus.REVOKED)
-    with pytest.raises(ConflictError, match="copy vg1-.* of buyer 'bolt' is revoked; nothing was recorded"):
+    with raises(ConflictError, "bolt", "buyer", "revoked"):
         registry.write(add_copies, [row("acme"), row("new"), row("bolt")], keep_existing=True)
     assert registry.read(count_copies) == 2
 
@@ -255,9 +254,9 @@ def test_change_status_is_all_or_nothing(registry, row):
     acme, bolt, cord = (row(buyer).copy_id for buyer in ("acme", "bolt", "cord"))
     assert registry.write(change_status, [acme, acme], CopyStatus.REVOKED, reason="leaked") == 1
     assert registry.write(change_status, [acme, bolt], CopyStatus.REVOKED) == 1
-    with pytest.raises(ConflictError, match=f"copy {acme} is revoked and cannot become superseded, only nothing else"):
+    with raises(ConflictError, str(acme), "revoked", "superseded"):
         registry.write(change_status, [cord, acme], CopyStatus.SUPERSEDED)
-    with pytest.raises(NotFoundError, match="no copy named 'vg1-0'"):
+    with raises(NotFoundError, "vg1-0"):
         registry.write(change_status, [cord, "vg1-0"], CopyStatus.REVOKED)
     assert registry.read(get_copy, cord).status is CopyStatus.ACTIVE
     assert registry.write(change_status, [], CopyStatus.REVOKED) == 0
@@ -304,7 +303,7 @@ def size(registry: Registry, url: str | Path) -> int:
 
 @pytest.mark.parametrize("page", [{"limit": 10**20}, {"offset": 10**20}, {"limit": -1}, {"offset": -1}], ids=str)
 def test_pages_beyond_all_bounds(registry, page):
-    with pytest.raises(ConfigurationError, match="limit and offset must be from 0 to"):
+    with raises(ConfigurationError, "offset", "limit"):
         registry.read(list_copies, **page)
 
 

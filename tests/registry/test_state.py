@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.raising import raises
 from variegate.errors import ConflictError
 from variegate.registry.copies import NEXT, check_step
 from variegate.types import CopyStatus
@@ -24,7 +25,7 @@ def test_every_step(before, after):
     elif after in NEXT[before]:
         assert check_step("vg1-0", before, after)
     else:
-        with pytest.raises(ConflictError, match=f"copy vg1-0 is {before} and cannot become {after}"):
+        with raises(ConflictError, str(before), str(after), "vg1-0"):
             check_step("vg1-0", before, after)
 
 
