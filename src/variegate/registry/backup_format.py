@@ -6,24 +6,26 @@
     ...                          tables in the order of `TABLES`, rows by their number
     {"sha256":"..."}             over all bytes before this line
 
-Bytes are written in hexadecimal. Nothing follows the last line. The digest finds damage; who forges a backup can
-compute it, too, but cannot make its log agree with a head that is kept elsewhere.
+Bytes are written in hexadecimal. Nothing follows the last line. The digest finds damage; anyone who forges a backup
+can compute it, too, but cannot make its log agree with a head that is kept elsewhere.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import IO, Any, Self, final
+from dataclasses import asdict
+from typing import IO, Annotated, Any, Literal, Self, final
 
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from sqlalchemy import Boolean, Column, Integer, LargeBinary, SmallInteger, Table
 
 from variegate.errors import FormatError, VerificationError
-from variegate.manifest import canonical_json, load_json
+from variegate.manifest.canonical import canonical_json, load_json, shown
+from variegate.manifest.document import Count, Document, known_format
 from variegate.registry.rows import LogHead
 from variegate.registry.schema import FORMAT, metadata
 
-_NAME, _VERSION = "variegate-registry-backup", 1
+_VERSION = 1
 _ORDER = (
     "meta",
     "models",
@@ -49,34 +51,51 @@ TABLES: tuple[Table, ...] = tuple(metadata.tables[name] for name in _ORDER)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 
+def _columns() -> dict[str, list[str]]:
+    return {table.name: table.columns.keys() for table in TABLES}
+
+
+def _head(value: object) -> object:
+    if isinstance(value, Mapping) and value.keys() == {"hash", "seq"}:
+        value = LogHead(seq=value["seq"], hash=value["hash"])
+    if isinstance(value, LogHead) and type(value.seq) is int and value.seq >= 0 and isinstance(value.hash, str):
+        return value
+    raise ValueError(f"must be an object with seq and hash; got {shown(value)}")
+
+
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Document):
     """The first line of a backup.
 
     Attributes:
         at: Unix time in whole seconds at which it was written.
+        columns: table -> its columns, in the order of a row's values.
         counts: table -> its number of rows.
-        head: the end of the log.
+        head: the end of the log ("log" in the file).
     """
 
-    at: int
-    counts: Mapping[str, int]
-    head: LogHead
+    DOCUMENT = "the header"
+    model_config = ConfigDict(validate_by_name=True)
+
+    format: Literal["variegate-registry-backup"] = "variegate-registry-backup"
+    version: Annotated[int, known_format(_VERSION)] = _VERSION
+    registry_format: Annotated[int, known_format(FORMAT)] = FORMAT
+    at: Count
+    columns: dict[str, list[str]] = Field(default_factory=_columns)
+    counts: dict[str, Count]
+    head: Annotated[LogHead, BeforeValidator(_head), PlainSerializer(asdict)] = Field(
+        validation_alias="log", serialization_alias="log"
+    )
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> Self:
+        if self.columns != _columns() or self.counts.keys() != self.columns.keys():
+            raise ValueError("columns and counts must be those of the registry's tables")
+        return self
 
     def to_line(self) -> bytes:
         """The line, without its line feed; `from_line` reads it back."""
-        return canonical_json(
-            {
-                "at": self.at,
-                "columns": {table.name: table.columns.keys() for table in TABLES},
-                "counts": self.counts,
-                "format": _NAME,
-                "log": {"hash": self.head.hash, "seq": self.head.seq},
-                "registry_format": FORMAT,
-                "version": _VERSION,
-            }
-        )
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
 
     @classmethod
     def from_line(cls, line: bytes, what: str) -> Self:
@@ -86,30 +105,13 @@ class Header:
             FormatError: if it is none, or of a version or a registry format that this variegate does not read.
         """
         try:
-            content = load_json(line, what)
+            values = load_json(line, "its first line")
+            header = cls(**values)
         except FormatError as error:
-            raise FormatError(f"{what} is not a backup of a variegate registry: its first line is no header") from error
-        if content.get("format") != _NAME:
-            raise FormatError(f"{what} is not a backup of a variegate registry: its header does not say so")
-        for key, known in (("version", _VERSION), ("registry_format", FORMAT)):
-            if content.get(key) != known:
-                raise FormatError(
-                    f"{what} has {key} {content.get(key)!r}, and this variegate restores {known}: "
-                    "use the version that wrote it"
-                )
-        columns = {table.name: table.columns.keys() for table in TABLES}
-        counts, log = content.get("counts"), content.get("log")
-        if (
-            content.get("columns") != columns
-            or not isinstance(counts, dict)
-            or counts.keys() != columns.keys()
-            or not all(_is_count(count) for count in (*counts.values(), content.get("at")))
-            or not isinstance(log, dict)
-            or not _is_count(log.get("seq"))
-            or not isinstance(log.get("hash"), str)
-        ):
-            raise FormatError(f"{what} is not a whole backup of a variegate registry: its header lacks fields")
-        return cls(at=content["at"], counts=counts, head=LogHead(seq=log["seq"], hash=log["hash"]))
+            raise FormatError(f"{what} is not a backup that this version of variegate restores: {error}") from error
+        if absent := {"format", "version", "registry_format", "columns", "log"} - values.keys():
+            raise FormatError(f"{what} is not a backup of a variegate registry: its header lacks {min(absent)}")
+        return header
 
 
 def row_line(table: Table, values: tuple[Any, ...]) -> bytes:
@@ -196,7 +198,3 @@ def _value(value: object, column: Column[Any]) -> object:
     if not fits:
         raise ValueError
     return value
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
