@@ -26,6 +26,7 @@ from variegate.authority.authority import Authority
 from variegate.authority.verify import registry_checks
 from variegate.errors import SecretError, VerificationError
 from variegate.keystore.base import Access
+from variegate.registry.backup_format import Header
 from variegate.registry.copies import list_copies, used_quota
 from variegate.registry.migrations import current_format, upgrade
 from variegate.registry.records import find_api_key, list_api_keys, list_policies, list_secrets
@@ -229,6 +230,7 @@ def test_the_backup_by_its_definition():
     *lines, last = gzip.decompress((FROZEN / "registry.vgb").read_bytes()).split(b"\n")[:-1]
     content = b"".join(line + b"\n" for line in lines)
     assert json.loads(last) == {"sha256": hashlib.sha256(content).hexdigest()}
+    assert Header.from_line(lines[0], "it").to_line() == lines[0]
     header, *found = [json.loads(line) for line in lines]
     assert header["log"] == EXPECTED["log"]
     assert header["format"] == "variegate-registry-backup"

@@ -10,7 +10,6 @@ import pytest
 from tests.authority.conftest import SECRET
 from tests.raising import raises
 from variegate.authority import Authority
-from variegate.authority import home as module
 from variegate.authority.home import Home, restore_home
 from variegate.authority.keyring import KeyRing
 from variegate.errors import (
@@ -26,6 +25,7 @@ from variegate.files import folder_that_appears_whole
 from variegate.keys import SellerSecret
 from variegate.keystore import providers
 from variegate.keystore.base import Access
+from variegate.registry import backup as module
 from variegate.registry.backup import restore_backup, write_backup
 from variegate.registry.records import add_policy, list_models
 from variegate.registry.registry import Registry

@@ -37,8 +37,6 @@ from variegate.files import (
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
 from variegate.manifest import canonical_json, load_json
-from variegate.registry.backup import restore_backup
-from variegate.registry.backup_format import MAX_LINE
 from variegate.registry.copies import count_copies
 from variegate.registry.log import iterate_events, log_head
 from variegate.registry.records import list_models, list_policies, list_secrets
@@ -217,6 +215,8 @@ def restore_home(
         FormatError: if the file is no backup, or is truncated.
         VerificationError: if it was changed.
     """
+    from variegate.registry import backup  # loads pydantic
+
     home = Home(root)
     if home.registry.exists() or home.registry_elsewhere.exists():
         raise ConflictError(f"{root} has a registry already; restore into a new home")
@@ -229,7 +229,7 @@ def restore_home(
     if database_url is None:
         return _restore_file(home.registry, file, progress)
     try:
-        restored = restore_backup(file, database_url, progress=progress)
+        restored = backup.restore_backup(file, database_url, progress=progress)
     except ConflictError:
         finished = _restored_already(database_url, file)
         if finished is None:
@@ -345,13 +345,15 @@ def _restore_file(registry: Path, file: Path, progress: Callable[[int, int], Non
     Raises:
         VariegateError: as `restore_backup`; also if there is a registry by then, or the folder may not be written.
     """
+    from variegate.registry import backup
+
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=registry.parent))
     except OSError as error:
         raise file_error(error, registry.parent, "write") from error
     try:
         part = folder / registry.name
-        restored = restore_backup(file, part, progress=progress)
+        restored = backup.restore_backup(file, part, progress=progress)
         part.chmod(0o600)
         os.link(part, registry)
         flush_folder(registry.parent)
@@ -369,13 +371,15 @@ def _restored_already(database_url: str, file: Path) -> LogHead | None:
 
     So a restore that was killed after the database was written can be resumed.
     """
+    from variegate.registry.backup_format import MAX_LINE
+
     try:
         with gzip.open(file) as lines:
-            backup = "sha256:" + hashlib.sha256(lines.readline(MAX_LINE)).hexdigest()
+            digest = "sha256:" + hashlib.sha256(lines.readline(MAX_LINE)).hexdigest()
     except (OSError, EOFError, zlib.error):
         return None
     with Registry(database_url, read_only=True) as elsewhere:
         head = elsewhere.read(log_head)
         last = next(iterate_events(elsewhere, after=head.seq - 1), None) if head.seq else None
-    done = last is not None and last.kind == "restored" and last.body.get("backup") == backup
+    done = last is not None and last.kind == "restored" and last.body.get("backup") == digest
     return head if done else None
