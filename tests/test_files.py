@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.raising import raises
 from variegate.errors import ConflictError, InputError, NotFoundError, VariegateError
 from variegate.files import (
     file_error,
@@ -89,17 +90,17 @@ def test_the_data_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
 @pytest.mark.parametrize(
-    ("number", "error", "sentence"),
+    ("number", "error", "said"),
     [
-        (errno.ENOSPC, VariegateError, "no space left"),
-        (errno.EDQUOT, VariegateError, "no space left"),
-        (errno.EACCES, InputError, "permission denied"),
+        (errno.ENOSPC, VariegateError, "space"),
+        (errno.EDQUOT, VariegateError, "space"),
+        (errno.EACCES, InputError, "permission"),
         (errno.EROFS, VariegateError, "Read-only file system"),
         (errno.EIO, VariegateError, "Input/output error"),
     ],
 )
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_failure_leaves_the_target_and_no_other_file(tmp_path, monkeypatch, call, number, error, sentence, exists):
+def test_a_failure_leaves_the_target_and_no_other_file(tmp_path, monkeypatch, call, number, error, said, exists):
     path = tmp_path / "f"
     if exists:
         path.write_bytes(b"before")
@@ -109,9 +110,8 @@ def test_a_failure_leaves_the_target_and_no_other_file(tmp_path, monkeypatch, ca
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
-        with pytest.raises(error, match=sentence) as caught:
+        with raises(error, str(path), said):
             write_atomic(path, b"after")
-    assert str(path) in str(caught.value)
     assert names(tmp_path) == (["f"] if exists else [])
     assert not exists or path.read_bytes() == b"before"
 
@@ -128,7 +128,7 @@ def test_a_disk_that_fills_in_the_middle(tmp_path, monkeypatch):
         return real(fd, data[:2])
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(VariegateError, match="no space left"):
+    with raises(VariegateError, "space"):
         write_atomic(path, b"after")
     assert names(tmp_path) == ["f"]
     assert path.read_bytes() == b"before"
@@ -222,7 +222,7 @@ def test_a_new_file_appears_whole_and_private(tmp_path, monkeypatch, links):
         if name == "dangling":
             (tmp_path / name).symlink_to("nowhere")
         with (
-            pytest.raises(ConflictError, match=f"{name} exists already; choose another name"),
+            raises(ConflictError, name, "exists"),
             file_that_appears_whole(tmp_path / name) as file,
         ):
             file.write(b"other")
@@ -234,11 +234,11 @@ def test_a_new_file_appears_whole_and_private(tmp_path, monkeypatch, links):
 
 
 def test_places_for_a_new_file_that_cannot_be(tmp_path):
-    for path, error, sentence in [
-        (tmp_path, InputError, "it is a folder"),
-        (tmp_path / "none" / "f", NotFoundError, "there is no folder"),
+    for path, error, said in [
+        (tmp_path, InputError, "folder"),
+        (tmp_path / "none" / "f", NotFoundError, "no folder"),
     ]:
-        with pytest.raises(error, match=sentence), file_that_appears_whole(path):
+        with raises(error, said), file_that_appears_whole(path):
             pass
 
 
@@ -248,16 +248,15 @@ def test_places_for_a_new_file_that_cannot_be(tmp_path):
 def test_writing_to_bad_places(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    for path, error, sentence in [
-        (tmp_path / "folder", InputError, "it is a folder; give the name of a file"),
-        (tmp_path / "none" / "f", NotFoundError, f"there is no folder {tmp_path / 'none'}"),
-        (tmp_path / "file" / "f", InputError, "a part of the path is a file"),
-        (tmp_path / ("x" * 300), InputError, "the name is too long"),
-        (tmp_path / "a\0b", InputError, "the name is not valid"),
+    for path, error, said in [
+        (tmp_path / "folder", InputError, "folder"),
+        (tmp_path / "none" / "f", NotFoundError, str(tmp_path / "none")),
+        (tmp_path / "file" / "f", InputError, "a file"),
+        (tmp_path / ("x" * 300), InputError, "too long"),
+        (tmp_path / "a\0b", InputError, "name"),
     ]:
-        with pytest.raises(error, match="cannot write") as caught:
+        with raises(error, "write", said):
             write_atomic(path, b"x")
-        assert sentence in str(caught.value)
     assert names(tmp_path) == ["file", "folder"]
     assert names(tmp_path / "folder") == []
 
@@ -266,16 +265,15 @@ def test_writing_to_bad_places(tmp_path):
 def test_reading_from_bad_places(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(b"")
-    for path, error, sentence in [
-        (tmp_path, InputError, "it is a folder; give the name of a file"),
-        (tmp_path / "none", NotFoundError, f"there is no file {tmp_path / 'none'}"),
-        (tmp_path / "pipe", InputError, "expected a regular file; got a pipe, socket or device"),
-        (tmp_path / "file" / "f", InputError, "a part of the path is a file"),
-        (tmp_path / "a\0b", InputError, "the name is not valid"),
+    for path, error, said in [
+        (tmp_path, InputError, "folder"),
+        (tmp_path / "none", NotFoundError, str(tmp_path / "none")),
+        (tmp_path / "pipe", InputError, "pipe"),
+        (tmp_path / "file" / "f", InputError, "a file"),
+        (tmp_path / "a\0b", InputError, "name"),
     ]:
-        with pytest.raises(error, match="cannot read") as caught:
+        with raises(error, "read", said):
             read(path)
-        assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("read", [lambda path: read_bounded(path, 10), sha256_file])
@@ -284,7 +282,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, read):
         raise PermissionError(errno.EACCES, "no")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(InputError, match="permission denied; check the owner and mode"):
+    with raises(InputError, "permission"):
         read(tmp_path / "f")
 
 
@@ -292,12 +290,12 @@ def test_the_limit_is_exact_and_said(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"12345")
     assert read_bounded(path, 5) == b"12345"
-    with pytest.raises(InputError, match="expected at most 4 bytes, but it is larger"):
+    with raises(InputError, "4"):
         read_bounded(path, 4)
 
 
 def test_an_endless_file_is_not_read_to_its_end():
-    with pytest.raises(InputError, match="expected at most 100 bytes"):
+    with raises(InputError, "100"):
         read_bounded("/dev/zero", 100, allow_pipe=True)
 
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import keys_reference as reference
+from tests.raising import raises
 from variegate.errors import InputError, SecretError
 from variegate.keys import (
     CopyKey,
@@ -341,7 +342,7 @@ class TestHidden:
     def test_does_not_pickle(self, cls):
         value = cls.from_bytes(bytes(32))
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-            with pytest.raises(SecretError, match="cannot be pickled"):
+            with raises(SecretError, "pickled"):
                 pickle.dumps(value, protocol)
 
     def test_is_no_json(self, cls):
@@ -355,9 +356,9 @@ class TestHidden:
 
     def test_does_not_change(self, cls):
         value = cls.from_bytes(bytes(32))
-        with pytest.raises(AttributeError, match="cannot be changed"):
+        with raises(AttributeError, "changed"):
             value._secret = b""
-        with pytest.raises(AttributeError, match="cannot be changed"):
+        with raises(AttributeError, "changed"):
             del value._secret
         with pytest.raises(AttributeError):
             value.other = 1
@@ -385,17 +386,17 @@ class TestHidden:
 
     @pytest.mark.parametrize("bad", [b"", bytes(31), bytes(33), bytes(64)])
     def test_other_lengths_are_refused(self, cls, bad):
-        with pytest.raises(SecretError, match=f"must be 32 bytes; got {len(bad)} bytes"):
+        with raises(SecretError, "32 bytes", f"{len(bad)} bytes"):
             cls.from_bytes(bad)
 
     @pytest.mark.parametrize("bad", ["00" * 32, None, 32, [0] * 32])
     def test_other_types_are_refused(self, cls, bad):
-        with pytest.raises(SecretError, match=f"must be 32 bytes; got a {type(bad).__name__}") as caught:
+        with raises(SecretError, "32 bytes", type(bad).__name__) as caught:
             cls.from_bytes(bad)
         assert "0000" not in str(caught.value)
 
     def test_the_class_is_not_called(self, cls):
-        with pytest.raises(SecretError, match="from_bytes"):
+        with raises(SecretError, "from_bytes"):
             cls()
 
 
@@ -429,7 +430,7 @@ class TestWiping:
             lambda: value.derive(CONTEXT) if cls is SellerSecret else value.keystream(Purpose.MESSAGE, 0, 0, 1),
             lambda: value.derive(CONTEXT) if cls is SellerSecret else value.subkey("a"),
         ):
-            with pytest.raises(SecretError, match="was wiped from memory and cannot be used any more; fetch it again"):
+            with raises(SecretError, "wiped"):
                 use()
         assert repr(value) == f"{cls.__name__}(<hidden>)"
         assert other.reveal() == bytes(32)
@@ -462,7 +463,7 @@ def test_a_wiped_secret_derives_nothing_from_what_it_remembered():
     before = secret.derive(CONTEXT)
     assert secret.derive(CONTEXT) == before
     secret.wipe()
-    with pytest.raises(SecretError, match="the seller's secret was wiped"):
+    with raises(SecretError, "seller", "wiped"):
         secret.derive(CONTEXT)
     assert before.reveal() != bytes(32)
 
@@ -476,23 +477,23 @@ def test_salts_and_draws_give_unrelated_keys():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"salt": b""}, "a copy's salt must be 16 bytes; got 0 bytes"),
-        ({"salt": bytes(17)}, "a copy's salt must be 16 bytes; got 17 bytes"),
-        ({"salt": "0" * 16}, "a copy's salt must be 16 bytes; got a str"),
-        ({"draw": -1}, r"a draw must be an integer in 0\.\.2147483647; got -1"),
-        ({"draw": 2**31}, r"a draw must be an integer in 0\.\.2147483647; got 2147483648"),
-        ({"draw": "1"}, r"a draw must be an integer in 0\.\.2147483647; got a str"),
+        ({"salt": b""}, ["salt", "16 bytes", "0 bytes"]),
+        ({"salt": bytes(17)}, ["salt", "17 bytes"]),
+        ({"salt": "0" * 16}, ["salt", "str"]),
+        ({"draw": -1}, ["draw", "0..2147483647", "-1"]),
+        ({"draw": 2**31}, ["draw", "2147483648"]),
+        ({"draw": "1"}, ["draw", "str"]),
     ],
 )
-def test_bad_salts_and_draws(options, message):
-    with pytest.raises(InputError, match=message):
+def test_bad_salts_and_draws(options, named):
+    with raises(InputError, *named):
         SellerSecret.from_bytes(bytes(32)).derive(CONTEXT, **options)
 
 
 def test_a_long_key_of_the_hash_is_refused():
-    with pytest.raises(InputError, match="at most 64 bytes; got 65"):
+    with raises(InputError, "64", "65"):
         KeyedHash(bytes(65))
 
 
@@ -521,42 +522,41 @@ def test_a_context_is_frozen():
 @pytest.mark.parametrize("field", ["model_digest", "rewriter", "spec_digest", "buyer"])
 @pytest.mark.parametrize(
     ("bad", "got"),
-    [("", "got 0 characters"), ("x" * 4097, "got 4097 characters"), (None, "got a NoneType"), ("\ud800", "surrogate")],
+    [("", "0 characters"), ("x" * 4097, "4097 characters"), (None, "NoneType"), ("\ud800", "surrogate")],
 )
 def test_a_context_refuses_bad_text(field, bad, got):
-    with pytest.raises(InputError, match=got) as caught:
+    with raises(InputError, field, got):
         replace(CONTEXT, **{field: bad})
-    assert field in str(caught.value)
 
 
 @pytest.mark.parametrize("bad", [-1, 2**63, 1.0, "1", None, True])
 def test_a_context_refuses_a_bad_epoch(bad):
-    with pytest.raises(InputError, match=r"epoch must be an integer in 0\.\.2\*\*63-1; got"):
+    with raises(InputError, "epoch"):
         replace(CONTEXT, epoch=bad)
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "named"),
     [
-        (lambda: KEY.keystream(Purpose.MESSAGE, -1, 0, 1), r"class index must be .* 0\.\.4294967295; got -1"),
-        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 2**32, 1), r"index must be .* 0\.\.4294967295; got 4294967296"),
-        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, -1), r"byte count must be .*; got -1"),
-        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, 2**40), r"byte count must be .* 0\.\.1073741824; got"),
-        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, 1.0), r"byte count must be an integer .*; got a float"),
-        (lambda: KEY.keystream(0, 0, 0, 1), r"purpose must be one of \['MESSAGE', .*; got 0"),
-        (lambda: KEY.keystream(99, 0, 0, 1), r"purpose must be one of .*; got 99"),
-        (lambda: KEY.subkey(""), r"subkey's label must be text of 1 to 4096 characters; got 0"),
-        (lambda: signs(KEY, Purpose.MESSAGE, 0, 0, -1), r"count of signs must be .*; got -1"),
-        (lambda: uniform24(KEY, Purpose.MESSAGE, 0, 0, -1), r"count of numbers must be .*; got -1"),
-        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 0, 1), r"bound must be .* 1\.\.4294967296; got 0"),
-        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 2**32 + 1, 1), r"bound must be .*; got 4294967297"),
-        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 5, -1), r"count of integers must be .*; got -1"),
-        (lambda: distinct_below(KEY, Purpose.MESSAGE, 0, 0, 5, 6), r"different integers must be .* 0\.\.5; got 6"),
-        (lambda: permutation(KEY, Purpose.PERMUTATION, 0, 0, 0), r"permutation's length must be .*; got 0"),
-        (lambda: derangement(KEY, Purpose.PERMUTATION, 0, 0, 1), r"derangement's length must be .* 2\.\..*; got 1"),
-        (lambda: derangement(KEY, Purpose.PERMUTATION, 0, 2**22, 5), r"index must be .* 0\.\.4194303; got 4194304"),
+        (lambda: KEY.keystream(Purpose.MESSAGE, -1, 0, 1), ["class index", "0..4294967295", "-1"]),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 2**32, 1), ["index", "0..4294967295", "4294967296"]),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, -1), ["byte count", "-1"]),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, 2**40), ["byte count", "0..1073741824"]),
+        (lambda: KEY.keystream(Purpose.MESSAGE, 0, 0, 1.0), ["byte count", "float"]),
+        (lambda: KEY.keystream(0, 0, 0, 1), ["purpose", "MESSAGE", "0"]),
+        (lambda: KEY.keystream(99, 0, 0, 1), ["purpose", "99"]),
+        (lambda: KEY.subkey(""), ["subkey's label", "1 to 4096 characters", "0"]),
+        (lambda: signs(KEY, Purpose.MESSAGE, 0, 0, -1), ["count of signs", "-1"]),
+        (lambda: uniform24(KEY, Purpose.MESSAGE, 0, 0, -1), ["count of numbers", "-1"]),
+        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 0, 1), ["bound", "1..4294967296", "0"]),
+        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 2**32 + 1, 1), ["bound", "4294967297"]),
+        (lambda: integers_below(KEY, Purpose.MESSAGE, 0, 0, 5, -1), ["count of integers", "-1"]),
+        (lambda: distinct_below(KEY, Purpose.MESSAGE, 0, 0, 5, 6), ["different integers", "0..5", "6"]),
+        (lambda: permutation(KEY, Purpose.PERMUTATION, 0, 0, 0), ["permutation's length", "0"]),
+        (lambda: derangement(KEY, Purpose.PERMUTATION, 0, 0, 1), ["derangement's length", "2..", "1"]),
+        (lambda: derangement(KEY, Purpose.PERMUTATION, 0, 2**22, 5), ["index", "0..4194303", "4194304"]),
     ],
 )
-def test_bad_arguments_are_refused(call, message):
-    with pytest.raises(InputError, match=message):
+def test_bad_arguments_are_refused(call, named):
+    with raises(InputError, *named):
         call()

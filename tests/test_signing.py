@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.keys_reference import hkdf
+from tests.raising import raises
 from variegate import signing
 from variegate.errors import FormatError, InputError, NotFoundError, VerificationError
 from variegate.keys import SellerSecret
@@ -116,21 +117,21 @@ def test_what_model_signing_signs_verifies_with_ours(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
-        (lambda f: (f / "model.onnx").write_bytes(b"weightS"), "changed: model.onnx"),
-        (lambda f: (f / "sub" / "b").unlink(), "missing: sub/b"),
-        (lambda f: (f / "sub" / "new").write_bytes(b""), "not signed: sub/new"),
-        (lambda f: (f / "manifest.json").write_bytes(b"{ }"), "changed: manifest.json"),
-        (lambda f: (f / "model.onnx").rename(f / "model.bin"), "missing: model.onnx; not signed: model.bin"),
-        (lambda f: (f / "link").symlink_to("model.onnx"), "a link"),
-        (lambda f: os.mkfifo(f / "pipe"), "a pipe"),
+        (lambda f: (f / "model.onnx").write_bytes(b"weightS"), ["changed: model.onnx"]),
+        (lambda f: (f / "sub" / "b").unlink(), ["missing: sub/b"]),
+        (lambda f: (f / "sub" / "new").write_bytes(b""), ["not signed: sub/new"]),
+        (lambda f: (f / "manifest.json").write_bytes(b"{ }"), ["changed: manifest.json"]),
+        (lambda f: (f / "model.onnx").rename(f / "model.bin"), ["missing: model.onnx", "not signed: model.bin"]),
+        (lambda f: (f / "link").symlink_to("model.onnx"), ["link"]),
+        (lambda f: os.mkfifo(f / "pipe"), ["pipe"]),
     ],
 )
-def test_what_differs_is_named(signed, change, said):
+def test_what_differs_is_named(signed, change, named):
     bundle = (signed / "model.sig").read_bytes()
     change(signed)
-    with pytest.raises(VerificationError, match=said):
+    with raises(VerificationError, *named):
         signing.verify_folder(signed, bundle, PUBLIC)
 
 
@@ -141,7 +142,7 @@ def test_what_belongs_to_git_is_not_signed_as_in_model_signing(signed):
 
 
 def test_another_key_is_named(signed):
-    with pytest.raises(VerificationError, match="signed with another key"):
+    with raises(VerificationError, "key"):
         signing.verify_folder(signed, (signed / "model.sig").read_bytes(), OTHER.public_key())
 
 
@@ -153,7 +154,7 @@ def test_a_signature_of_another_key_under_our_hint_fails(signed):
         payload,
         signing.sign(OTHER, bundles._PAYLOAD_TYPE, payload),
     )
-    with pytest.raises(VerificationError, match="another key signed it"):
+    with raises(VerificationError, "key"):
         signing.read_bundle(forged, PUBLIC)
 
 
@@ -176,13 +177,13 @@ def test_every_byte_of_a_bundle_counts(data):
 
 @pytest.mark.parametrize("spelling", [b" " + BUNDLE, BUNDLE + b"\n", json.dumps(json.loads(BUNDLE)).encode()])
 def test_another_spelling_of_the_same_bundle_is_refused(spelling):
-    with pytest.raises(VerificationError, match="a byte differs"):
+    with raises(VerificationError, "byte"):
         signing.read_bundle(spelling, PUBLIC)
 
 
 @pytest.mark.parametrize("junk", [b"", b"\xff", b"[]", b"{}", b"[" * 5000, b'{"a": NaN}', bytes(5 * 2**20)])
 def test_junk_is_no_bundle(junk):
-    with pytest.raises(VerificationError, match="bundle"):
+    with raises(VerificationError, "bundle"):
         signing.read_bundle(junk, PUBLIC)
 
 
@@ -219,17 +220,17 @@ def _statement(**changes):
 def test_a_rightly_signed_statement_of_another_form_is_refused(statement):
     payload = canonical_json(statement)
     signature = signing.sign(KEY, bundles._PAYLOAD_TYPE, payload)
-    with pytest.raises(VerificationError, match="rightly signed, but"):
+    with raises(VerificationError, "signed"):
         signing.read_bundle(bundles._spell(bundles._hint(PUBLIC), payload, signature), PUBLIC)
 
 
 def test_folders_that_cannot_be_signed(tmp_path):
-    with pytest.raises(NotFoundError, match="no folder"):
+    with raises(NotFoundError, "folder"):
         signing.sign_folder(tmp_path / "none", KEY)
-    with pytest.raises(InputError, match="nothing to sign"):
+    with raises(InputError, "nothing"):
         signing.sign_folder(tmp_path, KEY)
     (tmp_path / "link").symlink_to("elsewhere")
-    with pytest.raises(InputError, match="a link"):
+    with raises(InputError, "link"):
         signing.sign_folder(tmp_path, KEY)
 
 
@@ -239,5 +240,5 @@ def test_public_keys_are_read_and_others_refused():
     wide = ec.generate_private_key(ec.SECP384R1()).public_key().public_bytes(*pem)
     agree = x25519.X25519PrivateKey.generate().public_key().public_bytes(*pem)
     for text, said in [(b"", "PEM"), (b"junk", "PEM"), (wide, "P-256"), (agree, "P-256")]:
-        with pytest.raises(FormatError, match=said):
+        with raises(FormatError, said):
             signing.read_public_key(text)

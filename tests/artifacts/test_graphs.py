@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests.artifacts.sold_copies import KEY, LOG, NOW, PEM, SHAPE, noise, sell
+from tests.raising import raises
 from variegate.artifacts import payloads
 from variegate.artifacts.export import write_artifact
 from variegate.artifacts.graphs import onnx_bytes
@@ -164,7 +165,7 @@ def test_every_rewriter_can_be_exported(tmp_path, spec, artifact):
 def test_a_graph_with_other_labels_is_not_written(tmp_path, sold, monkeypatch):
     monkeypatch.setattr(payloads, "onnx_bytes", lambda copy, scores: b"graph")
     monkeypatch.setattr(payloads, "onnx_labeler", lambda data: lambda x: (sold.copy.predict(x) + 1) % 10)
-    with pytest.raises(ModelError, match="other labels than the copy for 74 of 74"):
+    with raises(ModelError, "74 of 74"):
         write(tmp_path / "out", sold, "onnx")
     assert not list(tmp_path.iterdir())
 
@@ -186,7 +187,7 @@ def test_an_original_that_is_no_graph(tmp_path, caplog, capfd, recwarn):
     original = Classifier(Branching(), input_shape=SHAPE, labels=10)
     levels = logging.getLogger("torch.onnx").level
     copy = RewrittenCopy(original, sold.copy.head)
-    with pytest.raises(ModelError, match="cannot be exported by torch.export"):
+    with raises(ModelError, "torch.export"):
         write(tmp_path / "out", sold, "pt2", copy=copy)
     assert not list(tmp_path.iterdir())
     assert logging.getLogger("torch.onnx").level == levels
@@ -205,5 +206,5 @@ class Deep(AbstractHead):
 
 
 def test_a_head_that_reads_layers_is_refused(sold):
-    with pytest.raises(ConfigurationError, match="reads layers classifier"):
+    with raises(ConfigurationError, "classifier"):
         onnx_bytes(RewrittenCopy(sold.copy.original, Deep()))

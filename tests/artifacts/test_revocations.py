@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.artifacts.sold_copies import CREATED, KEY, LOG
+from tests.raising import raises
 from variegate.artifacts import revocations
 from variegate.artifacts.revocations import read_revocations, sign_revocations
 from variegate.errors import ConfigurationError, VerificationError
@@ -49,28 +50,28 @@ def test_every_byte_counts(data):
 
 @pytest.mark.parametrize("junk", [b"", b"[]", b"{}", b"\xff", b'{"payload":1,"signatures":[{}]}'])
 def test_junk(junk):
-    with pytest.raises(VerificationError, match="revoked copies"):
+    with raises(VerificationError, "revoked copies"):
         read_revocations(junk, PUBLIC)
 
 
 def test_another_key():
     other = signing_key(SellerSecret.from_bytes(bytes(32)))
-    with pytest.raises(VerificationError, match="another key"):
+    with raises(VerificationError, "key"):
         read_revocations(DATA, other.public_key())
     payload = base64.b64decode(json.loads(DATA)["payload"])
     forged = revocations._spell(key_digest(KEY), payload, sign(other, revocations._PAYLOAD_TYPE, payload))
-    with pytest.raises(VerificationError, match="another key signed it"):
+    with raises(VerificationError, "key"):
         read_revocations(forged, PUBLIC)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "another version"),
-        ({"kind": "copy"}, "revocations"),
-        ({"signing_key": "sha256:" + "00" * 32}, "another signing key"),
+        ({"format": 2}, "format"),
+        ({"kind": "copy"}, "kind"),
+        ({"signing_key": "sha256:" + "00" * 32}, "signing key"),
         ({"copies": [1]}, "copies"),
-        ({"copies": None}, "malformed"),
+        ({"copies": None}, "copies"),
         ({"copies": ["not a name"]}, "copies"),
         ({"issued_at": 3}, "issued_at"),
         ({"log": None}, "log"),
@@ -80,12 +81,12 @@ def test_another_key():
 def test_a_rightly_signed_list_of_another_form(changes, said):
     payload = canonical_json(json.loads(base64.b64decode(json.loads(DATA)["payload"])) | changes)
     data = revocations._spell(key_digest(KEY), payload, sign(KEY, revocations._PAYLOAD_TYPE, payload))
-    with pytest.raises(VerificationError, match=said):
+    with raises(VerificationError, said):
         read_revocations(data, PUBLIC)
 
 
 def test_what_cannot_be_listed():
-    with pytest.raises(ConfigurationError, match="due after"):
+    with raises(ConfigurationError, "next"):
         sign_revocations((), KEY, issued_at=CREATED, next_update=CREATED, log=LOG)
-    with pytest.raises(ConfigurationError, match="copies"):
+    with raises(ConfigurationError, "copies"):
         sign_revocations(("a b",), KEY, issued_at=CREATED, next_update=CREATED + 1, log=LOG)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.artifacts.sold_copies import CREATED, KEY, LOG, NOW, PEM, sell
+from tests.raising import raises
 from variegate.artifacts.manifest import ArtifactManifest
 from variegate.artifacts.revocations import read_revocations, sign_revocations
 from variegate.artifacts.verify import STEPS, Step, verify_artifact
@@ -35,7 +36,7 @@ def fails(folder, step, said="", **options):
     assert "failed" not in outcomes[:place] + outcomes[place + 1 :]
     assert set(outcomes[place + 1 :]) <= {"skipped"}
     assert said in found.steps[place].detail
-    with pytest.raises(VerificationError, match=f"step {place + 1}"):
+    with raises(VerificationError, f"step {place + 1}"):
         found.require()
 
 
@@ -261,9 +262,9 @@ def test_the_callers_checks_are_not_asked_about_what_failed(artifact):
 
 
 def test_the_callers_own_mistakes_raise(artifact, tmp_path):
-    with pytest.raises(NotFoundError, match="no folder"):
+    with raises(NotFoundError, "folder"):
         verify(tmp_path / "none")
-    with pytest.raises(FormatError, match="PEM"):
+    with raises(FormatError, "PEM"):
         verify(artifact, public_key_pem=b"")
 
 
@@ -275,7 +276,7 @@ def test_manifests_come_back(artifact):
     assert extended.digest != manifest.digest
     assert "spec" not in manifest.to_dict()
     for clash in ("kind", "buyer"):
-        with pytest.raises(FormatError, match=clash):
+        with raises(FormatError, clash):
             manifest.changed(extra={clash: 1})
     for name in manifest.to_dict():
         with pytest.raises(FormatError):

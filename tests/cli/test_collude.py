@@ -125,7 +125,7 @@ def test_numbers_of_colluders(text, expected):
 
 @pytest.mark.parametrize("text", ["", "x", "1..", "1..2..3", "-1", "0", "0..3", "3..1", "1001", "1.5", "²", "1,,2"])
 def test_bad_numbers_of_colluders(text):
-    with pytest.raises(ConfigurationError, match=r"-k must (be numbers of colluders|hold numbers from 1 to 1000)"):
+    with raises(ConfigurationError, "-k", "1 to 1,000"):
         _parse_colluders(text)
 
 
@@ -134,7 +134,7 @@ def test_bad_numbers_of_colluders(text):
     [
         (("--rewriters", "qim"), 2, "expected --out"),
         (("--out", "a"), 2, "expected --rewriters or --independent"),
-        (("--rewriters", "qim", "-k", "0", "--out", "a"), 2, "-k must hold numbers from 1 to 1000"),
+        (("--rewriters", "qim", "-k", "0", "--out", "a"), 2, "-k must be"),
         (("--rewriters", "qim", "--ensemble", "sum", "--out", "a"), 2, "--ensemble must be mean, log, vote; got 'sum'"),
         (("--rewriters", "qim", "--attack", "hsj", "--out", "a"), 2, "hopskipjump sees labels alone: use it with"),
         (

@@ -296,7 +296,7 @@ class TestAttack:
             arguments = [*HSJ, "--model", "net", "--out", tmp_path / "a", "--json"]
             result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == 1
-        assert "error: the model behind the oracle failed on 4 inputs: out of memory; go on with" in result.stderr
+        assert "error: the model behind the oracle failed on 4 inputs: out of memory; resume with" in result.stderr
         summary = json.loads((tmp_path / "a" / "record.json").read_text())
         assert summary == json.loads(result.stdout)
         assert summary["outcome"]["status"] == {"oracle_failed": 4}

@@ -7,6 +7,7 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
+from tests.raising import raises
 from variegate.cli.main import app
 from variegate.cli.train import _parse_seeds
 from variegate.errors import ConfigurationError
@@ -74,7 +75,7 @@ def test_interrupted_and_gone_on_with(invoke, monkeypatch, tmp_path):
         patch.setattr(run, "train_models", functools.partial(run.train_models, checkpoint_seconds=0.0))
         result = CliRunner().invoke(app, [*QUICK, "--seeds", "3", "--out", "cut"])
     assert result.exit_code == 130
-    assert "go on with the same options and --resume cut in place of --out" in result.stderr
+    assert "--resume cut in place of --out" in result.stderr
     assert result.stderr.splitlines()[-1] == "interrupted"
     assert (tmp_path / "cut" / f"{NAME}-s3.checkpoint").is_file()
     invoke(*QUICK, "--seeds", "3", "--resume", "cut")
@@ -128,14 +129,14 @@ def test_seeds(text, seeds):
 
 @pytest.mark.parametrize("text", ["", "a", "1,1", "0-2,1", "3-1", "-1", "1-", "0-1000", "2147483648", "1.5", "²"])
 def test_wrong_seeds(text):
-    with pytest.raises(ConfigurationError, match="--seeds must be up to 1,000 different whole numbers from 0 to"):
+    with raises(ConfigurationError, "--seeds", "1,000"):
         _parse_seeds(text)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--seeds", "9-1", "--out", "o"], 2, "--seeds must be up to 1,000 different whole numbers"),
+        (["--seeds", "9-1", "--out", "o"], 2, "--seeds must be"),
         ([], 2, "expected --out for a new run or --resume for an interrupted one; got neither"),
         (["--out", "o", "--resume", "p"], 2, "got both"),
         (["--resume", "nowhere"], 4, "there is no folder nowhere to resume"),

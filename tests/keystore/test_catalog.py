@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.raising import raises
 from variegate.errors import ConfigurationError, SecretError
 from variegate.keys import SellerSecret
 from variegate.keystore import catalog
@@ -64,9 +65,7 @@ def test_a_plugin_s(plugins):
 
 def test_a_plugin_under_another_name(plugins):
     plugins(Entry("vault", Plugin("other")))
-    with pytest.raises(
-        ConfigurationError, match="'vault' calls itself 'other': .*could not be found again; both names"
-    ):
+    with raises(ConfigurationError, "vault", "other"):
         find_provider("vault")
 
 
@@ -93,17 +92,17 @@ ASKED = {
 
 @pytest.mark.parametrize("what", ASKED)
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "named"),
     [
-        (OSError("PIN 1234"), "fails in {} with OSError; ask the author"),
-        (None, "must return .* from {}; it returned NoneType; ask the author"),
-        (SecretError("the vault is shut"), "the vault is shut"),
+        (OSError("PIN 1234"), ["vault", "{}", "OSError"]),
+        (None, ["vault", "{}", "NoneType"]),
+        (SecretError("the vault is shut"), ["the vault is shut"]),
     ],
     ids=["raises", "returns_nothing", "its_own_sentence"],
 )
-def test_a_plugin_that_fails(plugins, what, answer, said):
+def test_a_plugin_that_fails(plugins, what, answer, named):
     plugins(Entry("vault", Answering("vault", answer)))
-    with pytest.raises(SecretError, match=said.format(what)) as failed:
+    with raises(SecretError, *(name.format(what) for name in named)) as failed:
         ASKED[what](find_provider("vault"))
     assert "1234" not in str(failed.value)
     assert failed.value.__suppress_context__ or failed.value.__context__ is None
@@ -120,19 +119,17 @@ def test_a_plugin_that_answers(plugins):
 @pytest.mark.parametrize("value", [ImportError("no module named x"), ValueError("boom"), object()])
 def test_a_plugin_that_cannot_be_loaded(plugins, value):
     plugins(Entry("vault", value), Entry("chest", Plugin("chest")))
-    with pytest.raises(ConfigurationError, match="the key provider 'vault' cannot be loaded: .*Error: .*; repair or"):
+    with raises(ConfigurationError, "vault", "Error"):
         find_provider("vault")
     assert find_provider("chest").name == "chest"
-    with pytest.raises(ConfigurationError, match="there is no key provider 'valut'; choose from chest, .*, vault"):
+    with raises(ConfigurationError, "valut", "chest", "vault"):
         find_provider("valut")
 
 
 @pytest.mark.parametrize("name", ["kms", "", "../x", "Sealed_File", "a" * 33])
 def test_no_such_provider(plugins, name):
     plugins(Entry("vault", object()), Entry("../x", object()))
-    with pytest.raises(
-        ConfigurationError, match="there is no key provider .*; choose from environment, pkcs11, seal"
-    ) as e:
+    with raises(ConfigurationError, "environment", "pkcs11", "seal") as e:
         find_provider(name)
     assert str(e.value).endswith("choose from environment, pkcs11, sealed_file, vault")
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.raising import raises
 from variegate.errors import NotFoundError, SecretError
 from variegate.keys import SellerSecret
 from variegate.keystore.base import Access
@@ -49,13 +50,13 @@ def test_a_secret_s_own_passphrase_is_preferred(tmp_path):
     blob = SEALED.store(SECRET, Access(env=env))
     assert unseal(blob, b"own") == SECRET
     assert SEALED.fetch(blob, identifier=NAME, access=Access(env=env)) == SECRET
-    with pytest.raises(SecretError, match="the passphrase is wrong"):
+    with raises(SecretError, "passphrase"):
         SEALED.fetch(blob, identifier="00" * 8, access=Access(env=env))
 
 
 def test_no_passphrase():
     for call in (lambda: SEALED.store(SECRET, Access(env={})), lambda: open_sealed(__file__, OPEN)):
-        with pytest.raises(SecretError, match="there is no passphrase: set VARIEGATE_PASSPHRASE_FILE|cannot unseal"):
+        with pytest.raises(SecretError):
             call()
 
 
@@ -65,9 +66,9 @@ def test_a_backup(tmp_path):
     (tmp_path / "short").write_bytes(b"x")
     (tmp_path / "long").write_bytes(b"x" * 99)
     for name in ("short", "long", "."):
-        with pytest.raises(SecretError, match="cannot unseal"):
+        with raises(SecretError, "unseal"):
             open_sealed(tmp_path / name, OPEN)
-    with pytest.raises(NotFoundError, match="there is no file"):
+    with raises(NotFoundError, "file"):
         open_sealed(tmp_path / "none", OPEN)
 
 
@@ -96,22 +97,20 @@ def test_a_secret_s_own_variable_is_preferred():
 
 
 def test_the_environment_has_no_secret():
-    with pytest.raises(SecretError, match="there is no seller's secret: put 64 random hexadecimal digits in the file"):
+    with raises(SecretError, "64", "VARIEGATE_SELLER_SECRET_FILE"):
         Environment().create(Access(env={}))
-    with pytest.raises(SecretError, match=f"no seller's secret: expected the secret {NAME} in VARIEGATE_SELLER_SECRET"):
+    with raises(SecretError, NAME, "VARIEGATE_SELLER_SECRET"):
         Environment().fetch(b"", identifier=NAME, access=Access(env={}))
 
 
 def test_the_environment_has_another_secret():
     env = {"VARIEGATE_SELLER_SECRET": "00" * 32}
-    with pytest.raises(SecretError, match=f"not the right seller's secret: expected the secret {NAME} in") as caught:
+    with raises(SecretError, NAME, "right") as caught:
         Environment().fetch(b"", identifier=NAME, access=Access(env=env))
     assert "00000000" not in str(caught.value)
 
 
 def test_a_malformed_secret_names_its_variable():
     name = f"VARIEGATE_SELLER_SECRET_{NAME.upper()}"
-    with pytest.raises(
-        SecretError, match=f"seller's secret in {name} or its file must be 64 hexadecimal digits; got 2"
-    ):
+    with raises(SecretError, name, "64"):
         Environment().fetch(b"", identifier=NAME, access=Access(env={name: "ab"}))

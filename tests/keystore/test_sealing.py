@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.raising import raises
 from variegate.errors import ConfigurationError, SecretError
 from variegate.keys import SellerSecret
 from variegate.keystore import sealing
@@ -73,7 +74,7 @@ def test_a_change_of_any_byte_is_noticed(blob, position):
 
 @pytest.mark.parametrize("wrong", [b"x", PASSPHRASE + b"\n", PASSPHRASE[:-1], PASSPHRASE.upper()])
 def test_a_wrong_passphrase_is_said(blob, wrong):
-    with pytest.raises(SecretError, match="the passphrase is wrong, or the sealed file was changed; check") as caught:
+    with raises(SecretError, "passphrase", "file") as caught:
         unseal(blob, wrong)
     assert "horse" not in str(caught.value).lower()
     assert caught.value.__cause__ is None
@@ -82,38 +83,36 @@ def test_a_wrong_passphrase_is_said(blob, wrong):
 @pytest.mark.parametrize("size", [0, 1, 49, 50, 97, 99, 10_000])
 def test_other_lengths_are_refused(blob, size):
     data = (blob * 200)[:size]
-    with pytest.raises(SecretError, match=f"expected a sealed secret of 98 bytes .*; got {size} bytes"):
+    with raises(SecretError, "98 bytes", f"{size} bytes"):
         unseal(data, PASSPHRASE)
 
 
-@pytest.mark.parametrize(
-    ("position", "value", "message"), [(8, 2, "got format 2 with 1"), (9, 7, "got format 1 with 7")]
-)
+@pytest.mark.parametrize(("position", "value", "message"), [(8, 2, "format 2 with 1"), (9, 7, "format 1 with 7")])
 def test_other_versions_are_refused(blob, position, value, message):
     changed = blob[:position] + bytes([value]) + blob[position + 1 :]
-    with pytest.raises(SecretError, match=f"{message}: the file was changed, or needs another version"):
+    with raises(SecretError, message, "version"):
         unseal(changed, PASSPHRASE)
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "named"),
     [
-        ({"memory_kib": 2**32 - 1}, r"memory_kib must be an integer in 8192\.\.1048576; got 4294967295"),
-        ({"memory_kib": 2**20 + 1}, "memory_kib must be"),
-        ({"memory_kib": 0}, "memory_kib must be"),
-        ({"iterations": 17}, r"iterations must be an integer in 1\.\.16; got 17"),
-        ({"iterations": 2**32 - 1}, "iterations must be"),
-        ({"iterations": 0}, "iterations must be"),
-        ({"lanes": 17}, r"lanes must be an integer in 1\.\.16; got 17"),
-        ({"lanes": 0}, "lanes must be"),
+        ({"memory_kib": 2**32 - 1}, ["memory_kib", "8192..1048576", "4294967295"]),
+        ({"memory_kib": 2**20 + 1}, ["memory_kib"]),
+        ({"memory_kib": 0}, ["memory_kib"]),
+        ({"iterations": 17}, ["iterations", "1..16", "17"]),
+        ({"iterations": 2**32 - 1}, ["iterations"]),
+        ({"iterations": 0}, ["iterations"]),
+        ({"lanes": 17}, ["lanes", "1..16", "17"]),
+        ({"lanes": 0}, ["lanes"]),
     ],
 )
-def test_hostile_parameters_are_refused_before_any_work(blob, monkeypatch, changed, message):
+def test_hostile_parameters_are_refused_before_any_work(blob, monkeypatch, changed, named):
     def never(*args, **kwargs):
         pytest.fail("Argon2id was started")
 
     monkeypatch.setattr(sealing, "Argon2id", never)
-    with pytest.raises(SecretError, match=message):
+    with raises(SecretError, *named):
         unseal(with_parameters(blob, **changed), PASSPHRASE)
 
 
@@ -122,24 +121,24 @@ def test_hostile_parameters_are_refused_before_any_work(blob, monkeypatch, chang
     [("memory_kib", 8191), ("memory_kib", 2**20 + 1), ("iterations", 0), ("lanes", 17), ("lanes", 1.0)],
 )
 def test_a_cost_out_of_the_limits_is_refused(field, bad):
-    with pytest.raises(ConfigurationError, match=rf"a sealing's {field} must be an integer in .*; got {bad}"):
+    with raises(ConfigurationError, field, str(bad)):
         SealingCost(**{field: bad})
 
 
 def test_an_empty_passphrase_is_refused(blob):
     for call in (lambda: seal(SECRET, b"", cost=CHEAP), lambda: unseal(blob, b"")):
-        with pytest.raises(SecretError, match="passphrase must not be empty"):
+        with raises(SecretError, "passphrase"):
             call()
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
-    [(UnsupportedAlgorithm("no"), "has no Argon2id; install one"), (MemoryError(), "not enough memory .* 8192 KiB")],
+    ("error", "named"),
+    [(UnsupportedAlgorithm("no"), ["Argon2id", "install"]), (MemoryError(), ["memory", "8192 KiB"])],
 )
-def test_what_the_machine_lacks_is_said(blob, monkeypatch, error, message):
+def test_what_the_machine_lacks_is_said(blob, monkeypatch, error, named):
     def fail(**kwargs):
         raise error
 
     monkeypatch.setattr(sealing, "Argon2id", fail)
-    with pytest.raises(SecretError, match=message):
+    with raises(SecretError, *named):
         unseal(blob, PASSPHRASE)

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from tests.raising import raises
 from variegate.errors import InputError, NotFoundError, SecretError
 from variegate.keys import SellerSecret
 from variegate.keystore.sealing import SealingCost, seal
@@ -55,29 +56,29 @@ def test_the_sealed_secret(sealed, tmp_path):
 
 
 def test_no_source_says_what_to_do(sealed, tmp_path):
-    with pytest.raises(SecretError, match="no seller's secret: set VARIEGATE_SELLER_SECRET_FILE, or give a sealed"):
+    with raises(SecretError, "VARIEGATE_SELLER_SECRET_FILE"):
         read_secret({})
-    with pytest.raises(SecretError, match=r"expected the sealed file .*none.*; create a secret first"):
+    with raises(SecretError, "none"):
         read_secret({}, sealed=tmp_path / "none")
-    with pytest.raises(SecretError, match="no passphrase: set VARIEGATE_PASSPHRASE_FILE"):
+    with raises(SecretError, "VARIEGATE_PASSPHRASE_FILE"):
         read_secret({}, sealed=sealed)
 
 
 @pytest.mark.parametrize(
     ("text", "got"),
     [
-        (HEX[:-1], "got 63 characters"),
-        (HEX + "00", "got 66 characters"),
-        (HEX[:-1] + "g", "got 64 characters with others among them"),
-        ("0x" + HEX[2:], "got 64 characters with others among them"),
-        ("   ", "got 0 characters"),
+        (HEX[:-1], "63"),
+        (HEX + "00", "66"),
+        (HEX[:-1] + "g", "others"),
+        ("0x" + HEX[2:], "others"),
+        ("   ", "got 0"),
     ],
 )
 def test_a_malformed_secret_is_not_shown(text, got, tmp_path):
     path = tmp_path / "secret"
     path.write_text(text)
     for env in ({"VARIEGATE_SELLER_SECRET": text}, {"VARIEGATE_SELLER_SECRET_FILE": str(path)}):
-        with pytest.raises(SecretError, match=f"must be 64 hexadecimal digits; {got}") as caught:
+        with raises(SecretError, "64", got) as caught:
             read_secret(env)
         assert HEX[2:10] not in str(caught.value)
 
@@ -86,7 +87,7 @@ def test_a_malformed_secret_is_not_shown(text, got, tmp_path):
 def test_both_sources_at_once_are_refused(name, tmp_path, sealed):
     path = tmp_path / "f"
     path.write_text(HEX)
-    with pytest.raises(SecretError, match=f"expected {name} or {name}_FILE; got both: unset one"):
+    with raises(SecretError, name, f"{name}_FILE", "both"):
         read_secret({name: HEX, f"{name}_FILE": str(path)}, sealed=sealed)
 
 
@@ -94,20 +95,20 @@ def test_both_sources_at_once_are_refused(name, tmp_path, sealed):
 def test_empty_sources_are_refused(name, tmp_path, sealed):
     path = tmp_path / "f"
     path.write_text("\n")
-    for env, where in (({name: ""}, name), ({f"{name}_FILE": str(path)}, f"the file that {name}_FILE names")):
-        with pytest.raises(SecretError, match=f"expected a value in {where}; got nothing"):
+    for env, where in (({name: ""}, name), ({f"{name}_FILE": str(path)}, f"{name}_FILE")):
+        with raises(SecretError, where, "nothing"):
             read_secret(env, sealed=sealed)
 
 
 @pytest.mark.parametrize("name", ["VARIEGATE_SELLER_SECRET", "VARIEGATE_PASSPHRASE"])
 def test_files_that_cannot_be_read(name, tmp_path, sealed):
     (tmp_path / "large").write_bytes(b"x" * 10_000)
-    for path, error, message in [
-        (tmp_path / "none", NotFoundError, "there is no file"),
-        (tmp_path, InputError, "it is a folder"),
-        (tmp_path / "large", InputError, "expected at most"),
+    for path, error, said in [
+        (tmp_path / "none", NotFoundError, "no file"),
+        (tmp_path, InputError, "folder"),
+        (tmp_path / "large", InputError, "at most"),
     ]:
-        with pytest.raises(error, match=message):
+        with raises(error, said):
             read_secret({f"{name}_FILE": str(path)}, sealed=sealed)
 
 
@@ -115,17 +116,17 @@ def test_a_sealed_file_that_is_none(tmp_path):
     env = {"VARIEGATE_PASSPHRASE": "open"}
     (tmp_path / "large").write_bytes(b"x" * 10_000)
     (tmp_path / "short").write_bytes(b"x")
-    for path, message in [
-        (tmp_path / "large", "cannot unseal the seller's secret: .* expected at most 98 bytes"),
-        (tmp_path / "short", "expected a sealed secret of 98 bytes"),
-        (tmp_path, "cannot unseal the seller's secret: .* it is a folder"),
+    for path, said in [
+        (tmp_path / "large", "98 bytes"),
+        (tmp_path / "short", "98 bytes"),
+        (tmp_path, "folder"),
     ]:
-        with pytest.raises(SecretError, match=message):
+        with raises(SecretError, said):
             read_secret(env, sealed=path)
 
 
 def test_a_wrong_passphrase(sealed):
-    with pytest.raises(SecretError, match="the passphrase is wrong") as caught:
+    with raises(SecretError, "passphrase") as caught:
         read_secret({"VARIEGATE_PASSPHRASE": "sesame"}, sealed=sealed)
     assert "sesame" not in str(caught.value)
 
@@ -171,14 +172,14 @@ def test_a_new_passphrase_is_asked_twice():
 
 def test_answers_that_differ_are_refused():
     answers = iter(["open", "shut"])
-    with pytest.raises(SecretError, match="must be the same; they differ") as caught:
+    with raises(SecretError, "passphrase") as caught:
         read_passphrase({}, prompt=lambda question: next(answers), confirm=True)
     assert "shut" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("text", "size"), [("", 0), ("x" * 4097, 4097), ("é" * 2049, 4098)])
 def test_passphrases_of_bad_length(text, size):
-    with pytest.raises(SecretError, match=f"must have 1 to 4096 bytes; got {size}"):
+    with raises(SecretError, "4096", str(size)):
         read_passphrase({}, prompt=lambda question: text)
 
 
@@ -188,7 +189,7 @@ def test_passphrases_of_bad_length(text, size):
 def test_a_new_passphrase_has_a_variable_of_its_own():
     env = {"VARIEGATE_PASSPHRASE": "old", "VARIEGATE_NEW_PASSPHRASE": "new"}
     assert read_passphrase(env, variable="VARIEGATE_NEW_PASSPHRASE") == b"new"
-    with pytest.raises(SecretError, match="set VARIEGATE_NEW_PASSPHRASE_FILE or VARIEGATE_NEW_PASSPHRASE, or run in"):
+    with raises(SecretError, "VARIEGATE_NEW_PASSPHRASE_FILE"):
         read_passphrase({"VARIEGATE_PASSPHRASE": "old"}, variable="VARIEGATE_NEW_PASSPHRASE")
 
 
@@ -221,12 +222,12 @@ def test_a_pin(tmp_path):
 def test_no_pin(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     for prompt in (None, prompt_terminal):
-        with pytest.raises(SecretError, match="there is no PIN: set VARIEGATE_PKCS11_PIN_FILE or VARIEGATE_PKCS11_PIN"):
+        with raises(SecretError, "VARIEGATE_PKCS11_PIN_FILE"):
             read_pin({}, prompt=prompt)
     for bad in ("", "1" * 4097):
-        with pytest.raises(SecretError, match="a PIN must have 1 to 4096 bytes"):
+        with raises(SecretError, "PIN", "4096"):
             read_pin({}, prompt=lambda question, bad=bad: bad)
-    with pytest.raises(SecretError, match="a PIN must be text in UTF-8"):
+    with raises(SecretError, "PIN", "UTF-8"):
         read_pin({"VARIEGATE_PKCS11_PIN": os.fsdecode(b"\xff12")})
 
 
@@ -252,7 +253,7 @@ def test_the_prompt_asks_a_terminal_without_echo(monkeypatch):
 @pytest.mark.parametrize("stdin", [io.StringIO(""), None])
 def test_the_prompt_at_the_end_of_input(monkeypatch, stdin):
     monkeypatch.setattr(sys, "stdin", stdin)
-    with pytest.raises(SecretError, match="standard input is at its end; pipe one line in"):
+    with raises(SecretError, "standard input"):
         prompt_terminal("Passphrase: ")
 
 
@@ -266,5 +267,5 @@ def test_the_prompt_when_a_terminal_is_closed(monkeypatch):
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", closed)
-    with pytest.raises(SecretError, match="standard input is at its end"):
+    with raises(SecretError, "standard input"):
         prompt_terminal("Passphrase: ")

@@ -181,7 +181,7 @@ def attack(
         _draw(record, folder)
     print_record(record, as_json=as_json)
     if record["error"] is not None:
-        more = "" if folder is None or run.white_box else f"; go on with the same options and {resuming(folder)}"
+        more = "" if folder is None or run.white_box else f"; resume with the same options and {resuming(folder)}"
         raise OracleError(f"{record['error']}{more}")
 
 

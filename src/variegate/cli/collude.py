@@ -25,6 +25,7 @@ from variegate.cli.options import (
     Semantics,
     Split,
     examples,
+    parse_ranges,
     parse_rate,
     required_folder,
     split_names,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from variegate.attacks.base import Attack
     from variegate.attacks.white_box.base import WhiteBoxAttack
 
-_MOST_COLLUDERS = 1000
+_MAX_COLLUDERS = 1000
 _ENSEMBLES = ("mean", "log", "vote")
 
 
@@ -230,23 +231,8 @@ def _choose_attack(
 
 
 def _parse_colluders(text: str) -> tuple[int, ...]:
-    """Read "1..8", "1-8" or "1,2,4"; ascending, each once.
-
-    Raises:
-        ConfigurationError: something else, or a number that is not from 1 to 1,000.
-    """
-    found: set[int] = set()
-    for part in text.split(","):
-        ends = [end.strip() for end in part.replace("..", "-").split("-")]
-        if not 1 <= len(ends) <= 2 or not all(end.isascii() and end.isdecimal() and len(end) < 10 for end in ends):
-            raise ConfigurationError(f"-k must be numbers of colluders such as 1..8, 1-8 or 1,2,4; got {text!r}")
-        first, last = int(ends[0]), int(ends[-1])
-        if not 1 <= first <= last <= _MOST_COLLUDERS:
-            raise ConfigurationError(
-                f"-k must hold numbers from 1 to {_MOST_COLLUDERS}, the smaller end of a range first; got {text!r}"
-            )
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
+    """Read "1..8", "1-8" or "1,2,4"; ascending, each once."""
+    return tuple(sorted(set(parse_ranges(text, "-k", low=1, high=_MAX_COLLUDERS))))
 
 
 def _gated_rates(record: dict[str, Any]) -> dict[str, float | None]:

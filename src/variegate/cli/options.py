@@ -15,6 +15,8 @@ HOME = Path(".variegate")
 MAX_COUNT = 1_000_000
 """The largest count that an option takes."""
 MAX_SEED = 2**31 - 1
+MAX_RANGE = 1000
+"""How many numbers an option such as --seeds takes."""
 
 
 class DeviceChoice(StrEnum):
@@ -81,7 +83,7 @@ def output_folder(out: Path | None, resume: Path | None) -> Path | None:
         raise NotFoundError(f"there is no folder {resume} to resume; start a new run with --out")
     if out is not None and _is_taken(out):
         raise ConflictError(
-            f"{out} holds results already: give a new folder, or go on with: --resume {shlex.quote(str(out))}"
+            f"{out} holds results already: give a new folder, or resume with: --resume {shlex.quote(str(out))}"
         )
     return resume or out
 
@@ -149,6 +151,30 @@ def parse_integers(text: str, option: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() and len(part) < 10 and 0 < int(part) <= MAX_COUNT for part in parts):
         raise ConfigurationError(f"{option} must be positive whole numbers with commas, such as 3,32,32; got {text!r}")
     return tuple(int(part) for part in parts)
+
+
+def parse_ranges(text: str, option: str, *, low: int, high: int) -> tuple[int, ...]:
+    """Read "0-9", "1..8", "0,3,5" or several of these with commas; at most 1,000 numbers, in the order given.
+
+    Raises:
+        ConfigurationError: if it is something else, or a number is not from `low` to `high`.
+    """
+    wrong = ConfigurationError(
+        f"{option} must be up to {MAX_RANGE:,} whole numbers from {low:,} to {high:,}, such as 1-8 or 1,2,4; "
+        f"got {text[:60]!r}"
+    )
+    found: list[int] = []
+    for part in text.split(","):
+        ends = [end.strip() for end in part.replace("..", "-").split("-")]
+        if len(ends) > 2 or not all(end.isascii() and end.isdecimal() and len(end) <= 10 for end in ends):
+            raise wrong
+        first, last = int(ends[0]), int(ends[-1])
+        if not (low <= first <= last <= high and last - first < MAX_RANGE):
+            raise wrong
+        found.extend(range(first, last + 1))
+    if len(found) > MAX_RANGE:
+        raise wrong
+    return tuple(found)
 
 
 def parse_pairs(pairs: list[str], option: str) -> dict[str, int | float | str | bool]:

@@ -122,7 +122,7 @@ def reproduce(
             given: dict[str, Any] = {"out": out, "jobs": jobs, "command": typed_command(context), "notes": notes}
             records += [run_experiment(one, sources, effort, progress=progress, **given) for one in chosen]
     except KeyboardInterrupt:
-        talk(f"what is done is kept in {out}; the same command goes on from there")
+        talk(f"what is done is kept in {out}; rerun the same command to resume")
         raise
     if as_json:
         print_json(records)

@@ -56,7 +56,7 @@ def resumable(folder: Path | None, *states: str) -> Iterator[Progress]:
             yield progress
     except KeyboardInterrupt:
         if folder is not None and (not states or any(any(folder.glob(state)) for state in states)):
-            talk(f"what is done is saved; go on with the same options and {resuming(folder)}")
+            talk(f"what is done is saved; resume with the same options and {resuming(folder)}")
         raise
 
 

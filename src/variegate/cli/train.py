@@ -9,6 +9,7 @@ from variegate.cli.entrypoint import SellerCodeCommand, typed_command
 from variegate.cli.experiment import choose_device, load_images
 from variegate.cli.options import (
     MAX_COUNT,
+    MAX_RANGE,
     MAX_SEED,
     AsJson,
     Data,
@@ -18,11 +19,13 @@ from variegate.cli.options import (
     Resume,
     examples,
     parse_pairs,
+    parse_ranges,
     required_folder,
     split_pairs,
 )
 from variegate.cli.output import print_json, print_table, talk
 from variegate.cli.running import resumable
+from variegate.errors import ConfigurationError
 
 _MAX_SEEDS = 1000
 _NO_TEST = "none"
@@ -159,22 +162,9 @@ def _parse_seeds(text: str) -> tuple[int, ...]:
     Raises:
         ConfigurationError: if it is something else, a seed comes twice or is too large, or there are too many.
     """
-    from variegate.errors import ConfigurationError
-
-    wrong = ConfigurationError(
-        f"--seeds must be up to {_MAX_SEEDS:,} different whole numbers from 0 to {MAX_SEED}, such as 0-9 or 0,3,5; "
-        f"got {text[:60]!r}"
-    )
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        ends = (first, last) if dash else (first, first)
-        if not all(end.isascii() and end.isdecimal() and len(end) <= 10 for end in ends):
-            raise wrong
-        low, high = int(ends[0]), int(ends[1])
-        if not 0 <= high - low < _MAX_SEEDS or high > MAX_SEED:
-            raise wrong
-        seeds.extend(range(low, high + 1))
-    if len(set(seeds)) != len(seeds) or len(seeds) > _MAX_SEEDS:
-        raise wrong
-    return tuple(seeds)
+    seeds = parse_ranges(text, "--seeds", low=0, high=MAX_SEED)
+    if len(set(seeds)) < len(seeds):
+        raise ConfigurationError(
+            f"--seeds must be up to {MAX_RANGE:,} different numbers; got one twice in {text[:60]!r}"
+        )
+    return seeds
