@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from variegate.errors import InputError
 from variegate.manifest.canonical import is_digest, shown
-from variegate.manifest.document import Count, Digest, FileDigests, Identifier, Text, UtcTime, known_format
-from variegate.manifest.manifests import BoundsField, Manifest, Shape
+from variegate.manifest.document import Digest, FileDigests, Text, UtcTime, known_format
+from variegate.manifest.manifests import BoundsField, CopyIdentity, Manifest, Shape
 from variegate.registry.rows import LogHead
 
 ArtifactKind = Literal["onnx", "pt2", "safetensors", "vgc"]
@@ -42,19 +42,12 @@ LogHeadField: TypeAlias = Annotated[
 """In JSON {"hash": ..., "seq": ...}."""
 
 
-class ArtifactManifest(Manifest):
+class ArtifactManifest(Manifest, CopyIdentity):
     """Whose copy a folder holds, of which original, made when. Holds no secret; of the spec, its digest only.
 
     Attributes:
         artifact: the kind of payload: "onnx", "pt2", "safetensors" or "vgc".
         files: the payload's name -> its SHA-256, 64 hexadecimal digits.
-        copy_id: the public name of the copy.
-        model: the original's name.
-        model_digest: the digest of the original's manifest.
-        rewriter: name in the rewriters' catalog.
-        spec_digest: the digest of the rewriter's spec.
-        buyer: who gets the copy.
-        epoch: 0 or more; raised when the copy is rotated.
         issued_at: when the copy was issued, ISO 8601 in UTC.
         expires_at: from when it is no longer valid, or None.
         created_at: when this artifact was made.
@@ -77,13 +70,6 @@ class ArtifactManifest(Manifest):
     format: Annotated[int, known_format(ARTIFACT_FORMAT)] = ARTIFACT_FORMAT
     artifact: ArtifactKind
     files: FileDigests
-    copy_id: Identifier
-    model: Identifier
-    model_digest: Digest
-    rewriter: Identifier
-    spec_digest: Digest
-    buyer: Identifier
-    epoch: Count
     issued_at: UtcTime
     expires_at: UtcTime | None = None
     created_at: UtcTime

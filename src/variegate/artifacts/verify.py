@@ -13,7 +13,7 @@ After a failed step nothing of the artifact is trusted: the steps behind it are 
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, final
@@ -25,7 +25,6 @@ from variegate.artifacts.revocations import RevocationList, read_revocations
 from variegate.artifacts.vgc_header import read_header_of
 from variegate.errors import NotFoundError, VariegateError, VerificationError
 from variegate.files import read_bounded
-from variegate.manifest import copy_id
 from variegate.manifest.canonical import canonical_json, load_json
 from variegate.signing import (
     BUNDLE_FILE,
@@ -102,10 +101,7 @@ class Verification:
         """A fresh JSON object, as `variegate verify --json` prints it."""
         return {
             "passed": self.passed,
-            "steps": [
-                {"number": step.number, "name": step.name, "outcome": step.outcome, "detail": step.detail}
-                for step in self.steps
-            ],
+            "steps": [asdict(step) for step in self.steps],
             "manifest": None if self.manifest is None else self.manifest.to_dict(),
         }
 
@@ -210,20 +206,15 @@ class _Run:
 
     def identity(self) -> Step:
         manifest = self.known()
-        expected = copy_id(
-            model_digest=manifest.model_digest,
-            spec_digest=manifest.spec_digest,
-            buyer=manifest.buyer,
-            epoch=manifest.epoch,
-        )
-        if manifest.copy_id != expected:
+        if manifest.copy_id != manifest.expected_id:
             raise VerificationError(
-                f"the copy's name must be {expected} for its model, spec, buyer and epoch; got {manifest.copy_id}"
+                f"the copy's name must be {manifest.expected_id} for its model, spec, buyer and epoch; got "
+                f"{manifest.copy_id}"
             )
         if manifest.artifact == "vgc":
             header = read_header_of(self.folder / PAYLOADS["vgc"])
-            for name in ("buyer", "copy_id", "epoch", "model", "model_digest", "rewriter", "spec_digest"):
-                if getattr(header, name) != getattr(manifest, name):
+            for name, value in sorted(manifest.identity.items()):
+                if getattr(header, name) != value:
                     raise VerificationError(f"the sealed package names another {name} than {MANIFEST_FILE}")
         return _passed(f"copy {manifest.copy_id} of {manifest.model}, buyer {manifest.buyer}, epoch {manifest.epoch}")
 

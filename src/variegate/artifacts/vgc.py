@@ -35,7 +35,7 @@ from variegate.artifacts.vgc_header import (
 )
 from variegate.errors import ConfigurationError, FormatError, InputError, SecretError, VerificationError
 from variegate.keys import SECRET_BYTES, CopyKey
-from variegate.manifest import CopyManifest, ModelManifest, copy_id
+from variegate.manifest import CopyManifest, ModelManifest
 from variegate.manifest.canonical import canonical_json, digest, load_json
 
 if TYPE_CHECKING:
@@ -134,14 +134,8 @@ def seal_copy(
     data_key, nonce = secrets.token_bytes(32), secrets.token_bytes(_NONCE)
     start = start_of(
         VgcHeader(
-            copy_id=copy_manifest.copy_id,
-            model=copy_manifest.model,
-            model_digest=copy_manifest.model_digest,
+            **copy_manifest.identity,
             weights_digest=model_manifest.weights_digest,
-            rewriter=copy_manifest.rewriter,
-            spec_digest=copy_manifest.spec_digest,
-            buyer=copy_manifest.buyer,
-            epoch=copy_manifest.epoch,
             content="key" if head is None else "overlay",
             recipient=wrap(data_key, recipient),
         )
@@ -192,10 +186,7 @@ def open_copy(
         check_together(copy, model)
     except ConfigurationError as error:
         raise VerificationError(f"the sealed package contradicts itself: {error}") from error
-    same = ("buyer", "copy_id", "epoch", "model", "model_digest", "rewriter", "spec_digest")
-    if any(getattr(header, name) != getattr(copy, name) for name in same) or (
-        header.weights_digest != model.weights_digest
-    ):
+    if header.identity != copy.identity or header.weights_digest != model.weights_digest:
         raise VerificationError("the sealed package's header names another copy than its content")
     if header.content == "key" and len(secret) != SECRET_BYTES:
         raise FormatError(f"the sealed package must hold a key of {SECRET_BYTES} bytes; got {len(secret)}")
@@ -208,10 +199,9 @@ def check_together(copy: CopyManifest, model: ModelManifest) -> None:
     Raises:
         ConfigurationError: says what does not fit.
     """
-    expected = copy_id(model_digest=copy.model_digest, spec_digest=copy.spec_digest, buyer=copy.buyer, epoch=copy.epoch)
     if (copy.model, copy.model_digest) != (model.name, model.digest):
         raise ConfigurationError(f"copy {copy.copy_id} is one of {copy.model}, not of this {model.name}")
     if copy.spec_digest != digest(copy.spec) or copy.rewriter != copy.spec.get("rewriter"):
         raise ConfigurationError(f"the spec of copy {copy.copy_id} is not the one of its digest")
-    if copy.copy_id != expected:
-        raise ConfigurationError(f"the copy's name must be {expected}; got {copy.copy_id}")
+    if copy.copy_id != copy.expected_id:
+        raise ConfigurationError(f"the copy's name must be {copy.expected_id}; got {copy.copy_id}")

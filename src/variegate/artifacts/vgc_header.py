@@ -28,7 +28,8 @@ from variegate.files import file_error
 from variegate.keys.hkdf import length_prefixed
 from variegate.keystore.sealing import SealingCost, stretch
 from variegate.manifest import canonical_json, load_json
-from variegate.manifest.document import Count, Digest, Document, Identifier, Part, known_format
+from variegate.manifest.document import Digest, Part, known_format
+from variegate.manifest.manifests import CopyIdentity
 
 Content = Literal["key", "overlay"]
 
@@ -130,11 +131,10 @@ class PassphraseStanza(Part):
 
 
 @final
-class VgcHeader(Document):
+class VgcHeader(CopyIdentity):
     """What a sealed package says in clear.
 
     Attributes:
-        copy_id, model, model_digest, rewriter, spec_digest, buyer, epoch: as in the copy's manifest.
         weights_digest: of the original that the copy is made from.
         content: what is sealed: the copy's "key", or its "overlay", the tensors that the key decides.
         recipient: how the data key is wrapped.
@@ -144,14 +144,7 @@ class VgcHeader(Document):
 
     format: Annotated[int, known_format(VGC_FORMAT)] = VGC_FORMAT
     kind: Literal["sealed copy"] = "sealed copy"
-    copy_id: Identifier
-    model: Identifier
-    model_digest: Digest
     weights_digest: Digest
-    rewriter: Identifier
-    spec_digest: Digest
-    buyer: Identifier
-    epoch: Count
     content: Content
     recipient: Annotated[KeyStanza | PassphraseStanza, Field(discriminator="type")]
 

@@ -62,7 +62,8 @@ class Document(Part):
 def explain(error: ValidationError) -> str:
     """What is wrong in one line: the path of each field, what was expected and what came."""
     problems = []
-    for one in error.errors(include_url=False):
+    # A document of another format breaks other rules, too: that comes first.
+    for one in sorted(error.errors(include_url=False), key=lambda one: one["loc"] != ("format",)):
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in one["loc"]).removeprefix(".")
         if one["type"] == "missing":
             problems.append(f"{path} is missing")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from variegate.errors import FormatError
-from variegate.manifest.canonical import digest, shown
+from variegate.manifest.canonical import copy_id, digest, shown
 from variegate.manifest.document import (
     Count,
     Digest,
@@ -159,18 +159,43 @@ class ModelManifest(Manifest):
         return self
 
 
-class CopyManifest(Manifest):
-    """What a copy is: everything but the seller's secret that rebuilding it takes. Holds no secret itself.
+class CopyIdentity(Document):
+    """Which copy of which original a document speaks of.
 
     Attributes:
         copy_id: the public name of the copy.
         model: the original's name.
-        model_digest: the original's manifest's digest.
+        model_digest: the digest of the original's manifest.
         rewriter: name in the rewriters' catalog.
-        spec: the rewriter's spec as a JSON object.
-        spec_digest: the spec's digest.
+        spec_digest: the digest of the rewriter's spec.
         buyer: who gets the copy.
         epoch: 0 or more; raised when the copy is rotated.
+    """
+
+    copy_id: Identifier
+    model: Identifier
+    model_digest: Digest
+    rewriter: Identifier
+    spec_digest: Digest
+    buyer: Identifier
+    epoch: Count
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields above by their names."""
+        return {name: getattr(self, name) for name in CopyIdentity.model_fields}
+
+    @property
+    def expected_id(self) -> str:
+        """The name that a copy of this model, spec, buyer and epoch has."""
+        return copy_id(model_digest=self.model_digest, spec_digest=self.spec_digest, buyer=self.buyer, epoch=self.epoch)
+
+
+class CopyManifest(Manifest, CopyIdentity):
+    """What a copy is: everything but the seller's secret that rebuilding it takes. Holds no secret itself.
+
+    Attributes:
+        spec: the rewriter's spec as a JSON object.
         issued_at: time of issue, ISO 8601 in UTC, such as "2026-01-31T12:00:00Z".
 
     Raises:
@@ -181,12 +206,5 @@ class CopyManifest(Manifest):
     DOCUMENT = "a copy manifest"
     KIND = "copy"
 
-    copy_id: Identifier
-    model: Identifier
-    model_digest: Digest
-    rewriter: Identifier
     spec: JsonObject
-    spec_digest: Digest
-    buyer: Identifier
-    epoch: Count
     issued_at: UtcTime
