@@ -88,7 +88,7 @@ class Authority:
     def _specs(self) -> "SpecShelf":
         from variegate.authority.specs import SpecShelf  # loads pydantic
 
-        return SpecShelf(self.home.specs, self.registry)
+        return SpecShelf(self.home, self.registry)
 
     @cached_property
     def _issuer(self) -> Issuer:
@@ -146,6 +146,8 @@ class Authority:
 
         Raises:
             ConflictError: if the folder holds something already, or the database another registry.
+            InputError: if the folder may not be written.
+            SecretError: if the provider cannot keep the secret.
         """
         access = access or Access(env={})
         create_home(home, secret, provider=provider, access=access, database_url=database_url)

@@ -52,7 +52,7 @@ _PREFIX: Final = ".variegate-"  # of the private folders in which things are mad
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where things lie in a home folder; reads and writes nothing by itself.
+    """Where things are in a home folder; reads and writes nothing by itself.
 
     Attributes:
         root: the folder.
@@ -88,17 +88,6 @@ class Home:
         """The file of one calibrated spec."""
         return self.specs / f"{name}.json"
 
-    def require(self) -> None:
-        """Check that this is a home.
-
-        Raises:
-            NotFoundError: if it is not.
-        """
-        if not (self.registry.is_file() or self.registry_elsewhere.is_file()):
-            raise NotFoundError(
-                f"{self.root} is not a variegate home: it has no registry.db; make one with: variegate init"
-            )
-
     def registry_location(self, database_url: str | None, *, any_format: bool = False) -> str | Path:
         """Return where the registry is.
 
@@ -112,7 +101,10 @@ class Home:
             FormatError: if registry.json cannot be read.
             NotFoundError: if this is not a home.
         """
-        self.require()
+        if not (self.registry.is_file() or self.registry_elsewhere.is_file()):
+            raise NotFoundError(
+                f"{self.root} is not a variegate home: it has no registry.db; make one with: variegate init"
+            )
         if self.registry.is_file():
             if database_url is not None:
                 raise ConfigurationError(
@@ -168,20 +160,7 @@ def require_free(root: Path) -> None:
 def create_home(
     root: Path, secret: SellerSecret, *, provider: str, access: Access, database_url: str | None = None
 ) -> Home:
-    """Make a new home.
-
-    Args:
-        root: the folder; it may exist if it is empty.
-        secret: the secret from which this home's copies will come.
-        provider: the key provider that keeps it.
-        access: where the provider finds a passphrase and options.
-        database_url: where the registry is to be; None for a SQLite file in the home.
-
-    Raises:
-        ConflictError: if the folder holds something already, or the database holds another home's registry.
-        InputError: if the folder may not be written.
-        SecretError: if the provider cannot keep the secret.
-    """
+    """See `Authority.create`."""
 
     def fill(folder: Path) -> None:
         home = Home(folder)
@@ -200,21 +179,7 @@ def create_home(
 def restore_home(
     root: Path, file: Path, *, database_url: str | None = None, progress: Callable[[int, int], None] | None = None
 ) -> LogHead:
-    """Make a home whose registry is that of a backup, and return the end of its log.
-
-    The other folders of the old home are copied next to it.
-
-    Args:
-        root: the folder; it may exist, if it has no registry.
-        file: what `variegate backup` wrote.
-        database_url: where the registry is to be; None for a SQLite file in the home.
-        progress: called with (lines done, lines in all).
-
-    Raises:
-        ConflictError: if there is a registry already.
-        FormatError: if the file is no backup, or is truncated.
-        VerificationError: if it was changed.
-    """
+    """See `Authority.restore`."""
     from variegate.registry import backup  # loads pydantic
 
     home = Home(root)

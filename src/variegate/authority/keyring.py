@@ -234,13 +234,7 @@ class KeyRing:
             return self._record(secret, keeper.name, is_first=True)
 
     def rotate(self, provider: str) -> SecretRow:
-        """Make a new secret, from which copies are issued from now on; the others stay for the copies before it.
-
-        Raises:
-            ConfigurationError: if there is no such provider, or it lacks an option.
-            ConflictError: if the provider gives a secret that the home has already.
-            SecretError: if the provider cannot keep it.
-        """
+        """See `Authority.rotate_secret`."""
         keeper = find_provider(provider)
         with self._lock:
             secret = keeper.create(self._access)
@@ -253,15 +247,9 @@ class KeyRing:
             return self._record(secret, keeper.name)
 
     def take_in(self, identifier: str) -> SecretRow:
-        """Record a secret whose file is in the home but that the registry lacks; it is the current one from now on.
+        """See `Authority.adopt_secret`.
 
         The file is opened: a secret that the environment offers does not do in its place.
-
-        Raises:
-            ConflictError: if the registry has it.
-            NotFoundError: if there is no file of it.
-            SecretError: if the file cannot be opened or holds another secret.
-            ConfigurationError: if its provider is not there or lacks an option.
         """
         with self._lock:
             if any(_same(row.identifier, identifier) for row in self.rows()):
@@ -311,19 +299,11 @@ class KeyRing:
         return salt
 
     def public_key(self, identifier: str) -> str:
-        """Return the PEM text of the key that verifies what a secret signed.
-
-        Raises:
-            NotFoundError: if the home has no such secret.
-        """
+        """See `Authority.public_key`."""
         return self._row(identifier).public_key
 
     def stray(self) -> list[Path]:
-        """Return the files in the secrets' folder that belong to no recorded secret, by name.
-
-        They are what a killed rotation left, or secrets that the registry does not know because it was restored from an
-        older backup: copies may have been issued under these.
-        """
+        """Return the files in the secrets' folder that belong to no recorded secret; see `Authority.stray_secrets`."""
         return self._files.stray(self.rows())
 
     def identifier_in(self, path: Path) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlia
 
 from pydantic import Field, ValidationError
 
+from variegate.authority.home import Home
 from variegate.errors import ConfigurationError, ConflictError, FormatError, NotFoundError, VerificationError
 from variegate.files import read_bounded, write_atomic
 from variegate.keys import KeyContext, SellerSecret
@@ -126,12 +127,12 @@ class SpecShelf:
     """Keeps specs and policies; `variegate.authority.Authority` says what its methods mean and raise.
 
     Args:
-        folder: where the specs' files are.
+        home: where the specs' files are.
         registry: the registry.
     """
 
-    def __init__(self, folder: Path, registry: Registry) -> None:
-        self._folder = folder
+    def __init__(self, home: Home, registry: Registry) -> None:
+        self._home = home
         self._registry = registry
 
     def save(
@@ -170,7 +171,7 @@ class SpecShelf:
 
     def all(self) -> list[SavedSpec]:
         """See `Authority.list_specs`."""
-        return [_read(path) for path in sorted(self._folder.glob("*.json"))]
+        return [_read(path) for path in sorted(self._home.specs.glob("*.json"))]
 
     def get(self, name: str) -> SavedSpec:
         """See `Authority.saved_spec`."""
@@ -214,7 +215,7 @@ class SpecShelf:
         return Policy.from_dict(self._registry.read(get_policy, name).body)
 
     def _path(self, name: str) -> Path:
-        return self._folder / (check_identifier(name, "a spec's name") + ".json")
+        return self._home.spec(check_identifier(name, "a spec's name"))
 
 
 def change_bound(record: Mapping[str, Any] | None) -> float | None:
