@@ -3,6 +3,7 @@ import hashlib
 import json
 import math
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from tests.raising import raises
 from variegate.errors import ConfigurationError, FormatError, InputError
 from variegate.manifest import CopyManifest, ModelManifest, canonical_json, digest, load_json
+from variegate.manifest.document import Count, Document, Identifier, Many, Part, known_format
 from variegate.types import Bounds
 
 DIGEST = "sha256:" + "0f" * 32
@@ -379,3 +381,39 @@ def test_from_dict_refuses_bad_bounds():
             ModelManifest.from_dict({**MODEL.to_dict(), "bounds": bad})
     with raises(ConfigurationError, "bounds"):
         ModelManifest.from_dict({**MODEL.to_dict(), "bounds": [1, 0]})
+
+
+# Documents
+
+
+class Inner(Part):
+    counts: Many[Count]
+
+
+class Whole(Document):
+    DOCUMENT = "a whole"
+    format: Annotated[int, known_format(2)] = 2
+    part: Inner
+    name: Identifier = "x"
+
+
+def test_an_error_names_the_document_and_the_path_of_each_field():
+    assert Whole(part=Inner(counts=[1])) == Whole(part={"counts": (1,)})
+    with raises(FormatError, "a whole", "part.counts[1]", "part.other", "more"):
+        Whole(part={"counts": [0, -1, True], "other": 1}, name=3, more=4)
+    with raises(FormatError, "a whole", "part is missing"):
+        Whole()
+    with raises(FormatError, "a whole", "part.counts must", "str 'x'"):
+        Whole(part={"counts": "x"})
+
+
+def test_a_document_of_another_format_says_so_first():
+    with raises(FormatError, "format must be 2", "version of variegate"):
+        Whole(format=3, part=1, a=1, b=2, c=3)
+
+
+def test_a_changed_document_is_checked():
+    whole = Whole(part=Inner(counts=[1]))
+    assert whole.changed(name="y").name == "y"
+    with raises(FormatError, "format"):
+        whole.changed(format=1)

@@ -53,7 +53,7 @@ def test_home_exists(fails, home, tmp_path, monkeypatch):
     [
         ({}, [], "", 1, "there is no passphrase: standard input is at its end"),
         ({}, [], "\n", 1, "a passphrase must have 1 to"),
-        ({}, ["--secret-from-env"], None, 1, "there is no seller's secret: set VARIEGATE_SELLER_SECRET_FILE"),
+        ({}, ["--secret-from-env"], None, 1, "VARIEGATE_SELLER_SECRET_FILE"),
         ({"VARIEGATE_SELLER_SECRET": "ab"}, ["--secret-from-env"], None, 1, "must be 64 hexadecimal digits; got 2"),
         ({"VARIEGATE_SELLER_SECRET": SECRET.hex()}, [], None, 2, "give --secret-from-env"),
         ({"VARIEGATE_PASSPHRASE_FILE": "/nowhere/passphrase"}, [], None, 4, "there is no file /nowhere/passphrase"),

@@ -7,12 +7,13 @@ import pytest
 from tests.raising import raises
 from variegate.errors import InputError, NotFoundError, SecretError
 from variegate.keys import SellerSecret
+from variegate.keystore.base import Access
+from variegate.keystore.providers import Environment, open_sealed
 from variegate.keystore.sealing import SealingCost, seal
 from variegate.keystore.secret_sources import (
     prompt_terminal,
     read_passphrase,
     read_pin,
-    read_secret,
     secret_in_environment,
     variable_for,
 )
@@ -31,6 +32,11 @@ def sealed(tmp_path):
 
 def never(question):
     pytest.fail("asked a person")
+
+
+def read_secret(env, *, sealed, prompt=None):
+    """The environment's secret, or else the sealed file's."""
+    return secret_in_environment(env) or open_sealed(sealed, Access(env=env, prompt=prompt))
 
 
 # The seller's secret
@@ -56,9 +62,10 @@ def test_the_sealed_secret(sealed, tmp_path):
 
 
 def test_no_source_says_what_to_do(sealed, tmp_path):
+    assert secret_in_environment({}) is None
     with raises(SecretError, "VARIEGATE_SELLER_SECRET_FILE"):
-        read_secret({})
-    with raises(SecretError, "none"):
+        Environment().create(Access(env={}))
+    with raises(NotFoundError, "none"):
         read_secret({}, sealed=tmp_path / "none")
     with raises(SecretError, "VARIEGATE_PASSPHRASE_FILE"):
         read_secret({}, sealed=sealed)
@@ -79,7 +86,7 @@ def test_a_malformed_secret_is_not_shown(text, got, tmp_path):
     path.write_text(text)
     for env in ({"VARIEGATE_SELLER_SECRET": text}, {"VARIEGATE_SELLER_SECRET_FILE": str(path)}):
         with raises(SecretError, "64", got) as caught:
-            read_secret(env)
+            secret_in_environment(env)
         assert HEX[2:10] not in str(caught.value)
 
 

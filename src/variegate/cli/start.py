@@ -100,7 +100,7 @@ def init(
     from variegate.errors import ConfigurationError
     from variegate.keystore.catalog import find_provider
     from variegate.keystore.providers import open_sealed
-    from variegate.keystore.secret_sources import SELLER_SECRET, read_secret
+    from variegate.keystore.secret_sources import SELLER_SECRET
 
     require_free(home)
     access = terminal_access()
@@ -108,18 +108,16 @@ def init(
         raise ConfigurationError("--secret-from-env keeps no secret in the home; leave --provider out, or it")
     if sealed is not None and secret_from_env:
         raise ConfigurationError("expected one secret: --sealed or --secret-from-env; got both")
+    keeper = ENVIRONMENT if secret_from_env else provider or SEALED_FILE
     if sealed is not None:
         secret = open_sealed(sealed, access)
-    elif secret_from_env:
-        secret = read_secret(os.environ)
-    elif SELLER_SECRET in os.environ or f"{SELLER_SECRET}_FILE" in os.environ:
+    elif not secret_from_env and (SELLER_SECRET in os.environ or f"{SELLER_SECRET}_FILE" in os.environ):
         raise ConfigurationError(
             f"{SELLER_SECRET} is set, and every command would use it: give --secret-from-env to make the home for it, "
             "or unset it to make a new secret"
         )
     else:
-        secret = find_provider(provider or SEALED_FILE).create(access)
-    keeper = ENVIRONMENT if secret_from_env else provider or SEALED_FILE
+        secret = find_provider(keeper).create(access)
     database_url = os.environ.get(DATABASE_URL)
     Authority.create(home, secret, provider=keeper, access=access, database_url=database_url).close()
     kept = keeper != ENVIRONMENT

@@ -16,13 +16,11 @@ import getpass
 import re
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final, TypeAlias
 
-from variegate.errors import InputError, NotFoundError, SecretError
+from variegate.errors import SecretError
 from variegate.files import read_bounded
 from variegate.keys import SellerSecret
-from variegate.keystore.sealing import SEALED_BYTES, unseal
 
 SELLER_SECRET: Final = "VARIEGATE_SELLER_SECRET"  # noqa: S105 (the name of a variable)
 PASSPHRASE: Final = "VARIEGATE_PASSPHRASE"  # noqa: S105 (the name of a variable)
@@ -34,36 +32,6 @@ _MAX_PASSPHRASE: Final = 4096
 
 Prompt: TypeAlias = Callable[[str], str]
 """Asks a person the question and returns the answer."""
-
-
-def read_secret(env: Mapping[str, str], *, sealed: Path | None = None, prompt: Prompt | None = None) -> SellerSecret:
-    """The seller's secret from the first source that is there, in the order above.
-
-    Args:
-        env: the environment, such as `os.environ`.
-        sealed: the sealed file; it is read only if the environment holds no secret.
-        prompt: how to ask for the passphrase; None to ask nobody.
-
-    Raises:
-        SecretError: if there is no source, a source is malformed, or the sealed file cannot be opened.
-        NotFoundError: if a file that a variable names is missing.
-        InputError: if such a file cannot be read.
-    """
-    found = secret_in_environment(env)
-    if found is not None:
-        return found
-    if sealed is None:
-        raise SecretError(f"there is no seller's secret: set {SELLER_SECRET}_FILE, or give a sealed file")
-    try:
-        blob = read_bounded(sealed, SEALED_BYTES)
-    except NotFoundError as error:
-        raise SecretError(
-            f"there is no seller's secret: expected the sealed file {sealed}, or {SELLER_SECRET}_FILE to be set; "
-            "create a secret first, or check the path"
-        ) from error
-    except InputError as error:
-        raise SecretError(f"cannot unseal the seller's secret: {error}") from error
-    return unseal(blob, read_passphrase(env, prompt=prompt))
 
 
 def secret_in_environment(env: Mapping[str, str], *, identifier: str | None = None) -> SellerSecret | None:
