@@ -605,7 +605,7 @@ class TestReport:
             (None, 4, "there is no file"),
             ("", 1, "must be JSON"),
             ("[1]", 1, "must be a JSON object"),
-            ('{"kind": "poem"}', 1, "cross_check, collusion or reproduction; got 'poem'"),
+            ('{"kind": "poem"}', 1, "'poem'"),
             ('{"kind": "replication"}', 1, "the record"),
             ('{"kind": "spec", "record": null}', 1, "there is nothing to report"),
             ("NaN", 1, "finite"),

@@ -89,6 +89,4 @@ def test_a_page_of_attacks_and_audits_is_refused(fails, folders, audit, tmp_path
 def test_a_record_that_contradicts_itself(fails, tmp_path):
     record = make_attack()
     record["outcome"]["succeeded"] = 3
-    assert "attack_success_rate.k is 118, but succeeded is 3" in fails(
-        1, "report", save_attack(record, tmp_path / "bad")
-    )
+    assert "attack_success_rate.k" in fails(1, "report", save_attack(record, tmp_path / "bad"))
