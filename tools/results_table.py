@@ -8,8 +8,8 @@ from variegate.files import write_atomic
 from variegate.records.base import Rate
 from variegate.records.load import parse_record
 from variegate.records.replication import Group, ReplicationRecord
+from variegate.report.formatting import NOTHING, group_title, norm, percent, points, short_interval
 from variegate.report.measures import accuracy_change, labels_changed, norm_kept, rate_at, stops_protecting
-from variegate.report.words import NOTHING, group_title, norm, percent, points, short_interval
 
 _BEGIN, _END = "<!-- table: tools/results_table.py -->", "<!-- end of table -->"
 _STEPS = (1.0, 1.05, 1.5, 2.0)

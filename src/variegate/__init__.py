@@ -42,8 +42,8 @@ _HOMES = {
     "AuditSpec": "experiments.replication",
     "audit_replicate": "experiments.replication",
     "load_record": "records.load",
-    "render_text": "report.text",
-    "render_html": "report.html",
+    "render_text": "report.render",
+    "render_html": "report.render",
     # the seller's desk
     "Authority": "authority.authority",
     "VariegateError": "errors",

@@ -19,8 +19,8 @@ from variegate.models.classifier import Classifier as Classifier
 from variegate.oracles.hard_label import HardLabelOracle as HardLabelOracle
 from variegate.oracles.voting import MajorityVote as MajorityVote
 from variegate.records.load import load_record as load_record
-from variegate.report.html import render_html as render_html
-from variegate.report.text import render_text as render_text
+from variegate.report.render import render_html as render_html
+from variegate.report.render import render_text as render_text
 from variegate.rewriters.base import RewrittenCopy as RewrittenCopy
 from variegate.rewriters.base import rewrite as rewrite
 from variegate.rewriters.compose import ComposedSpec as ComposedSpec

@@ -24,7 +24,7 @@ from variegate.keys import SellerSecret
 from variegate.models.architectures.catalog import build_architecture
 from variegate.models.classifier import Classifier
 from variegate.models.loading import ImportedModel, prepare_import
-from variegate.report.html import render_html
+from variegate.report.render import render_html
 from variegate.rewriters.base import AbstractSpec
 from variegate.training import train_classifier
 from variegate.types import Bounds

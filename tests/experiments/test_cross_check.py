@@ -17,7 +17,7 @@ from variegate.experiments.cross_check_engines import pairs_of
 from variegate.experiments.cross_check_verdicts import compare, median, overlap
 from variegate.keys import SellerSecret
 from variegate.records.load import parse_record
-from variegate.report.text import render_text
+from variegate.report.render import render_text
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.recording import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier

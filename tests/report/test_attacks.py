@@ -14,12 +14,21 @@ from tests.report.test_html import HOSTILE, Page, check_self_contained
 from variegate.errors import ConfigurationError, FormatError
 from variegate.records.attack import AttackRecord
 from variegate.records.load import load_record, parse_record
-from variegate.report import figures
-from variegate.report.attack_labels import full_labels, labels
-from variegate.report.attack_overview import attack_cautions, outcome_table, overview_table
-from variegate.report.html import render_attacks, render_html, render_index
+from variegate.report.drawing import Drawing
+from variegate.report.figures.attack import norm_against_queries
+from variegate.report.figures.gallery import load_pictures
 from variegate.report.palette import series_styles
-from variegate.report.text import render_attacks_text, render_text
+from variegate.report.render import (
+    draw_all,
+    draw_attacks,
+    render_attacks,
+    render_attacks_text,
+    render_html,
+    render_index,
+    render_text,
+    save_all,
+)
+from variegate.report.views.attack import attack_cautions, full_labels, labels, outcome_table, overview_table
 from variegate.types import Status
 
 Record = dict[str, Any]
@@ -41,13 +50,13 @@ def changed(record: Record, path: str, value: object) -> Record:
     return record
 
 
-def drawn(records: list[Record]) -> figures.Drawing:
-    drawing = figures.norm_against_queries(parse(*records))
+def drawn(records: list[Record]) -> Drawing:
+    drawing = norm_against_queries(parse(*records))
     assert drawing is not None
     return drawing
 
 
-def words(drawing: figures.Drawing) -> list[str]:
+def words(drawing: Drawing) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", drawing.inline_svg())
 
 
@@ -277,7 +286,7 @@ class TestFigure:
         attack["outcome"]["trajectory"] = None
         (line,) = drawn([attack]).figure.axes[0].lines
         assert (list(line.get_xdata()), list(line.get_ydata())) == ([1999.0], [attack["outcome"]["distance"]["median"]])
-        assert figures.norm_against_queries(parse(make_attack(images=2))) is None
+        assert norm_against_queries(parse(make_attack(images=2))) is None
         assert len(drawn([attack, make_attack("geoda", images=2)]).figure.axes[0].lines) == 1
 
     def test_gradients_alone_have_no_numbers_of_queries(self, attacks: list[Record]) -> None:
@@ -294,22 +303,22 @@ class TestFigure:
 
     def test_everything_is_saved(self, attack_folders: list[Path], tmp_path: Path) -> None:
         record = load_record(attack_folders[0] / "record.json")
-        pictures = figures.load_pictures(attack_folders[0] / "pictures.npz")
-        files = figures.save_all(record, tmp_path, pictures=pictures, dpi=40)
+        pictures = load_pictures(attack_folders[0] / "pictures.npz")
+        files = save_all(record, tmp_path, pictures=pictures, dpi=40)
         assert [file.name for file in files] == [
             "norm-against-queries.svg",
             "norm-against-queries.png",
             "pictures.svg",
             "pictures.png",
         ]
-        assert [file.name for file in figures.save_all(record, tmp_path, dpi=40)] == [file.name for file in files[:2]]
+        assert [file.name for file in save_all(record, tmp_path, dpi=40)] == [file.name for file in files[:2]]
         with pytest.raises(ConfigurationError, match="one entry of pictures for each record, 1 in all; got 2"):
-            figures.draw_attacks([record], pictures=[None, None])  # type: ignore[list-item]
+            draw_attacks([record], pictures=[None, None])  # type: ignore[list-item]
 
     def test_pictures_stand_in_rows_with_the_norm_of_the_record(self, attack_folders: list[Path]) -> None:
         record = load_record(attack_folders[4] / "record.json")
-        pictures = figures.load_pictures(attack_folders[4] / "pictures.npz")
-        (grid,) = [drawing for drawing in figures.draw_all(record, pictures=pictures) if drawing.name == "pictures"]
+        pictures = load_pictures(attack_folders[4] / "pictures.npz")
+        (grid,) = [drawing for drawing in draw_all(record, pictures=pictures) if drawing.name == "pictures"]
         found = words(grid)
         assert sum(text.startswith("Linf 0.0") for text in found) == 5
         assert found.count("hopskipjump") == 1

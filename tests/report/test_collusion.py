@@ -9,10 +9,7 @@ from tests.report.reproduction.samples import make_record
 from variegate.errors import ConfigurationError, FormatError
 from variegate.records.collusion import CollusionRecord
 from variegate.records.load import parse_record
-from variegate.report.figures import draw_all
-from variegate.report.html import render_html
-from variegate.report.index import render_index
-from variegate.report.text import render_text
+from variegate.report.render import draw_all, render_html, render_index, render_text
 
 
 @pytest.fixture

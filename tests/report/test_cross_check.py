@@ -12,10 +12,8 @@ from tests.report.test_html import HOSTILE, Page, check_self_contained
 from variegate.errors import ConfigurationError, FormatError
 from variegate.records.cross_check import CrossCheckRecord
 from variegate.records.load import parse_record
-from variegate.report.cross_check_tables import engines_table, verdicts_table
-from variegate.report.figures import draw_all
-from variegate.report.html import render_attacks, render_html, render_index
-from variegate.report.text import render_text
+from variegate.report.render import draw_all, render_attacks, render_html, render_index, render_text
+from variegate.report.views.cross_check import engines_table, verdicts_table
 
 Record = dict[str, Any]
 

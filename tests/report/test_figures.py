@@ -15,9 +15,13 @@ import pytest
 
 from variegate.errors import ConfigurationError, FormatError, InputError, NotFoundError
 from variegate.records.load import parse_record
-from variegate.report import figures
 from variegate.report.drawing import Drawing, plain, spaced_ticks
+from variegate.report.figures.calibration import trade_off
+from variegate.report.figures.gallery import load_pictures, picture_grid
+from variegate.report.figures.matrices import heat_map
+from variegate.report.figures.replication import comparison, norm_histogram, security_curve, trajectory_curve
 from variegate.report.palette import group_styles
+from variegate.report.render import draw_all, save_all
 
 Record = dict[str, Any]
 
@@ -28,7 +32,7 @@ def texts(drawing: Drawing) -> list[str]:
 
 @pytest.fixture(scope="module")
 def drawings(_record: Record, pictures: Path) -> dict[str, Drawing]:
-    drawn = figures.draw_all(parse_record(_record), pictures=figures.load_pictures(pictures))
+    drawn = draw_all(parse_record(_record), pictures=load_pictures(pictures))
     return {drawing.name: drawing for drawing in drawn}
 
 
@@ -76,7 +80,7 @@ def test_inline_figures_share_no_id_and_load_nothing(drawings: dict[str, Drawing
 
 
 def test_a_figure_is_the_same_every_time(drawings: dict[str, Drawing], record: Record) -> None:
-    again = figures.security_curve(parse_record(record))
+    again = security_curve(parse_record(record))
     assert drawings["security"].svg() == again.svg() == again.svg()
 
 
@@ -109,7 +113,7 @@ def test_colours_are_fixed_per_group_and_controls_are_dashed() -> None:
 
 def test_matplotlib_is_left_as_it_was(record: Record) -> None:
     before, loaded = dict(mpl.rcParams), "matplotlib.pyplot" in sys.modules
-    figures.security_curve(parse_record(record)).png(40)
+    security_curve(parse_record(record)).png(40)
     assert dict(mpl.rcParams) == before
     assert ("matplotlib.pyplot" in sys.modules) == loaded
 
@@ -124,20 +128,20 @@ def test_files_are_written(drawings: dict[str, Drawing], tmp_path: Path) -> None
 
 
 def test_a_folder_of_figures(calibration: Record, tmp_path: Path) -> None:
-    files = figures.save_all(parse_record(calibration), tmp_path, dpi=40)
+    files = save_all(parse_record(calibration), tmp_path, dpi=40)
     assert [file.name for file in files] == ["trade-off.svg", "trade-off.png"]
     assert all(file.stat().st_size > 1000 for file in files)
 
 
 @pytest.mark.parametrize(("copies", "numbers"), [(2, 2), (12, 33), (13, 0), (100, 0)])
 def test_cells_hold_numbers_up_to_twelve_copies(make: Callable[..., Record], copies: int, numbers: int) -> None:
-    drawing = figures.heat_map(parse_record(make(groups=("permutation",), copies=copies, images=20)).groups[0])
+    drawing = heat_map(parse_record(make(groups=("permutation",), copies=copies, images=20)).groups[0])
     cells = [text for text in drawing.figure.axes[0].texts if text.get_text().isdecimal()]
     assert len(cells) == numbers
 
 
 def test_a_hundred_copies_stay_legible(make: Callable[..., Record]) -> None:
-    drawing = figures.heat_map(parse_record(make(groups=("qim",), copies=100, images=10)).groups[0])
+    drawing = heat_map(parse_record(make(groups=("qim",), copies=100, images=10)).groups[0])
     drawing.png(50)
     axes = drawing.figure.axes[0]
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
@@ -150,7 +154,7 @@ def test_a_hundred_copies_stay_legible(make: Callable[..., Record]) -> None:
 def test_labels_of_copies_do_not_touch(make: Callable[..., Record]) -> None:
     record = make(groups=("qim",), copies=12, images=10)
     record["groups"][0]["copies"] = [f"vg1-{zlib.crc32(bytes([i])):08x}{i:08d}" for i in range(12)]
-    drawing = figures.heat_map(parse_record(record).groups[0])
+    drawing = heat_map(parse_record(record).groups[0])
     drawing.png(50)
     labels = drawing.figure.axes[0].get_yticklabels()
     assert all(len(label.get_text()) <= 12 for label in labels)
@@ -170,22 +174,22 @@ def test_a_single_pair_needs_no_heat_map(make: Callable[..., Record]) -> None:
     matrix = record["groups"][0]["matrix"]
     matrix.update(attackers=[0], replicated=matrix["replicated"][:1], n=matrix["n"][:1])
     parsed = parse_record(record)
-    assert figures.heat_map(parsed.groups[0]) is not None
-    assert [drawing.name for drawing in figures.draw_all(parsed)] == ["overshoot", "security", "norms", "trajectory"]
+    assert heat_map(parsed.groups[0]) is not None
+    assert [drawing.name for drawing in draw_all(parsed)] == ["overshoot", "security", "norms", "trajectory"]
 
 
 def test_a_group_without_a_matrix_has_no_heat_map(record: Record) -> None:
     record["groups"][0]["matrix"] = None
-    assert figures.heat_map(parse_record(record).groups[0]) is None
+    assert heat_map(parse_record(record).groups[0]) is None
 
 
 def test_records_without_numbers_can_be_drawn(make: Callable[..., Record]) -> None:
     record = make(groups=("qim",), copies=1, images=4)
     group = record["groups"][0]
     group.update(replication_at=[], replication_within=[], attack=None)
-    for drawing in figures.draw_all(parse_record(record)):
+    for drawing in draw_all(parse_record(record)):
         drawing.png(40)
-    empty = figures.trajectory_curve(parse_record(record)), figures.norm_histogram(parse_record(record))
+    empty = trajectory_curve(parse_record(record)), norm_histogram(parse_record(record))
     assert ["not measured" in texts(drawing) for drawing in empty] == [True, True]
 
 
@@ -193,11 +197,9 @@ def test_norms_may_be_all_alike_or_far_apart(make: Callable[..., Record]) -> Non
     record = make(groups=("qim",), copies=3, images=4)
     attackers = record["groups"][0]["attack"]["attackers"]
     attackers[0]["distances"] = attackers[1]["distances"] = attackers[2]["distances"] = [0.0, 0.0]
-    figures.norm_histogram(parse_record(record)).png(40)
+    norm_histogram(parse_record(record)).png(40)
     attackers[0]["distances"] = [0.1] * 999 + [1e6]
-    assert any(
-        "the last bar holds all larger ones" in text for text in texts(figures.norm_histogram(parse_record(record)))
-    )
+    assert any("the last bar holds all larger ones" in text for text in texts(norm_histogram(parse_record(record))))
 
 
 def test_hostile_names_are_drawn_as_they_stand(make: Callable[..., Record]) -> None:
@@ -206,7 +208,7 @@ def test_hostile_names_are_drawn_as_they_stand(make: Callable[..., Record]) -> N
     record["model"]["name"] = "$^<script>"
     record["attack"]["name"] = "$_$<b>"
     parsed = parse_record(record)
-    for drawing in (*figures.draw_all(parsed), figures.comparison([parsed])):
+    for drawing in (*draw_all(parsed), comparison([parsed])):
         text = drawing.svg()
         ET.fromstring(text)
         assert "<script" not in text
@@ -214,19 +216,19 @@ def test_hostile_names_are_drawn_as_they_stand(make: Callable[..., Record]) -> N
 
 
 def test_the_trade_off_marks_the_choice(calibration: Record) -> None:
-    drawing = figures.trade_off(parse_record(calibration))
+    drawing = trade_off(parse_record(calibration))
     shown = texts(drawing)
     assert {"strength 1", "strength 2", "strength 4", "chosen", "over a limit", "most labels allowed"} <= set(shown)
     assert "labels changed against the original (% of images)" in shown
     assert "strength 2, changes 1.4 % of the labels, replication 13.9 %, norm kept 0.656" in drawing.alt
     for candidate in calibration["candidates"]:
         candidate.update(chosen=False, replication=None, median_distance=None, strength=None)
-    assert "No setting was chosen" in figures.trade_off(parse_record(calibration)).alt
+    assert "No setting was chosen" in trade_off(parse_record(calibration)).alt
 
 
 def test_the_comparison_has_a_row_per_model(make: Callable[..., Record]) -> None:
     records = [parse_record(make(groups=("identical", "qim"), name=name, images=5)) for name in ("m-0", "m-1", "m-2")]
-    drawing = figures.comparison(records)
+    drawing = comparison(records)
     assert {"m-0", "m-1", "m-2", "QIM"} <= set(texts(drawing))
     assert "m-1, identical copies 100.0" in drawing.alt
 
@@ -243,8 +245,8 @@ def test_pictures_state_their_magnification(drawings: dict[str, Drawing]) -> Non
 def test_pictures_of_any_channels_and_bounds(tmp_path: Path, channels: int) -> None:
     arrays = archive(channels=channels)
     np.savez(tmp_path / "p.npz", **arrays)
-    grid = figures.picture_grid
-    drawing = grid(figures.load_pictures(tmp_path / "p.npz"), bounds=(-1.0, 3.0), class_names=["cat", "dog"])
+    grid = picture_grid
+    drawing = grid(load_pictures(tmp_path / "p.npz"), bounds=(-1.0, 3.0), class_names=["cat", "dog"])
     assert {"cat", "label 7"} <= set(texts(drawing))
 
 
@@ -252,10 +254,10 @@ def test_pictures_without_a_change_or_none_at_all(tmp_path: Path) -> None:
     arrays = archive()
     arrays["adversarial"] = arrays["clean"]
     np.savez(tmp_path / "p.npz", **arrays)
-    drawing = figures.picture_grid(figures.load_pictures(tmp_path / "p.npz"))
+    drawing = picture_grid(load_pictures(tmp_path / "p.npz"))
     assert drawing.title.endswith("x 1")
     np.savez(tmp_path / "p.npz", **{name: value[:0] for name, value in arrays.items()})
-    assert figures.picture_grid(figures.load_pictures(tmp_path / "p.npz")) is None
+    assert picture_grid(load_pictures(tmp_path / "p.npz")) is None
 
 
 def archive(*, channels: int = 3) -> dict[str, np.ndarray]:
@@ -291,26 +293,26 @@ def test_wrong_pictures_are_refused(tmp_path: Path, name: str, value: np.ndarray
         arrays[name] = value
     np.savez(tmp_path / "p.npz", **arrays)
     with pytest.raises(InputError, match=words):
-        figures.load_pictures(tmp_path / "p.npz")
+        load_pictures(tmp_path / "p.npz")
 
 
 def test_files_that_are_no_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "p.npz"
     with pytest.raises(NotFoundError):
-        figures.load_pictures(path)
+        load_pictures(path)
     for content in (b"", b"PK\x03\x04 broken", b"\x93NUMPY"):
         path.write_bytes(content)
         with pytest.raises(FormatError, match=r"expected an \.npz with pictures in p\.npz"):
-            figures.load_pictures(path)
+            load_pictures(path)
     np.savez_compressed(path, **archive())
     cut = path.read_bytes()
     path.write_bytes(cut[: len(cut) // 2])
     with pytest.raises(FormatError):
-        figures.load_pictures(path)
+        load_pictures(path)
     np.savez_compressed(path, **archive(), zeros=np.zeros(100_000))
-    monkeypatch.setattr("variegate.report.gallery.MAXIMUM_BYTES", 100_000)
+    monkeypatch.setattr("variegate.report.figures.gallery.MAXIMUM_BYTES", 100_000)
     with pytest.raises(InputError, match="unpack to 8"):
-        figures.load_pictures(path)
+        load_pictures(path)
 
 
 def test_ticks_keep_their_distance() -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from variegate.records.base import Rate
 from variegate.records.load import parse_record
-from variegate.report import words
+from variegate.report import formatting as words
 from variegate.report.cautions import cautions
 from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
-from variegate.report.summary import calibration_verdict, sentences, setting
+from variegate.report.views.calibration import calibration_verdict
+from variegate.report.views.replication import sentences, setting
 
 Record = dict[str, Any]
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.raising import raises
 from variegate.errors import FormatError
+from variegate.report.render import render_text
 from variegate.report.table import Table
-from variegate.report.text import render_table, render_text
+from variegate.report.text import render_table
 
 Record = dict[str, Any]
 

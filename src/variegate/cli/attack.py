@@ -210,7 +210,8 @@ def _require_attack(folder: Path, name: str, *, white_box: bool) -> None:
 def _draw(record: dict[str, Any], folder: Path) -> None:
     """Write the figures beside the record, if matplotlib is there."""
     try:
-        from variegate.report.figures import load_pictures, save_all
+        from variegate.report.figures.gallery import load_pictures
+        from variegate.report.render import save_all
     except ImportError:
         talk("no figures: they need matplotlib, pip install 'variegate[report]'")
         return

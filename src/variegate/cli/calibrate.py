@@ -100,7 +100,7 @@ def calibrate(
     if as_json:
         print_json(saved.to_dict())
     else:
-        from variegate.report.text import render_text
+        from variegate.report.render import render_text
 
         print_text(render_text(record))
     talk(f"saved the spec {spec_name} ({saved.spec_digest[:19]}…)")

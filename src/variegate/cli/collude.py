@@ -241,7 +241,7 @@ def _gated_rates(record: dict[str, Any]) -> dict[str, float | None]:
     The rate is the highest of all outputs, of the kept ones and of the validated ones: colluders who can ask their
     copies would hand on the last.
     """
-    from variegate.report.collusion_tables import copies_title
+    from variegate.report.views.collusion import copies_title
 
     gated: dict[str, float | None] = {}
     for setting in (each for each in record["settings"] if each["rewriter"] is not None):

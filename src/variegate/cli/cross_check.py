@@ -109,7 +109,7 @@ def cross_check(
     images_read = load_images(data, split, limit=pool)
     from variegate.experiments.cross_check import CrossCheck
     from variegate.experiments.cross_check import cross_check as run
-    from variegate.report.text import render_text
+    from variegate.report.render import render_text
 
     with open_desk(home, read_only=True) as desk:
         if model is not None:

@@ -76,7 +76,7 @@ def print_record(record: Any, *, as_json: bool) -> None:  # noqa: ANN401 (any ki
     if as_json:
         print_json(record)
         return
-    from variegate.report.text import render_text
+    from variegate.report.render import render_text
 
     print_text(render_text(record))
 

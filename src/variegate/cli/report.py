@@ -51,7 +51,7 @@ def report(
     As text, or with --html as a page that needs no other file; pictures beside a record are shown, too. Of several
     audits, the page is an index, and each audit gets its own page beside it, with the calibrations of its original.
     Attacks stand side by side: in one table, in one figure of norm against queries, on one page of their own. The
-    tables and figures of a reproduction share one page, which begins with the paper's claims.
+    tables and figures of a reproduction share one page, which opens with the paper's Table 2.
     """
     loaded = [_load(file) for path in records for file in _files(path)]
     if as_json:
@@ -103,7 +103,7 @@ def _load(file: Path) -> _Loaded:
 def _texts(loaded: Sequence[_Loaded]) -> list[str]:
     """Return the text of each record, and at the end one of all attacks."""
     from variegate.records.attack import AttackRecord
-    from variegate.report.text import render_attacks_text, render_text
+    from variegate.report.render import render_attacks_text, render_text
 
     attacks = [one.record for one in loaded if isinstance(one.record, AttackRecord)]
     texts = [render_text(one.record) for one in loaded if not isinstance(one.record, AttackRecord)]
@@ -114,7 +114,7 @@ def _write_pages(loaded: Sequence[_Loaded], html: Path) -> list[Path]:
     """Write one page of all attacks or of a reproduction, or one of each audit with its calibrations and an index."""
     from variegate.errors import ConfigurationError
     from variegate.files import write_atomic
-    from variegate.report.html import render_attacks, render_html, render_index, render_reproduction
+    from variegate.report.render import render_attacks, render_html, render_index, render_reproduction
 
     reproduced = [one for one in loaded if one.raw.get("kind") == "reproduction"]
     if reproduced and len(reproduced) < len(loaded):
@@ -168,7 +168,8 @@ def _write_figures(loaded: Sequence[_Loaded], folder: Path) -> list[Path]:
     from variegate.files import file_error
     from variegate.records.attack import AttackRecord
     from variegate.records.reproduction import ReproductionRecord
-    from variegate.report.figures import draw_attacks, draw_reproduction, load_pictures, save_all, save_drawings
+    from variegate.report.figures.gallery import load_pictures
+    from variegate.report.render import draw_attacks, draw_reproduction, save_all, save_drawings
 
     files: list[Path] = []
     place = folder

@@ -127,10 +127,10 @@ def reproduce(
     if as_json:
         print_json(records)
     else:
-        from variegate.report.reproduction.text import render_record
+        from variegate.report.render import render_text
 
         for record in records:
-            print_text(render_record(record))
+            print_text(render_text(record))
     for record in records:
         talk(f"wrote {out / (record['experiment'] + '.json')}")
     talk(f"a page with figures: variegate report {out} --html reproduction.html")

@@ -1,65 +1,93 @@
-"""The blocks of plain text that every report in the terminal is made of: headings, prose, bullets, tables."""
+"""The blocks that a view makes of a record: headings, text, tables, figures. Renderers know no record."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, final
 
 from variegate.report.table import Table
-from variegate.report.words import clean
 
-WIDTH = 100
-"""Characters that a line of prose may take."""
+if TYPE_CHECKING:
+    from variegate.report.drawing import Drawing
 
-
-def heading(text: str) -> str:
-    """A title, underlined."""
-    text = _clean(text)
-    return f"{text}\n{'=' * len(text)}"
+Where = Literal["both", "text", "page"]
+"""Who prints a block: both renderers, the one for the terminal alone, or the one for pages alone."""
 
 
-def prose(lines: Sequence[str], width: int = WIDTH) -> str:
-    """Sentences, each from the start of a line."""
-    return "\n".join(textwrap.fill(_clean(line), width) for line in lines)
+@final
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading; with an anchor, the page's contents link to it.
+
+    Attributes:
+        level: 1 for a record's title, 2 for its parts, 3 below.
+    """
+
+    text: str
+    level: int = 2
+    anchor: str = ""
+    where: Where = "both"
 
 
-def bullets(lines: Sequence[str], width: int = WIDTH) -> str:
-    """Sentences, each with a bullet."""
-    return "\n".join(textwrap.fill(_clean(line), width, initial_indent="- ", subsequent_indent="  ") for line in lines)
+@final
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Sentences.
+
+    Attributes:
+        lines: one sentence or more each.
+        style: "prose"; "bullets"; "care", bullets that the reader must not miss; "note", small print below something;
+            "terms", alternately a term and what it means.
+        title: above bullets.
+    """
+
+    lines: Sequence[str]
+    style: Literal["prose", "bullets", "care", "note", "terms"] = "prose"
+    title: str = ""
+    where: Where = "both"
 
 
-def render_table(table: Table) -> str:
-    """One table: title, headings, a rule, rows; columns as wide as their longest text, row labels cut."""
-    columns = tuple(map(_clean, table.columns))
-    rows = [
-        tuple(
-            _cut(_clean(cell), table.label_width) if index < table.labels else _clean(cell)
-            for index, cell in enumerate(row)
-        )
-        for row in _without_repeats(table)
-    ]
-    widths = [max(len(row[index]) for row in [columns, *rows]) for index in range(len(columns))]
+@final
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table.
 
-    def line(cells: Sequence[str]) -> str:
-        texts = (
-            cell.ljust(width) if index < table.labels else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join(texts).rstrip()
+    Attributes:
+        words: how many of the last columns are words, aligned left.
+        folded: None, or whether it starts closed, behind its title.
+        links: address by text in the first column.
+    """
 
-    lines = [_clean(table.title), line(columns), "  ".join("-" * width for width in widths), *map(line, rows)]
-    return "\n".join([*lines, textwrap.fill(_clean(table.note), WIDTH)] if table.note else lines)
+    table: Table
+    words: int = 0
+    folded: bool | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    where: Where = "both"
 
 
-def _without_repeats(table: Table) -> list[tuple[str, ...]]:
-    """The rows, with the first cell empty where it repeats the one above."""
-    if not table.grouped:
-        return list(table.rows)
-    above = [None, *(row[0] for row in table.rows)]
-    return [("" if row[0] == before else row[0], *row[1:]) for row, before in zip(table.rows, above, strict=False)]
+@final
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Tables of names and values, side by side on a page."""
+
+    tables: Sequence[Table]
+    where: Where = "both"
 
 
-def _clean(text: str) -> str:
-    return clean(" ".join(text.splitlines()) if "\n" in text else text).replace("\t", " ")
+@final
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures, drawn when a renderer that shows them asks for them.
+
+    Attributes:
+        draw: makes them; needs matplotlib.
+        caption: below each.
+        missing: what to say if there is none.
+    """
+
+    draw: Callable[[], "Sequence[Drawing]"]
+    caption: str = ""
+    missing: str = ""
+    where: Where = "page"
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+Block = Heading | Text | Rows | Pairs | Figures

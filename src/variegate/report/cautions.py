@@ -1,9 +1,8 @@
 """What limits the conclusions of a record: few images, failed or missing controls, masking, the price of strength."""
 
 from variegate.records.replication import Group, ReplicationRecord
+from variegate.report.formatting import CONTROLS, count, group_title, norm, number, points, rate_words
 from variegate.report.measures import accuracy_change, norm_kept, rate_at
-from variegate.report.summary import subject
-from variegate.report.words import CONTROLS, count, group_title, norm, number, points, rate_words
 
 FEW_IMAGES = 100
 LOW_SUCCESS = 0.9
@@ -124,3 +123,9 @@ def _precision(group: Group) -> str:
 
 def _single(group: Group) -> str:
     return "there is a single copy, so no victim to replicate on." if len(group.copies) == 1 else ""
+
+
+def subject(group: Group) -> str:
+    """The group's title as the start of a sentence."""
+    title = group_title(group.name)
+    return title[:1].upper() + title[1:]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from variegate.report.pages import render_template
+from variegate.report.page import render_template
 
 
 @final

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from variegate.records.base import Rate
 from variegate.records.replication import Group, ReplicationRecord
-from variegate.report.words import mean_and_sd, number
+from variegate.report.formatting import mean_and_sd, number
 
 HALF = 0.5
 """Protection has ended where this share of the victims is fooled."""

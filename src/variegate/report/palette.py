@@ -7,7 +7,7 @@ Universal Design" (2008), and lines differ in marker or dash as well, so that no
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from variegate.report.words import CONTROLS, group_title
+from variegate.report.formatting import CONTROLS, group_title
 
 BLACK = "#000000"
 """The theme's ink: on the page, pure black follows the reader's light or dark setting."""

@@ -15,14 +15,15 @@ from tests.report.reproduction.samples import make_all, make_record
 from tests.report.test_html import HOSTILE, Page, check_self_contained
 from variegate.cli.main import app
 from variegate.errors import ConfigurationError
+from variegate.experiments.paper.paper import TABLE2_ROWS
 from variegate.records.base import Rate
 from variegate.records.load import parse_record
 from variegate.records.reproduction import ReproductionRecord
-from variegate.report.figures import draw_all
-from variegate.report.html import render_html, render_reproduction
+from variegate.report.figures.axes import draw_rates
 from variegate.report.palette import group_styles
-from variegate.report.reproduction.axes import draw_rates
-from variegate.report.reproduction.figures import draw_reproduction
+from variegate.report.render import draw_all, draw_reproduction, render_html, render_reproduction
+from variegate.report.views.paper.claims import MARKS, judge_all, marked, replication_marks
+from variegate.report.views.paper.tables import replication_table
 
 Record = dict[str, Any]
 
@@ -86,11 +87,9 @@ def test_the_page_loads_nothing_and_says_everything(text: str) -> None:
         "Table 2: What table2 shows",
         "What differs from the paper",
         "Data: recompressed as JPEG.",
-        "our interval holds the paper's",
-        "3,000 of the paper's 200,000 queries",
-        "ends 1.40 % past the boundary",
-        "a sharp peak, higher than that of H1; mean near 0",
-        "not in the paper",
+        "Networks: 3 trainings of resnet11 (the paper: 10 of VGG-19).",
+        "\u2713 holds, \u2717 does not hold, ? undecided",
+        "Not in the paper: gradients at the boundary",
         "Parameters that the paper leaves open",
         "quantization_step (delta, for messages of norm 1 and a range of 1)",
         "distribution of messages",
@@ -117,8 +116,26 @@ def test_the_page_is_accessible(page: Page) -> None:
     assert all(after - before <= 1 for before, after in pairwise(headings))
 
 
-def test_claims_come_first(page: Page) -> None:
-    assert page.ids.index("claims") < page.ids.index("table1") < page.ids.index("fig5") < page.ids.index("runs")
+def test_table_2_opens_the_page_and_the_claims_close_it(page: Page) -> None:
+    order = ("table2", "table1", "fig5", "parameters", "runs", "claims", "glossary")
+    places = [page.ids.index(anchor) for anchor in order]
+    assert places == sorted(places)
+
+
+def test_verdicts_are_marks_in_the_cells(reproduced: dict[str, Record]) -> None:
+    (record,) = (parse_record(reproduced["table2"]),)
+    claims = judge_all([record])
+    attack = record.studies[0].results.attacks.hopskipjump
+    marks = replication_marks(claims, "cifar10", "hopskipjump", TABLE2_ROWS)
+    table = marked(replication_table("cifar10", attack), marks)
+    assert table.columns[-1] == "claims"
+    by_row = {row[0]: row[-1] for row in table.rows if row[0]}
+    verdict = {claim.text: claim.verdict for claim in claims if claim.where == "hopskipjump"}
+    qim = next(row.letter for row in TABLE2_ROWS if (row.rewriter, row.kind) == ("qim", "rewriting"))
+    assert by_row[f"({qim})"] == MARKS[verdict["QIM replicates less than independent training"]]
+    with_training = next(row.letter for row in TABLE2_ROWS if (row.rewriter, row.kind) == ("qim", "training"))
+    assert MARKS[verdict["QIM with training is the lowest of the column"]] in by_row[f"({with_training})"]
+    assert by_row["(a)"] == ""
 
 
 def test_names_are_escaped() -> None:

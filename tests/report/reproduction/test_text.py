@@ -12,9 +12,8 @@ from tests.report.reproduction.samples import make_record
 from variegate.errors import FormatError
 from variegate.records.load import parse_record
 from variegate.records.reproduction import EXPERIMENTS, ReproductionRecord
-from variegate.report.reproduction.tables import accuracy_table, cost_table, replication_table
-from variegate.report.reproduction.text import render_record
-from variegate.report.text import render_text
+from variegate.report.render import render_text
+from variegate.report.views.paper.tables import accuracy_table, cost_table, replication_table
 
 Record = dict[str, Any]
 
@@ -33,8 +32,8 @@ def results(name: str, **options: Any) -> Any:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_golden(name: str, golden: Callable[[str, bytes], None]) -> None:
     record = make_record(name)
-    text = render_record(record)
-    assert text == render_text(record) == render_record(parse(record))
+    text = render_text(record)
+    assert text == render_text(record) == render_text(parse(record))
     golden(f"report/reproduction-{name}.txt", text.encode())
 
 
@@ -59,13 +58,13 @@ def test_the_paper_stands_beside_ours() -> None:
 
 
 def test_a_study_that_the_paper_has_not() -> None:
-    text = render_record(make_record("table2", studies=("own",)))
+    text = render_text(make_record("table2", studies=("own",)))
     assert "The paper has no own" in text
     assert replication_table("own", results("table2").attacks.boundary).rows[0][2] == "-"
 
 
 def test_what_differs_comes_from_the_record() -> None:
-    text = " ".join(render_record(make_record("table2")).split())
+    text = " ".join(render_text(make_record("table2")).split())
     for words in (
         "Data: recompressed as JPEG.",
         "3 trainings of resnet11 (the paper: 10 of VGG-19)",
@@ -73,19 +72,19 @@ def test_what_differs_comes_from_the_record() -> None:
         "geoda: at most 2,500 queries an image (the paper's settings come to 4,000)",
     ):
         assert words in text, words
-    assert "Nothing follows from the rates" in render_record(make_record("table1", preset="smoke"))
-    assert "Settings 1 and 2 end at r = 2" in render_record(make_record("fig5"))
+    assert "Nothing follows from the rates" in render_text(make_record("table1", preset="smoke"))
+    assert "Settings 1 and 2 end at r = 2" in render_text(make_record("fig5"))
 
 
 def test_claims_are_judged_in_the_text() -> None:
-    text = " ".join(render_record(make_record("table1")).split())
+    text = " ".join(render_text(make_record("table1")).split())
     assert "Claims of the paper (holds 1, does not hold 1, undecided 1)" in text
     assert "does not hold: accuracy falls by less than two points (cifar10; 1: qim)" in text
 
 
 def test_lines_are_not_too_long_and_end_without_spaces() -> None:
     for name in EXPERIMENTS:
-        lines = render_record(make_record(name)).splitlines()
+        lines = render_text(make_record(name)).splitlines()
         assert max(map(len, lines)) <= 120, name
         assert not [line for line in lines if line != line.rstrip()]
 
@@ -95,7 +94,7 @@ def test_nothing_is_printed_as_nan_or_none(name: str) -> None:
     """Rates, medians, curves without a value: as an experiment leaves them that found nothing to count."""
     record = make_record(name)
     _empty(record["studies"][0]["results"])
-    text = render_record(record).lower()
+    text = render_text(record).lower()
     assert "nan" not in text
     assert "none" not in text
     if name != "table3":
@@ -106,14 +105,14 @@ def test_nothing_is_printed_as_nan_or_none(name: str) -> None:
 def test_a_missing_field_is_named(name: str) -> None:
     """Whatever is left out of a record, the error is a sentence, never a crash."""
     record = make_record(name)
-    assert render_record(record)
+    assert render_text(record)
     for path in {path[-1]: path for path in _paths(record)}.values():
         holder: Any = record
         for step in path[:-1]:
             holder = holder[step]
         kept = holder.pop(path[-1])
         with contextlib.suppress(FormatError):  # or, of a field that is for machines alone, nothing
-            render_record(record)
+            render_text(record)
         holder[path[-1]] = kept
 
 
@@ -146,7 +145,7 @@ def test_wrong_fields(name: str, path: tuple[str | int, ...], value: Any, named:
     else:
         holder[path[-1]] = value
     with raises(FormatError, named):
-        render_record(record)
+        render_text(record)
 
 
 def test_wrong_records(reproduced: dict[str, Record]) -> None:
@@ -161,7 +160,7 @@ def test_wrong_records(reproduced: dict[str, Record]) -> None:
 
 
 def test_names_cannot_steer_the_terminal() -> None:
-    text = render_record(make_record("table1", studies=("\x1b[31mred\u202e",)))
+    text = render_text(make_record("table1", studies=("\x1b[31mred\u202e",)))
     assert not set("\x1b\u202e") & set(text)
 
 

@@ -1,0 +1,1 @@
+"""Views: each turns records of one kind into a list of blocks. No view knows a renderer."""
