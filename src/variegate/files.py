@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read up to a limit. Imports no torch."""
+"""Files that are written atomically, and read up to a limit. Imports no torch."""
 
 import contextlib
 import errno

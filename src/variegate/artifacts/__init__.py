@@ -9,6 +9,6 @@
 - `variegate.artifacts.vgc`: the sealed package;
 - `variegate.artifacts.revocations`: the signed list of revoked copies, for devices that are offline.
 
-A copy that runs on a buyer's machine can be read by the buyer, and the rewriter be stripped from it
+A copy that runs on a buyer's machine can be read by the buyer, who can strip the rewriter off
 (`docs/formats/artifact.md`). Only the hard-label service or trusted hardware keeps it from the buyer.
 """

@@ -1,4 +1,4 @@
-"""Writing an artifact: payload, manifest and signature in one folder, which appears whole or not at all.
+"""Writing an artifact: payload, manifest and signature in one folder, which appears atomically.
 
 Importing this module imports no torch; the payloads that hold tensors do, when they are written.
 """
@@ -60,8 +60,8 @@ def write_artifact(
         log: the end of the seller's log.
         created_at: now, Unix time in seconds.
         expires_at: from when the copy is no longer valid, Unix time in seconds.
-        scores: for onnx and pt2: give scores beside the label. The caller warns: with scores, attacks take far fewer
-            queries. Who holds safetensors or an opened vgc can compute scores anyway.
+        scores: for onnx and pt2: give scores next to the label. The caller warns: with scores, attacks take far fewer
+            queries. Anyone who holds safetensors or an opened vgc can compute scores anyway.
         sample: inputs (N, *input_shape) on which the payload's labels are compared with the copy's; uniform noise
             within the bounds by default.
         recipient: for vgc: who can open it.
@@ -138,7 +138,7 @@ def _check_options(
         raise ConfigurationError(
             "a vgc is sealed to a recipient: give an X25519 public key or a passphrase"
             if recipient is None
-            else f"only a vgc is sealed to a recipient; {artifact} is readable by whoever holds it"
+            else f"only a vgc is sealed to a recipient; {artifact} is readable by anyone who holds it"
         )
     if scores and artifact not in _GRAPHS:
         raise ConfigurationError(f"scores can be asked for with {' and '.join(_GRAPHS)}; got {artifact}")

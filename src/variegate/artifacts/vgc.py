@@ -10,7 +10,7 @@
 Everything before the nonce is authenticated with the content (AAD). The random data key is wrapped for an X25519
 recipient or under a passphrase (`variegate.artifacts.vgc_header`). Format: `docs/formats/vgc.md`.
 
-The seal keeps the copy from those it passes on its way. Whoever opens it holds the copy, and can strip it.
+The seal protects the copy in transit. Anyone who opens it holds the copy, and can strip the rewriter off.
 """
 
 import secrets

@@ -87,7 +87,7 @@ def check_text(text: str, what: str) -> None:
     """Raise `InputError` unless `text` is 1 to 4096 characters of valid Unicode."""
     if not isinstance(text, str) or not 1 <= len(text) <= 4096:
         size = f"{len(text)} characters" if isinstance(text, str) else f"a {type(text).__name__}"
-        raise InputError(f"{what} must be text of 1 to 4096 characters; got {size}")
+        raise InputError(f"{what} must be a string of 1 to 4096 characters; got {size}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

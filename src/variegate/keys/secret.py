@@ -249,7 +249,7 @@ class CopyKey(Hidden):
 
 @final
 class SellerSecret(Hidden):
-    """A seller's secret. Whoever holds it can rebuild every copy issued under it; losing it loses them all."""
+    """A seller's secret. Anyone who holds it can rebuild every copy issued under it; losing it loses them all."""
 
     __slots__ = ("_expand",)
     _expand: KeyedHash  # HKDF's second step under this secret; made by the first derivation
@@ -266,13 +266,13 @@ class SellerSecret(Hidden):
 
         1. HKDF-SHA256 (RFC 5869) of the secret without salt, info = `context.info()`.
         2. With a salt: HKDF-SHA256 of step 1's key with this salt, info = the length-prefixed
-           "variegate-salted-key-v1". Whoever has the secret but not the salt learns nothing about the key.
+           "variegate-salted-key-v1". The secret without the salt reveals nothing about the key.
         3. With a draw above 0: the sub-key "draw-<draw>" of the key so far.
 
         Args:
             context: what the key is bound to.
             salt: 16 random bytes of this copy alone; without them the key cannot be derived again.
-            draw: how often the key is drawn anew, because an earlier one came too close to another copy's.
+            draw: how often the key is drawn again, because an earlier one came too close to another copy's.
 
         Raises:
             InputError: if the salt has not 16 bytes, or the draw is not in 0..2**31-1.

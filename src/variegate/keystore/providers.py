@@ -86,13 +86,13 @@ class Environment:
     """Takes the secret from VARIEGATE_SELLER_SECRET or from the file that VARIEGATE_SELLER_SECRET_FILE names.
 
     A secret's own variable (VARIEGATE_SELLER_SECRET_<identifier> or its _FILE twin) is preferred, so that the secrets
-    before a rotation can be there beside the current one.
+    before a rotation can be there next to the current one.
     """
 
     name: str = "environment"
 
     def create(self, access: Access) -> SellerSecret:
-        """Return the environment's secret: whoever runs the home makes it.
+        """Return the environment's secret, which the operator of the home makes.
 
         Raises:
             SecretError: if there is none, or it is malformed.
@@ -106,7 +106,7 @@ class Environment:
         return found
 
     def store(self, secret: SellerSecret, access: Access) -> bytes:
-        """Return nothing: the home keeps nothing, whoever runs it brings the secret."""
+        """Return nothing: the home keeps nothing, its operator brings the secret."""
         return b""
 
     def fetch(self, blob: bytes, *, identifier: str, access: Access) -> SellerSecret:

@@ -18,11 +18,11 @@ _Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | int | float | bool | 
 def canonical_json(value: object) -> bytes:
     """`value` as JSON in UTF-8: keys sorted by code point, no spaces, no escapes beyond what JSON demands.
 
-    Takes None, booleans, integers, finite floats (shortest text that reads back the same), text, lists, tuples and
-    mappings with text keys. 1 and 1.0 are different values, and so have different digests.
+    Takes None, booleans, integers, finite floats (shortest form that reads back the same), strings, lists, tuples and
+    mappings with string keys. 1 and 1.0 are different values, and so have different digests.
 
     Raises:
-        InputError: for NaN, infinity, other types, keys that are not text, lone surrogates or nesting beyond 64.
+        InputError: for NaN, infinity, other types, keys that are not strings, lone surrogates or nesting beyond 64.
     """
     plain = _plain(value, "the value", _DEPTH)
     try:
@@ -51,7 +51,7 @@ def copy_id(*, model_digest: str, spec_digest: str, buyer: str, epoch: int) -> s
     """Return the public name of a copy: "vg1-" and 20 hexadecimal digits.
 
     They are the first 80 bits of SHA-256 over "variegate-copy-v1", both digests, the buyer and the epoch, separated by
-    zero bytes (which none of them holds). Whoever knows these can compute the name; it tells nothing of the key.
+    zero bytes (which none of them holds). Anyone who knows these can compute the name; it says nothing of the key.
     """
     fields = "\0".join(("variegate-copy-v1", model_digest, spec_digest, buyer, str(epoch)))
     return f"vg1-{hashlib.sha256(fields.encode()).hexdigest()[:20]}"
@@ -102,7 +102,7 @@ def _plain(value: object, where: str, depth: int) -> _Json:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise InputError(f"JSON keys must be text; got {shown(key)} in {where}")
+                raise InputError(f"JSON keys must be strings; got {shown(key)} in {where}")
         return {str(key): _plain(item, f"{where}.{key[:60]}", depth - 1) for key, item in value.items()}
     return _plain_scalar(value, where)
 
@@ -118,7 +118,7 @@ def _plain_scalar(value: object, where: str) -> _Json:
         if not math.isfinite(value):
             raise InputError(f"JSON numbers must be finite; got {value} at {where}")
         return float(value)
-    raise InputError(f"JSON holds text, numbers, booleans, null, lists and mappings; got {shown(value)} at {where}")
+    raise InputError(f"JSON holds strings, numbers, booleans, null, lists and mappings; got {shown(value)} at {where}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
