@@ -23,7 +23,7 @@ from variegate.files import file_error, file_that_appears_whole
 from variegate.manifest import canonical_json
 from variegate.registry.backup_format import MAX_LINE, PAGE, PAGES, TABLES, Header, read_rows, row_line
 from variegate.registry.bulk import insert_rows
-from variegate.registry.engine import clear_failures, locate, open_engine, writing
+from variegate.registry.engine import clear_failures, locate, open_engine, pages, writing
 from variegate.registry.log import append, log_head
 from variegate.registry.registry import Registry, check_format, create_tables
 from variegate.registry.rows import LogHead
@@ -157,12 +157,9 @@ def _pieces(connection: Connection, header: Header) -> Iterator[list[bytes]]:
     """All lines but the last, in pieces of bounded size; the number of rows may not change meanwhile."""
     yield [header.to_line()]
     for table in TABLES:
-        key = table.primary_key.columns[0]
-        query = select(table).order_by(key).limit(PAGES.get(table.name, PAGE))
-        page = connection.execute(query).all()
-        while page:
-            yield [row_line(table, tuple(row)) for row in page]
-            page = connection.execute(query.where(key > page[-1]._mapping[key])).all()  # noqa: SLF001
+        limit = PAGES.get(table.name, PAGE)
+        for page in pages(connection, select(table), table.primary_key.columns[0], limit=limit):
+            yield [row_line(table, tuple(row.values())) for row in page]
 
 
 def _make_empty(connection: Connection, location: str) -> None:

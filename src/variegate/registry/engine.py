@@ -18,14 +18,14 @@ import importlib.util
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import URL, Column, Connection, Engine, QueuePool, RowMapping, Select, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -153,6 +153,17 @@ def counting(engine: Engine) -> Iterator[Connection]:
     """One transaction for one statement that is atomic by itself: on PostgreSQL it does not wait for other writers."""
     with engine.connect().execution_options(variegate_step="count") as connection, connection.begin():
         yield connection
+
+
+def pages(
+    connection: Connection, query: Select[Any], key: Column[Any], *, limit: int
+) -> Iterator[Sequence[RowMapping]]:
+    """Yield the rows of a query in pages of at most `limit`, in the order of `key`, which is unique and selected."""
+    query = query.order_by(key).limit(limit)
+    page = connection.execute(query).mappings().all()
+    while page:
+        yield page
+        page = connection.execute(query.where(key > page[-1][key.name])).mappings().all()
 
 
 def emptied_log(engine: Engine) -> bool:

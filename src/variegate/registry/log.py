@@ -154,6 +154,14 @@ def event_page(connection: Connection, *, after: int, limit: int = EVENTS_PAGE) 
     ]
 
 
+def events_in(connection: Connection) -> Iterator[EventRow]:
+    """Yield all entries of one consistent view, in order, in bounded memory."""
+    after = 0
+    while page := event_page(connection, after=after):
+        yield from page
+        after = page[-1].seq
+
+
 def iterate_events(registry: Registry, *, after: int = 0) -> Iterator[EventRow]:
     """Yield the entries of the log behind number `after`, in order, in bounded memory; each page is one transaction."""
     while page := registry.read(event_page, after=after):

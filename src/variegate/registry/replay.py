@@ -15,7 +15,8 @@ from sqlalchemy.types import NullType
 
 from variegate.errors import VariegateError
 from variegate.registry.copies import NEXT, SELECT_COPIES, copy_row, pieces
-from variegate.registry.log import copy_line, event_page, row_digest, salt_digest
+from variegate.registry.engine import pages
+from variegate.registry.log import copy_line, events_in, row_digest, salt_digest
 from variegate.registry.records import LOGGED
 from variegate.registry.rows import EventRow
 from variegate.registry.schema import api_keys, copies, copy_salts
@@ -134,12 +135,12 @@ class Replay:
         first, last, count = (_number(entry.body[key]) for key in ("first", "last", "count"))
         if first != len(self._states) or last - first + 1 != count or count < 1:
             raise _bad(entry, f"speaks of copies {first} to {last}, which do not follow those before it")
-        summed, found, after = hashlib.sha256(), 0, first - 1
-        query = SELECT_COPIES.where(copies.c.id <= last).order_by(copies.c.id).limit(_PAGE)
-        while page := self._connection.execute(query.where(copies.c.id > after)).mappings().all():
+        summed, found = hashlib.sha256(), 0
+        query = SELECT_COPIES.where(copies.c.id.between(first, last))
+        for page in pages(self._connection, query, copies.c.id, limit=_PAGE):
             for row in page:
                 summed.update(copy_line(copy_row(row)) + b"\n")
-            found, after = found + len(page), page[-1]["id"]
+            found += len(page)
             self._step(len(page))
         if found != count:
             raise _bad(entry, f"speaks of {count} copies, and {found} of them are recorded")
@@ -208,18 +209,11 @@ class Replay:
 
     def _copies(self) -> Iterator[tuple[int, str, str, bool, bytes | None]]:
         salt = type_coerce(copy_salts.c.salt, NullType)  # as it is, whatever it is
-        query = (
-            select(copies.c.id, copies.c.copy_id, copies.c.status, copies.c.salted, salt)
-            .select_from(copies)
-            .outerjoin(copy_salts)
-            .order_by(copies.c.id)
-            .limit(_PAGE)
-        )
-        page = self._connection.execute(query).all()
-        while page:
+        columns = (copies.c.id, copies.c.copy_id, copies.c.status, copies.c.salted, salt.label("salt"))
+        query = select(*columns).select_from(copies).outerjoin(copy_salts)
+        for page in pages(self._connection, query, copies.c.id, limit=_PAGE):
             for row in page:
-                yield row[0], row[1], row[2], bool(row[3]), row[4]
-            page = self._connection.execute(query.where(copies.c.id > page[-1][0])).all()
+                yield row["id"], row["copy_id"], row["status"], bool(row["salted"]), row["salt"]
 
     def _about(self, copy_id: str, number: int, problem: str) -> BadEntryError:
         """Name the last entry that speaks of a copy."""
@@ -232,10 +226,9 @@ class Replay:
         return BadEntryError(entry, f"{problem} in entry {entry}")
 
     def _last_entry(self, speaks: Callable[[Mapping[str, Any]], bool]) -> int | None:
-        last, after = None, 0
-        while page := event_page(self._connection, after=after):
-            last = next((entry.seq for entry in reversed(page) if speaks(entry.body)), last)
-            after = page[-1].seq
+        last = None
+        for entry in events_in(self._connection):
+            last = entry.seq if speaks(entry.body) else last
         return last
 
     def _step(self, rows: int) -> None:
@@ -328,13 +321,10 @@ class _SaltCheck:
 
 def _salt_groups(connection: Connection) -> Iterator[_SaltGroup]:
     """Read from the log, which is checked by now, which copies were issued together and bound to their salts."""
-    after = 0
-    while page := event_page(connection, after=after):
-        for entry in page:
-            if entry.kind == "issued" and "salts" in entry.body:
-                first, last, digest = (entry.body[key] for key in ("first", "last", "salts"))
-                yield _SaltGroup(entry=entry.seq, first=first, last=last, digest=digest)
-        after = page[-1].seq
+    for entry in events_in(connection):
+        if entry.kind == "issued" and "salts" in entry.body:
+            first, last, digest = (entry.body[key] for key in ("first", "last", "salts"))
+            yield _SaltGroup(entry=entry.seq, first=first, last=last, digest=digest)
 
 
 def _digest_of_salt(copy_id: str, salt: object) -> str:

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from variegate.errors import VariegateError
 from variegate.manifest import canonical_json, load_json
+from variegate.registry.engine import pages
 from variegate.registry.log import EVENTS_PAGE, ZERO, event_hash, log_head, remembered_head
 from variegate.registry.replay import BadEntryError, Replay
 from variegate.registry.rows import EventRow, LogHead
@@ -115,7 +116,8 @@ def _check_expected(entry: EventRow, expect: LogHead | None) -> None:
 def _chained(connection: Connection) -> Iterator[EventRow]:
     """Yield the entries while each follows from the one before."""
     before = LogHead(seq=0, hash=ZERO)
-    for row in _raw(connection):
+    rows = (row for page in pages(connection, select(events), events.c.seq, limit=EVENTS_PAGE) for row in page)
+    for row in rows:
         seq = row["seq"]
         if seq != before.seq + 1:
             raise BadEntryError(
@@ -128,14 +130,6 @@ def _chained(connection: Connection) -> Iterator[EventRow]:
             )
         yield entry
         before = LogHead(seq=seq, hash=entry.hash)
-
-
-def _raw(connection: Connection) -> Iterator[RowMapping]:
-    query = select(events).order_by(events.c.seq).limit(EVENTS_PAGE)
-    page = connection.execute(query).mappings().all()
-    while page:
-        yield from page
-        page = connection.execute(query.where(events.c.seq > page[-1]["seq"])).mappings().all()
 
 
 def _parsed(row: RowMapping) -> EventRow:
