@@ -8,7 +8,7 @@ import typer
 
 from variegate.cli.desk import open_desk
 from variegate.cli.entrypoint import SellerCodeCommand, typed_command
-from variegate.cli.experiment import choose_device, load_images, scale_to
+from variegate.cli.experiment import choose_device
 from variegate.cli.options import (
     HOME,
     AsJson,
@@ -18,17 +18,15 @@ from variegate.cli.options import (
     Seed,
     examples,
     parse_rate,
+    split_names,
     split_pairs,
 )
 from variegate.cli.output import print_json, print_text, talk
 from variegate.cli.running import show_progress
 
 if TYPE_CHECKING:
-    from variegate.authority.authority import Authority
     from variegate.evaluation.progress import Progress
     from variegate.experiments.paper.study import StudySource
-
-_CALIBRATION_IMAGES, _ATTACK_IMAGES, _ATTACK_QUERIES = 2048, 24, 2000
 
 
 def add_to(app: typer.Typer) -> None:
@@ -103,7 +101,7 @@ def reproduce(
     if images is not None:
         effort = replace(effort, attack_images=images, collusion_images=images)
     budget, where = parse_rate(max_change, "--max-change"), choose_device(device)
-    wanted = tuple(part.strip() for part in rewriters.split(",") if part.strip())
+    wanted = split_names(rewriters)
     said = split_pairs(note or [], "--note")
     names = [text.partition("=")[0] for text in study or ["digits="]]
     if len(set(names)) < len(names):
@@ -148,77 +146,17 @@ def _studies(
     say: "Progress",
 ) -> tuple[list["StudySource"], dict[str, Any]]:
     """Return the studies and what the records shall say of them."""
-    from variegate.experiments.paper.prepare import digits_study
+    from variegate.experiments.paper.prepare import digits_study, home_study
 
+    folder = out / "studies"
     if not given:
-        source, note = digits_study(
-            out / "studies" / "digits", rewriters=rewriters, seed=seed, device=device, progress=say
-        )
-        return [source], {source.name: note}
-    sources, notes = [], {}
-    with open_desk(home, read_only=True) as desk:
-        for text in given:
-            source, note = _study(
-                text, desk, out, rewriters=rewriters, budget=budget, seed=seed, device=device, say=say
-            )
-            sources.append(source)
-            notes[source.name] = note
-    return sources, notes
-
-
-def _study(
-    text: str,
-    desk: "Authority",
-    out: Path,
-    *,
-    rewriters: tuple[str, ...],
-    budget: float,
-    seed: int,
-    device: str,
-    say: "Progress",
-) -> tuple["StudySource", dict[str, Any]]:
-    from variegate.errors import ConfigurationError, NotFoundError
-    from variegate.experiments.paper.prepare import specs_for
-    from variegate.experiments.paper.study import REWRITERS, StudySource
-    from variegate.types import check_identifier
-
-    name, equals, rest = text.partition("=")
-    data, colon, models = rest.rpartition(":")
-    names = [model.strip() for model in models.split(",") if model.strip()]
-    if not (equals and colon and data and names):
-        raise ConfigurationError(f"--study is written NAME=DATA:MODEL,MODEL, such as cifar10=data/:net-0; got {text!r}")
-    check_identifier(name, "a study's name")
-    if len(set(names)) < len(names):
-        raise ConfigurationError(f"the originals of a study must differ; got {', '.join(names)}")
-    originals = tuple((desk.model(model), desk.model_folder(model)) for model in names)
-    given: dict[str, Any] = {}
-    missing: list[str] = []
-    for wanted in rewriters:
-        try:
-            saved = desk.find_spec(wanted, model=names[0])
-        except NotFoundError:
-            if wanted not in REWRITERS:
-                raise
-            missing.append(wanted)
-            continue
-        rewriter = str(saved.spec["rewriter"])
-        if rewriter in given or rewriter in missing:
-            raise ConfigurationError(
-                f"--rewriters names two specs of {rewriter}; give one, and the other to another run"
-            )
-        given[rewriter] = {**(saved.record or {}), "chosen": saved.spec}
-    original = desk.original(names[0]).to(device)
-    specs, note = specs_for(
-        out / "studies" / name / "specs",
-        original,
-        lambda: scale_to(load_images(data, "train", limit=_CALIBRATION_IMAGES), original.bounds).images,
-        rewriters=(*given, *missing),
-        given=given,
-        max_change=budget,
-        attack_images=_ATTACK_IMAGES,
-        attack_queries=_ATTACK_QUERIES,
-        seed=seed,
-        progress=say,
-    )
-    source = StudySource(name=name, data=data, originals=originals, specs=specs, seed=seed, device=device)
-    return source, note
+        found = [digits_study(folder / "digits", rewriters=rewriters, seed=seed, device=device, progress=say)]
+    else:
+        with open_desk(home, read_only=True) as desk:
+            found = [
+                home_study(
+                    text, desk, folder, rewriters=rewriters, max_change=budget, seed=seed, device=device, progress=say
+                )
+                for text in given
+            ]
+    return [source for source, _ in found], {source.name: note for source, note in found}

@@ -7,14 +7,14 @@ The paper leaves the rewriters' parameters open (B, step, weights, A, alpha for 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.torch import save
 
 from variegate.data.catalog import load_dataset
-from variegate.errors import ConfigurationError, FormatError
+from variegate.errors import ConfigurationError, FormatError, NotFoundError
 from variegate.evaluation.progress import Progress, silent
 from variegate.experiments.calibration import calibrate_spec
 from variegate.experiments.paper.study import REWRITERS, StudySource
@@ -24,8 +24,13 @@ from variegate.models.architectures.catalog import build_architecture
 from variegate.models.classifier import Classifier
 from variegate.models.loading import WEIGHTS_FILE, load_classifier, prepare_import
 from variegate.training import train_classifier
+from variegate.types import check_identifier
+
+if TYPE_CHECKING:
+    from variegate.authority.authority import Authority
 
 _ORIGINALS, _EPOCHS = 3, 8
+_CALIBRATION_IMAGES, _ATTACK_IMAGES, _ATTACK_QUERIES = 2048, 24, 2000
 _LIMIT = 2**24
 
 
@@ -118,6 +123,82 @@ def _tried(candidates: Sequence[Mapping[str, Any]]) -> list[str] | None:
         )
         said.append(", ".join(parts) + (f": {end}" if end else ""))
     return said or None
+
+
+def home_study(
+    text: str,
+    desk: "Authority",
+    folder: Path,
+    *,
+    rewriters: Sequence[str],
+    max_change: float,
+    seed: int,
+    device: str,
+    progress: Progress | None = None,
+) -> tuple[StudySource, dict[str, Any]]:
+    """Return a study of originals of a seller's home, and what its records say of the specs.
+
+    Args:
+        text: NAME=DATA:MODEL,MODEL as the command line takes it.
+        desk: the home.
+        folder: where specs that are calibrated here are kept, in a folder of the study's name.
+        rewriters: by name, or by the name of a saved spec.
+        max_change: budget of changed labels for rewriters that the home has no spec for.
+        seed: of the study.
+        device: where the networks run.
+        progress: is told what is being done.
+
+    Raises:
+        ConfigurationError: the text is malformed, originals repeat, or two specs are of one rewriter.
+        NotFoundError: there is no such original, spec or data set.
+    """
+    name, equals, rest = text.partition("=")
+    data, colon, models = rest.rpartition(":")
+    names = [model.strip() for model in models.split(",") if model.strip()]
+    if not (equals and colon and data and names):
+        raise ConfigurationError(f"--study is written NAME=DATA:MODEL,MODEL, such as cifar10=data/:net-0; got {text!r}")
+    check_identifier(name, "a study's name")
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"the originals of a study must differ; got {', '.join(names)}")
+    originals = tuple((desk.model(model), desk.model_folder(model)) for model in names)
+    given: dict[str, Any] = {}
+    missing: list[str] = []
+    for wanted in rewriters:
+        try:
+            saved = desk.find_spec(wanted, model=names[0])
+        except NotFoundError:
+            if wanted not in REWRITERS:
+                raise
+            missing.append(wanted)
+            continue
+        rewriter = str(saved.spec["rewriter"])
+        if rewriter in given or rewriter in missing:
+            raise ConfigurationError(
+                f"--rewriters names two specs of {rewriter}; give one, and the other to another run"
+            )
+        given[rewriter] = {**(saved.record or {}), "chosen": saved.spec}
+    original = desk.original(names[0]).to(device)
+    specs, note = specs_for(
+        folder / name / "specs",
+        original,
+        lambda: _training_images(data, original),
+        rewriters=(*given, *missing),
+        given=given,
+        max_change=max_change,
+        attack_images=_ATTACK_IMAGES,
+        attack_queries=_ATTACK_QUERIES,
+        seed=seed,
+        progress=progress,
+    )
+    source = StudySource(name=name, data=data, originals=originals, specs=specs, seed=seed, device=device)
+    return source, note
+
+
+def _training_images(data: str, original: Classifier) -> npt.NDArray[np.float32]:
+    images = load_dataset(data, split="train", limit=_CALIBRATION_IMAGES).images
+    if (original.bounds.lower, original.bounds.upper) != (0.0, 1.0):
+        images[...] = images * original.bounds.range + original.bounds.lower
+    return images
 
 
 def digits_study(
