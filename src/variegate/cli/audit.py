@@ -15,6 +15,7 @@ from variegate.cli.options import (
     Data,
     DeviceChoice,
     DeviceOption,
+    FailAbove,
     HomeFolder,
     ModelName,
     NormOption,
@@ -22,6 +23,7 @@ from variegate.cli.options import (
     Parameters,
     Preset,
     Resume,
+    RewriterSpecs,
     Seed,
     Semantics,
     Split,
@@ -58,10 +60,7 @@ def replicate(
     *,
     model: ModelName,
     data: Data,
-    rewriters: Annotated[
-        str,
-        typer.Option("--rewriters", help="Calibrated specs with commas, by name; qim stands for MODEL-qim, and so on."),
-    ],
+    rewriters: RewriterSpecs,
     out: Out = None,
     resume: Resume = None,
     copies: Annotated[int, typer.Option("--copies", min=2, max=MAX_COUNT, help="Copies of each rewriter.")] = 5,
@@ -95,12 +94,7 @@ def replicate(
     parameters: Parameters = None,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
-    fail_above: Annotated[
-        str | None,
-        typer.Option(
-            "--fail-above", metavar="RATE", help="Exit with code 3 if a replication rate is above, such as 10%."
-        ),
-    ] = None,
+    fail_above: FailAbove = None,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:

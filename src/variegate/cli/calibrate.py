@@ -16,6 +16,7 @@ from variegate.cli.options import (
     DeviceOption,
     HomeFolder,
     ModelName,
+    ReplaceSpec,
     Seed,
     Split,
     examples,
@@ -58,9 +59,7 @@ def calibrate(
     ] = 2000,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Give the name to the new spec even if another one has it.")
-    ] = False,
+    replace: ReplaceSpec = False,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:

@@ -14,6 +14,7 @@ from variegate.cli.options import (
     Data,
     DeviceChoice,
     DeviceOption,
+    FailAbove,
     HomeFolder,
     ModelName,
     NormOption,
@@ -21,6 +22,7 @@ from variegate.cli.options import (
     Parameters,
     Preset,
     Resume,
+    RewriterSpecs,
     Seed,
     Semantics,
     Split,
@@ -65,10 +67,7 @@ def collude(
     *,
     model: ModelName,
     data: Data,
-    rewriters: Annotated[
-        str,
-        typer.Option("--rewriters", help="Calibrated specs with commas, by name; qim stands for MODEL-qim, and so on."),
-    ] = "",
+    rewriters: RewriterSpecs = "",
     colluders: Annotated[
         str, typer.Option("-k", "--colluders", help="How many buyers collude: 1..8, 1-8 or 1,2,4.")
     ] = "1..8",
@@ -118,12 +117,7 @@ def collude(
     parameters: Parameters = None,
     seed: Seed = 0,
     device: DeviceOption = DeviceChoice.CPU,
-    fail_above: Annotated[
-        str | None,
-        typer.Option(
-            "--fail-above", metavar="RATE", help="Exit with code 3 if a replication rate is above, such as 10%."
-        ),
-    ] = None,
+    fail_above: FailAbove = None,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 from variegate.cli.desk import open_desk
 from variegate.cli.entrypoint import SellerCodeCommand
 from variegate.cli.lifecycle import discard_key
-from variegate.cli.options import HOME, AsJson, HomeFolder, examples
+from variegate.cli.options import HOME, AsJson, CopyName, HomeFolder, examples
 from variegate.cli.output import print_json, print_result, print_text, talk
 from variegate.errors import ConfigurationError, VerificationError
 from variegate.registry.rows import utc
@@ -142,7 +142,7 @@ def revocations(
 
 
 def certificate(
-    copy: Annotated[str, typer.Argument(help="A copy, by its name vg1-...")],
+    copy: CopyName,
     *,
     seller: Annotated[str, typer.Option("--seller", help="Your name, as it should stand on the page.")],
     out: Annotated[Path, typer.Option("--out", help="The HTML file to write; it must not exist.")],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from variegate.cli.desk import open_desk
-from variegate.cli.options import HOME, MAX_COUNT, AsJson, HomeFolder, ModelName, examples
+from variegate.cli.options import HOME, MAX_COUNT, AsJson, CopyName, HomeFolder, ModelName, examples
 from variegate.cli.output import print_described, print_json, print_result, print_table, print_text, talk
 from variegate.cli.running import show_progress
 from variegate.registry.rows import MAX_EPOCH, MAX_ROWS, utc
@@ -175,7 +175,7 @@ def list_(
 
 
 def show(
-    copy: Annotated[str, typer.Argument(help="A copy, by its name vg1-...")],
+    copy: CopyName,
     *,
     home: HomeFolder = HOME,
     as_json: AsJson = False,

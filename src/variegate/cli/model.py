@@ -10,6 +10,7 @@ from variegate.cli.entrypoint import SellerCodeCommand
 from variegate.cli.options import (
     HOME,
     MAX_COUNT,
+    ArchitectureArguments,
     AsJson,
     HomeFolder,
     examples,
@@ -48,9 +49,7 @@ def import_(
     *,
     name: Annotated[str, typer.Option("--name", help="What to call the original.")],
     arch: Annotated[str, typer.Option("--arch", help="A registered architecture, or module:factory of your own code.")],
-    arg: Annotated[
-        list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the architecture; repeat.")
-    ] = None,
+    arg: ArchitectureArguments = None,
     code_path: Annotated[
         Path | None, typer.Option("--code-path", help="The Python file (or its folder) that has module:factory.")
     ] = None,

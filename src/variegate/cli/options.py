@@ -58,6 +58,21 @@ Parameters: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the attack (variegate attacks); repeat."),
 ]
+RewriterSpecs: TypeAlias = Annotated[
+    str,
+    typer.Option("--rewriters", help="Calibrated specs with commas, by name; qim stands for MODEL-qim, and so on."),
+]
+FailAbove: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--fail-above", metavar="RATE", help="Exit with code 3 if a replication rate is above, such as 10%."),
+]
+ReplaceSpec: TypeAlias = Annotated[
+    bool, typer.Option("--replace", help="Give the name to the new spec even if another one has it.")
+]
+ArchitectureArguments: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the architecture; repeat.")
+]
+CopyName: TypeAlias = Annotated[str, typer.Argument(help="A copy, by its name vg1-...")]
 Out: TypeAlias = Annotated[Path | None, typer.Option("--out", help="A new folder for the results.")]
 Resume: TypeAlias = Annotated[
     Path | None, typer.Option("--resume", help="The folder of an interrupted run, to go on with.")

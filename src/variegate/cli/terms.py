@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from variegate.cli.desk import open_desk
-from variegate.cli.options import HOME, AsJson, HomeFolder, examples, parse_rate
+from variegate.cli.options import HOME, AsJson, HomeFolder, ReplaceSpec, examples, parse_rate
 from variegate.cli.output import print_described, print_json, print_listed, print_pairs, print_result, print_text, talk
 from variegate.errors import ConfigurationError
 from variegate.registry.rows import utc
@@ -56,9 +56,7 @@ def save(
     model: Annotated[
         str | None, typer.Option("--model", help="The original that it is for; any one if left out.")
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Give the name to the new spec even if another one has it.")
-    ] = False,
+    replace: ReplaceSpec = False,
     home: HomeFolder = HOME,
     as_json: AsJson = False,
 ) -> None:

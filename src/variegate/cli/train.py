@@ -11,6 +11,7 @@ from variegate.cli.options import (
     MAX_COUNT,
     MAX_RANGE,
     MAX_SEED,
+    ArchitectureArguments,
     AsJson,
     Data,
     DeviceChoice,
@@ -62,9 +63,7 @@ def train(
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="One network for each: 0-9, or 0,3,5.")] = "0",
     preset: Annotated[str, typer.Option("--preset", help='Named settings: "paper", "laptop" or "smoke".')] = "laptop",
-    arg: Annotated[
-        list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the architecture; repeat.")
-    ] = None,
+    arg: ArchitectureArguments = None,
     code_path: Annotated[
         Path | None, typer.Option("--code-path", help="The Python file (or its folder) that has module:function.")
     ] = None,
