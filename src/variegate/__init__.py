@@ -23,7 +23,7 @@ _HOMES = {
     "QimSpec": "rewriters.qim",
     "SpreadSpectrumSpec": "rewriters.spread_spectrum",
     "PermutationSpec": "rewriters.permutation",
-    "ComposedSpec": "rewriters.compose",
+    "ComposedSpec": "rewriters.catalog",
     "rewrite": "rewriters.base",
     "RewrittenCopy": "rewriters.base",
     "CopyBank": "models.bank",

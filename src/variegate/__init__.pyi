@@ -23,7 +23,7 @@ from variegate.report.render import render_html as render_html
 from variegate.report.render import render_text as render_text
 from variegate.rewriters.base import RewrittenCopy as RewrittenCopy
 from variegate.rewriters.base import rewrite as rewrite
-from variegate.rewriters.compose import ComposedSpec as ComposedSpec
+from variegate.rewriters.catalog import ComposedSpec as ComposedSpec
 from variegate.rewriters.permutation import PermutationSpec as PermutationSpec
 from variegate.rewriters.qim import QimSpec as QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec as SpreadSpectrumSpec

@@ -162,8 +162,8 @@ def test_what_a_sellers_code_prints_stays_off_stdout(path):
 
 
 def test_only_rewriters_that_can_be_calibrated_are_offered():
-    from variegate.experiments.candidates import PROPOSERS
+    from variegate.rewriters.catalog import REWRITERS
 
     (option,) = [option for option in COMMANDS["calibrate",].params if option.name == "rewriter"]
     assert option.help == "qim, permutation or spread_spectrum."
-    assert set(PROPOSERS) == {"qim", "permutation", "spread_spectrum"}
+    assert {name for name, kind in REWRITERS.items() if kind.proposes()} == {"qim", "permutation", "spread_spectrum"}

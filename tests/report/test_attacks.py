@@ -17,6 +17,7 @@ from variegate.records.load import load_record, parse_record
 from variegate.report.drawing import Drawing
 from variegate.report.figures.attack import norm_against_queries
 from variegate.report.figures.gallery import load_pictures
+from variegate.report.labels import full_labels, labels
 from variegate.report.palette import series_styles
 from variegate.report.render import (
     draw_all,
@@ -28,7 +29,7 @@ from variegate.report.render import (
     render_text,
     save_all,
 )
-from variegate.report.views.attack import attack_cautions, full_labels, labels, outcome_table, overview_table
+from variegate.report.views.attack import attack_cautions, outcome_table, overview_table
 from variegate.types import Status
 
 Record = dict[str, Any]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from variegate.rewriters.catalog import REWRITERS
-from variegate.rewriters.compose import ComposedSpec
+from variegate.rewriters.catalog import REWRITERS, ComposedSpec
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec

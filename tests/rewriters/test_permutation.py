@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from variegate.keys import Purpose, derangement, permutation
 from variegate.rewriters.base import OriginalShape, normalised_sum, original_shape, rewrite
-from variegate.rewriters.compose import ComposedSpec
+from variegate.rewriters.catalog import ComposedSpec
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec

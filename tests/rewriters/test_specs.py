@@ -8,8 +8,7 @@ import pytest
 
 from variegate.errors import ConfigurationError
 from variegate.rewriters.base import original_shape, rewrite
-from variegate.rewriters.catalog import REWRITERS, find_spec_class, spec_from_dict
-from variegate.rewriters.compose import ComposedSpec
+from variegate.rewriters.catalog import REWRITERS, ComposedSpec, find_spec_class, spec_from_dict
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec

@@ -31,11 +31,11 @@ import variegate
 from variegate.data.images import LabelledImages
 from variegate.errors import ConfigurationError, InputError
 from variegate.evaluation.progress import Progress, silent
-from variegate.experiments.candidates import PROPOSERS, Candidate
 from variegate.experiments.trial import COPIES, OBJECTIVE_SCALES, Effort, Outcome, Trial
 from variegate.models.classifier import Classifier, check_inputs
 from variegate.rewriters.base import AbstractSpec
-from variegate.rewriters.qim import QimSpec
+from variegate.rewriters.calibrate import Candidate
+from variegate.rewriters.catalog import find_spec_class, known_rewriters
 
 _FEWEST_INPUTS = 50
 _FINALISTS = 4
@@ -77,7 +77,7 @@ def calibrate_spec(
     Args:
         original: the seller's classifier.
         images: float32 (N, *input_shape), unlabelled, N at least 50; not those of the final evaluation.
-        rewriter: "qim", "spread_spectrum" or "permutation".
+        rewriter: a rewriter of the catalog whose class proposes specs, a plug-in's too.
         max_change: largest share of labels that a copy may change, in (0, 1).
         seed: of the experimental copies and of the attack.
         attack_images, attack_queries: size of the attack on each finalist. With 0 images nothing is attacked, and
@@ -96,13 +96,17 @@ def calibrate_spec(
     inputs = check_inputs(torch.from_numpy(np.asarray(images)), original.input_spec)
     if inputs.shape[0] < _FEWEST_INPUTS:
         raise InputError(f"calibration needs at least {_FEWEST_INPUTS} inputs; got {inputs.shape[0]}")
-    if rewriter not in PROPOSERS:
-        raise ConfigurationError(f"rewriter {rewriter!r} cannot be calibrated; choose from {', '.join(PROPOSERS)}")
+    kind = find_spec_class(rewriter)
+    if not kind.proposes():
+        able = ", ".join(name for name in known_rewriters() if find_spec_class(name).proposes())
+        raise ConfigurationError(
+            f"rewriter {rewriter!r} cannot be calibrated: its class proposes no specs; choose from {able}"
+        )
     say = progress or silent
     say(f"{rewriter}: scoring the inputs", 0, 0)
     trial = Trial(original, inputs, seed=seed)
     say(f"{rewriter}: measuring changed labels", 0, 0)
-    candidates = PROPOSERS[rewriter](trial, max_change)
+    candidates = kind.propose(trial, max_change)
     usable = [number for number, candidate in enumerate(candidates) if candidate.feasible]
     if not usable:
         closest = min(candidates, key=lambda candidate: candidate.measured_change)
@@ -169,8 +173,8 @@ def _row(candidate: Candidate, outcome: Outcome | None, *, chosen: bool) -> dict
     return {
         "spec": spec.to_dict(),
         "strength": candidate.strength,
-        "messages_per_class": spec.messages_per_class if isinstance(spec, QimSpec) else None,
-        "quantization_step": spec.quantization_step if isinstance(spec, QimSpec) else None,
+        "messages_per_class": getattr(spec, "messages_per_class", None),
+        "quantization_step": getattr(spec, "quantization_step", None),
         "predicted_change": candidate.predicted_change,
         "measured_change": candidate.measured_change,
         "change_bound": candidate.change_bound,

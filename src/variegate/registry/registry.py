@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar, final
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, inspect
 
 from variegate.errors import FormatError, InputError, NotFoundError, VariegateError
 from variegate.registry.engine import (
@@ -23,9 +23,7 @@ from variegate.registry.engine import (
     reading,
     writing,
 )
-from variegate.registry.schema import FORMAT, meta
-
-_MAX_DIGITS = 10
+from variegate.registry.schema import FORMAT, stated_format
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -141,18 +139,6 @@ def create_tables(connection: Connection) -> None:
         from variegate.registry.migrations import run  # Alembic takes a while to import
 
         run(connection)
-
-
-def stated_format(connection: Connection, location: str) -> int:
-    """Return the format that a registry states.
-
-    Raises:
-        FormatError: if it states none, or this is no registry.
-    """
-    stated = connection.scalar(select(meta.c.value).where(meta.c.key == "format"))
-    if not isinstance(stated, str) or not (stated.isascii() and stated.isdecimal() and len(stated) < _MAX_DIGITS):
-        raise FormatError(f"{location} is not a variegate registry: it does not state its format")
-    return int(stated)
 
 
 def check_format(connection: Connection, location: str) -> None:

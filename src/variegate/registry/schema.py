@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -26,9 +27,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    select,
     text,
 )
 
+from variegate.errors import FormatError
 from variegate.types import CopyStatus
 
 FORMAT = 2
@@ -155,3 +158,18 @@ events = Table(
     Column("previous", String(80), nullable=False),
     Column("hash", String(80), nullable=False, unique=True),
 )
+
+
+_MAX_DIGITS = 10
+
+
+def stated_format(connection: Connection, location: str) -> int:
+    """Return the format that a registry states.
+
+    Raises:
+        FormatError: if it states none, or this is no registry.
+    """
+    stated = connection.scalar(select(meta.c.value).where(meta.c.key == "format"))
+    if not isinstance(stated, str) or not (stated.isascii() and stated.isdecimal() and len(stated) < _MAX_DIGITS):
+        raise FormatError(f"{location} is not a variegate registry: it does not state its format")
+    return int(stated)

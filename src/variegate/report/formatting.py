@@ -22,10 +22,6 @@ _TITLES = {
     "identical": "identical copies",
     "independent": "independent training",
     "noise": "random noise",
-    "spread_spectrum": "spread spectrum",
-    "permutation": "permutation",
-    "qim": "QIM",
-    "composed": "composed",
 }
 
 _RATE_TITLES = {
@@ -41,10 +37,22 @@ _NORM_TITLES = {"l2": "L2 norm", "linf": "L-infinity norm"}
 
 def group_title(name: str) -> str:
     """A group's name for people ("qim-2": "QIM (2)"); a name that is not known is its own title."""
+    if (title := _title(name)) is not None:
+        return title
     base, _, number_of = name.rpartition("-")
-    if base in _TITLES and number_of.isdecimal():
-        return f"{_TITLES[base]} ({number_of})"
-    return _TITLES.get(name, name)
+    if number_of.isdecimal() and (title := _title(base)) is not None:
+        return f"{title} ({number_of})"
+    return name
+
+
+def _title(name: str) -> str | None:
+    """The title of a control, or what a rewriter's class calls itself; None of another name."""
+    if name in _TITLES:
+        return _TITLES[name]
+    from variegate.rewriters.catalog import spec_class  # loads torch
+
+    kind = spec_class(name)
+    return None if kind is None else kind.title or kind.rewriter
 
 
 def rate_title(name: str) -> str:

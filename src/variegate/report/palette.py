@@ -1,4 +1,4 @@
-"""Colours, markers and dashes: of groups fixed per name, of other lines in their order.
+"""Colours, markers and dashes: of controls fixed, of rewriters as their classes say, of other lines in their order.
 
 They are told apart by people who are colour-blind and in print: the first colours are those of Okabe and Ito, "Color
 Universal Design" (2008), and lines differ in marker or dash as well, so that no figure depends on colour alone.
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from variegate.report.formatting import CONTROLS, group_title
+from variegate.rewriters.catalog import spec_class
 
 BLACK = "#000000"
 """The theme's ink: on the page, pure black follows the reader's light or dark setting."""
@@ -21,13 +22,17 @@ _FIXED = {
     "identical": (BLACK, "o"),
     "independent": ("#0072B2", "s"),
     "noise": ("#808080", "x"),
-    "spread_spectrum": ("#E69F00", "D"),
-    "permutation": ("#009E73", "^"),
-    "qim": ("#D55E00", "v"),
-    "composed": ("#CC79A7", "P"),
 }
 _SPARE = (("#56B4E9", "X"), ("#A6761D", "<"), ("#7570B3", ">"), ("#B09C00", "h"), ("#66A61E", "*"), ("#E7298A", "p"))
-_SERIES = (*(_FIXED[name] for name in _FIXED if name != "noise"), *_SPARE)
+_SERIES = (
+    (BLACK, "o"),
+    ("#0072B2", "s"),
+    ("#E69F00", "D"),
+    ("#009E73", "^"),
+    ("#D55E00", "v"),
+    ("#CC79A7", "P"),
+    *_SPARE,
+)
 _SERIES_DASHES: tuple[Dash, ...] = (_SOLID, (0, (1.2, 1.4)), (0, (6.0, 1.6, 1.2, 1.6)))
 
 
@@ -49,12 +54,15 @@ class GroupStyle:
 
 
 def group_styles(names: Iterable[str]) -> dict[str, GroupStyle]:
-    """A style for every name: known groups have theirs, others take spare colours in their order."""
+    """A style for every name: controls and rewriters have theirs, others take spare colours in their order."""
     styles = {}
     spare = 0
     for name in names:
+        kind = None if name in _FIXED else spec_class(name)
         if name in _FIXED:
             colour, marker = _FIXED[name]
+        elif kind is not None and kind.colour and kind.marker:
+            colour, marker = kind.colour, kind.marker
         else:
             colour, marker = _SPARE[spare % len(_SPARE)]
             spare += 1

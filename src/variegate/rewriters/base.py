@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from variegate.models.classifier import Classifier
 from variegate.models.forward_pass import full_precision
 from variegate.rewriters.secrecy import NeverPickled
 from variegate.types import InputSpec, TakesInputs
+
+if TYPE_CHECKING:
+    from variegate.rewriters.calibrate import Candidate, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,41 @@ class AbstractHead(NeverPickled, nn.Module, ABC):
 
 
 class AbstractSpec(ABC):
-    """Parameters of a rewriter; subclasses are frozen dataclasses and equal for all buyers of a model."""
+    """Parameters of a rewriter; subclasses are frozen dataclasses and equal for all buyers of a model.
+
+    A rewriter's class also says what reports and calibrations need to know of it; all of that is optional.
+
+    Attributes:
+        rewriter: its name in the catalog and in records.
+        title: its name for people; `rewriter` if empty.
+        colour, marker: how figures draw it ("#rrggbb", matplotlib's letter); a spare style if empty.
+        order: its place in tables, ascending.
+        symbols: the paper's letters for its parameters, by the parameter's name.
+    """
 
     rewriter: ClassVar[str]
+    title: ClassVar[str] = ""
+    colour: ClassVar[str] = ""
+    marker: ClassVar[str] = ""
+    order: ClassVar[int] = 100
+    symbols: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def proposes(cls) -> bool:
+        """Whether this rewriter can be calibrated."""
+        return cls.propose.__func__ is not AbstractSpec.propose.__func__  # type: ignore[attr-defined]
+
+    @classmethod
+    def propose(cls, trial: "Trial", max_change: float) -> list["Candidate"]:  # noqa: ARG003 (an interface)
+        """Return the specs worth trying on an original, within a budget of changed labels; calibration tries them.
+
+        Raises:
+            ConfigurationError: this rewriter has no calibration.
+        """
+        raise ConfigurationError(
+            f"rewriter {cls.rewriter!r} cannot be calibrated: its class proposes no specs; write one by "
+            "hand and keep it with: variegate spec save"
+        )
 
     @abstractmethod
     def build(self, key: CopyKey, shape: OriginalShape) -> AbstractHead:

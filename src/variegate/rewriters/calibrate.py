@@ -1,4 +1,4 @@
-"""How many labels a rewriter will change, predicted from the original's scores before a single copy is made.
+"""Calibration: how many labels a rewriter will change, predicted from the original's scores, and the candidates to try.
 
 Let an input have scores p, label y and gaps g_k = p_y - p_k.
 
@@ -14,7 +14,9 @@ Source of the formulas: derived for this project from the triangle wave's moment
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +25,11 @@ from torch import Tensor
 
 from variegate.errors import ConfigurationError, InputError
 from variegate.projections.catalog import AUTO_DENSE_ELEMENTS
-from variegate.rewriters.base import OriginalShape
+from variegate.rewriters.base import AbstractSpec, OriginalShape
 
 _NODES = 48
+MAX_REPAIRS = 4
+"""How often a candidate is weakened and measured again."""
 
 
 def predicted_change_qim(scores: Tensor, *, messages_per_class: int, strength: float) -> float:
@@ -143,3 +147,96 @@ def _random_derangement(generator: np.random.Generator, n: int) -> npt.NDArray[n
         order = generator.permutation(n)
         if not bool((order == np.arange(n)).any()):
             return order
+
+
+class Trial(Protocol):
+    """One original on trial, as far as proposing specs needs it.
+
+    Attributes:
+        scores: float32 (N, n), the original's softmax scores on jittered inputs.
+        distances: the original's boundary distances, L2 in units of the input range.
+        shape: of the original.
+        seed: of everything random.
+    """
+
+    scores: Tensor
+    distances: list[float]
+    shape: OriginalShape
+    seed: int
+
+    def unit_inputs(self) -> Tensor:
+        """Return the jittered inputs in units of their range."""
+        ...
+
+    def measure_change(self, spec: AbstractSpec) -> tuple[float, float]:
+        """Return the share of labels that copies of `spec` change, and its one-sided 95 % bound."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A spec with its predicted and measured share of changed labels.
+
+    It is feasible if the one-sided 95 % bound of the measured share, `change_bound`, is within the budget.
+    """
+
+    spec: AbstractSpec
+    strength: float
+    predicted_change: float
+    measured_change: float
+    change_bound: float
+    feasible: bool
+
+
+def measured_candidate(
+    trial: Trial, spec: AbstractSpec, strength: float, predicted: float, max_change: float
+) -> Candidate:
+    """Return a candidate whose changed labels were measured."""
+    measured, bound = trial.measure_change(spec)
+    return Candidate(
+        spec=spec,
+        strength=strength,
+        predicted_change=predicted,
+        measured_change=measured,
+        change_bound=bound,
+        feasible=bound <= max_change,
+    )
+
+
+def scaled_candidates(
+    trial: Trial,
+    max_change: float,
+    build: Callable[[float], AbstractSpec],
+    predict: Callable[[float], float],
+    *,
+    most: float,
+) -> list[Candidate]:
+    """Bisect the one strength of a rewriter to the budget, repair it by measurement, and add half of it.
+
+    Args:
+        trial: the original on trial.
+        max_change: the budget, a share of labels.
+        build: the spec of a strength.
+        predict: the share of labels that a strength changes.
+        most: the largest strength worth trying.
+    """
+    low, high = 0.0, most
+    if predict(most) <= max_change:
+        low = most
+    else:
+        for _ in range(20):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if predict(middle) <= max_change else (low, middle)
+    strength = three_digits(low)
+    for _ in range(2 * MAX_REPAIRS):
+        if trial.measure_change(build(strength))[1] <= max_change:
+            break
+        strength = three_digits(0.85 * strength)
+    half = three_digits(0.5 * strength)
+    return [measured_candidate(trial, build(each), each, predict(each), max_change) for each in (strength, half)]
+
+
+def three_digits(value: float) -> float:
+    """Return three significant digits: a spec is written down and typed by people."""
+    return float(f"{value:.3g}")

@@ -1,16 +1,86 @@
-"""Rewriters by name. A new one is listed here, or a package offers it through the entry point `variegate.rewriters`."""
+"""Rewriters by name, and compositions of them.
+
+A new one is a line of `REWRITERS`, or a package offers it by the entry point `variegate.rewriters`.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
 
 from variegate.errors import ConfigurationError
-from variegate.rewriters.base import AbstractSpec
-from variegate.rewriters.compose import ComposedSpec
+from variegate.keys import CopyKey
+from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.rewriters.spread_spectrum import SpreadSpectrumSpec
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedSpec(AbstractSpec):
+    """Two or more rewriters whose outputs are added; part i draws from the sub-key "part-i"."""
+
+    rewriter: ClassVar[str] = "composed"
+    title: ClassVar[str] = "composed"
+    colour: ClassVar[str] = "#CC79A7"
+    marker: ClassVar[str] = "P"
+    order: ClassVar[int] = 4
+
+    parts: tuple[AbstractSpec, ...]
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if not isinstance(part, AbstractSpec):
+                raise ConfigurationError(f"a composition's parts must be specs of rewriters; got {type(part).__name__}")
+        if len(self.parts) < 2:
+            raise ConfigurationError(f"a composition needs at least 2 rewriters; got {len(self.parts)}")
+
+    def build(self, key: CopyKey, shape: OriginalShape) -> "ComposedHead":
+        """Return the head that adds the parts' decoders."""
+        return ComposedHead([part.build(key.subkey(f"part-{i}"), shape) for i, part in enumerate(self.parts)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts' parameters as JSON values."""
+        return {"rewriter": self.rewriter, "parts": [part.to_dict() for part in self.parts]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote; parts are looked up in the catalog."""
+        parts = values.get("parts")
+        if not isinstance(parts, (list, tuple)):
+            raise ConfigurationError(f"a composition needs a list 'parts' of rewriters; got {type(parts).__name__}")
+        if (name := values.get("rewriter", cls.rewriter)) != cls.rewriter:
+            raise ConfigurationError(f"these are parameters of the rewriter {name!r}, not of {cls.rewriter!r}")
+        if unknown := sorted(set(values) - {"rewriter", "parts"}):
+            raise ConfigurationError(f"rewriter {cls.rewriter!r} has no parameter {', '.join(unknown)}; it has parts")
+        return cls(parts=tuple(spec_from_dict(part) for part in parts))
+
+
+@final
+class ComposedHead(AbstractHead):
+    """R_k = the sum of the parts' R."""
+
+    def __init__(self, parts: list[AbstractHead]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers that some part reads."""
+        return tuple(sorted({layer for part in self._parts() for layer in part.layers}))
+
+    def decode(self, x: Tensor, scores: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the sum of the parts' decoders, float32 (N, n)."""
+        return torch.stack([part.decode(x, scores, features) for part in self._parts()]).sum(0)
+
+    def _parts(self) -> list[AbstractHead]:
+        return [part for part in self.parts if isinstance(part, AbstractHead)]
+
 
 REWRITERS: Mapping[str, type[AbstractSpec]] = {
     spec.rewriter: spec for spec in (SpreadSpectrumSpec, QimSpec, PermutationSpec, ComposedSpec)
@@ -22,16 +92,29 @@ def _plugins() -> Mapping[str, type[AbstractSpec]]:
     return {entry.name: entry.load() for entry in entry_points(group="variegate.rewriters")}
 
 
+def known_rewriters() -> tuple[str, ...]:
+    """Return the names of all rewriters, plug-ins' among them, sorted."""
+    return tuple(sorted({**_plugins(), **REWRITERS}))
+
+
+def spec_class(name: str) -> type[AbstractSpec] | None:
+    """Return the spec class of a rewriter, for its title and looks; None where a name is no rewriter's.
+
+    Records may come from elsewhere, so an unknown name is no error.
+    """
+    return {**_plugins(), **REWRITERS}.get(name)
+
+
 def find_spec_class(name: str) -> type[AbstractSpec]:
     """Return the spec class of the rewriter `name`.
 
     Raises:
         ConfigurationError: there is no such rewriter; the message lists those there are.
     """
-    known = {**_plugins(), **REWRITERS}
-    if name not in known:
-        raise ConfigurationError(f"there is no rewriter {name!r}; choose from {', '.join(sorted(known))}")
-    return known[name]
+    found = spec_class(name)
+    if found is None:
+        raise ConfigurationError(f"there is no rewriter {name!r}; choose from {', '.join(known_rewriters())}")
+    return found
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> AbstractSpec:

@@ -17,6 +17,9 @@ from torch import Tensor
 from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey, Purpose, derangement, permutation
 from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape
+from variegate.rewriters.calibrate import Candidate, Trial, predicted_change_permutation, scaled_candidates
+
+_MAX_ALPHA = 0.95  # that a calibration tries
 
 
 @final
@@ -31,6 +34,10 @@ class PermutationSpec(AbstractSpec):
     """
 
     rewriter: ClassVar[str] = "permutation"
+    title: ClassVar[str] = "permutation"
+    colour: ClassVar[str] = "#009E73"
+    marker: ClassVar[str] = "^"
+    order: ClassVar[int] = 3
 
     alpha: float = 0.8
     derangement: bool = True
@@ -42,6 +49,15 @@ class PermutationSpec(AbstractSpec):
             raise ConfigurationError(f"alpha must be at least 0 and below 1, or classes become ties; got {self.alpha}")
         if self.dummy_classes < 0:
             raise ConfigurationError(f"dummy_classes must be at least 0; got {self.dummy_classes}")
+
+    @classmethod
+    def propose(cls, trial: Trial, max_change: float) -> list[Candidate]:
+        """The largest alpha within the budget, and half of it."""
+
+        def predict(alpha: float) -> float:
+            return predicted_change_permutation(trial.scores, alpha=alpha, seed=trial.seed)
+
+        return scaled_candidates(trial, max_change, lambda alpha: cls(alpha=alpha), predict, most=_MAX_ALPHA)
 
     def build(self, key: CopyKey, shape: OriginalShape) -> "PermutationHead":
         """Return the head with this key's permutation."""

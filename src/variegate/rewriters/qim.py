@@ -31,12 +31,27 @@ from variegate.projections import PROJECTIONS, build_projection
 from variegate.projections.base import Projection
 from variegate.projections.catalog import ProjectionKind
 from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength
+from variegate.rewriters.calibrate import (
+    MAX_REPAIRS,
+    Candidate,
+    Trial,
+    measured_candidate,
+    most_messages,
+    predicted_change_qim,
+    smallest_messages,
+    step_for_distance,
+    three_digits,
+)
 from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
 
 # A float32 sum y is off by about 1e-6, in another way for another batch size; in steps, by 1e-3 at the least step.
 LEAST_STEP = 1e-3
 _MOST_STEP = 1e6
+
+_STRENGTHS = (1.0, 2.0, 4.0, 8.0)  # that a calibration tries
+_SHARES = (0.1, 0.2, 0.4)  # of the original's boundary distance
+_MARGIN = 0.95  # other steps change labels a little differently
 
 
 @final
@@ -57,6 +72,15 @@ class QimSpec(AbstractSpec):
     """
 
     rewriter: ClassVar[str] = "qim"
+    title: ClassVar[str] = "QIM"
+    colour: ClassVar[str] = "#D55E00"
+    marker: ClassVar[str] = "v"
+    order: ClassVar[int] = 2
+    symbols: ClassVar[Mapping[str, str]] = {
+        "messages_per_class": "B",
+        "quantization_step": "delta, for messages of norm 1 and a range of 1",
+        "strength": "of the errors' sum; 1 in the paper",
+    }
 
     messages_per_class: int = 16
     quantization_step: float = 0.1
@@ -89,6 +113,32 @@ class QimSpec(AbstractSpec):
             raise ConfigurationError(
                 f"projection must be auto, {', '.join(sorted(PROJECTIONS))}; got {self.projection!r}"
             )
+
+    @classmethod
+    def propose(cls, trial: Trial, max_change: float) -> list[Candidate]:
+        """For each strength: the fewest messages within the budget; steps for a few shares of the boundary distance."""
+        most = most_messages(trial.shape)
+        found: list[Candidate] = []
+        for strength in _STRENGTHS:
+
+            def spec_of(count: int, share: float, strength: float = strength) -> QimSpec:
+                step = step_for_distance(
+                    trial.scores, trial.distances, messages_per_class=count, strength=strength, share=share
+                )
+                step = three_digits(max(step, LEAST_STEP))
+                return cls(messages_per_class=count, quantization_step=step, strength=strength)
+
+            count = smallest_messages(trial.scores, strength=strength, max_change=max_change, most=most) or most
+            for _ in range(MAX_REPAIRS):  # the change hardly depends on the step: one share stands for all
+                _, bound = trial.measure_change(spec_of(count, _SHARES[-1]))
+                if bound <= _MARGIN * max_change or count >= most:
+                    break
+                count = min(most, math.ceil(count * max(1.2, (bound / max_change) ** 2)))
+            predicted = predicted_change_qim(trial.scores, messages_per_class=count, strength=strength)
+            found += [
+                measured_candidate(trial, spec_of(count, share), strength, predicted, max_change) for share in _SHARES
+            ]
+        return found
 
     def build(self, key: CopyKey, shape: OriginalShape) -> "QimHead":
         """Return the head with B messages a class."""

@@ -18,8 +18,11 @@ from variegate.projections import PROJECTIONS, build_projection
 from variegate.projections.base import Projection
 from variegate.projections.catalog import ProjectionKind
 from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength
+from variegate.rewriters.calibrate import Candidate, Trial, predicted_change_spread_spectrum, scaled_candidates
 from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
+
+_MAX_AMPLITUDE = 16.0  # that a calibration tries
 
 
 @final
@@ -35,6 +38,11 @@ class SpreadSpectrumSpec(AbstractSpec):
     """
 
     rewriter: ClassVar[str] = "spread_spectrum"
+    title: ClassVar[str] = "spread spectrum"
+    colour: ClassVar[str] = "#E69F00"
+    marker: ClassVar[str] = "D"
+    order: ClassVar[int] = 1
+    symbols: ClassVar[Mapping[str, str]] = {"strength": "A, for messages of norm 1"}
 
     strength: float = 0.3
     zero_mean: bool = True
@@ -48,6 +56,18 @@ class SpreadSpectrumSpec(AbstractSpec):
             raise ConfigurationError(
                 f"projection must be auto, {', '.join(sorted(PROJECTIONS))}; got {self.projection!r}"
             )
+
+    @classmethod
+    def propose(cls, trial: Trial, max_change: float) -> list[Candidate]:
+        """The largest amplitude within the budget, and half of it."""
+        unit = trial.unit_inputs()
+
+        def predict(strength: float) -> float:
+            return predicted_change_spread_spectrum(trial.scores, unit, strength=strength)
+
+        return scaled_candidates(
+            trial, max_change, lambda strength: cls(strength=strength), predict, most=_MAX_AMPLITUDE
+        )
 
     def build(self, key: CopyKey, shape: OriginalShape) -> "SpreadSpectrumHead":
         """Return the head with one message a class."""

@@ -17,8 +17,7 @@ from variegate.errors import ConfigurationError
 from variegate.manifest import canonical_json
 from variegate.models.classifier import Classifier, weights_digest
 from variegate.rewriters.base import AbstractSpec, original_shape, rewrite
-from variegate.rewriters.catalog import REWRITERS, spec_from_dict
-from variegate.rewriters.compose import ComposedSpec
+from variegate.rewriters.catalog import REWRITERS, ComposedSpec, spec_from_dict
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import known_key, small_classifier

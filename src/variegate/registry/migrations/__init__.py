@@ -17,8 +17,7 @@ from sqlalchemy import Connection
 
 from variegate.errors import FormatError, NotFoundError
 from variegate.registry.engine import Database, clear_failures, locate, open_engine, reading, writing
-from variegate.registry.registry import stated_format
-from variegate.registry.schema import FORMAT
+from variegate.registry.schema import FORMAT, stated_format
 
 FIRST_FORMAT = 2
 """The format of the oldest registry that this version upgrades."""

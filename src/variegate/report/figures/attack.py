@@ -18,8 +18,8 @@ from variegate.report.drawing import (
     style,
 )
 from variegate.report.formatting import count, norm, norm_title
+from variegate.report.labels import labels
 from variegate.report.palette import GroupStyle, series_styles
-from variegate.report.views.attack import labels
 
 NAME = "norm-against-queries"
 NARROWEST = 4.0

@@ -11,8 +11,8 @@ from variegate.records.reproduction import CollusionResults
 from variegate.report.drawing import Axes, Drawing, canvas, finish, style
 from variegate.report.figures.axes import PANEL, draw_rates, file_name, percentages, subtitle
 from variegate.report.formatting import group_title, percent
+from variegate.report.labels import VARIANT_TITLES, setting_title
 from variegate.report.palette import Dash, GroupStyle, group_styles, series_styles
-from variegate.report.views.paper.summaries import VARIANT_TITLES, setting_title
 
 _DOTTED: Dash = (0, (1.2, 1.4))
 _HEADINGS = {

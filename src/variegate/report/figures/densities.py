@@ -7,8 +7,8 @@ from variegate.records.reproduction import BindingResults, CosineResults, Curve,
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, finish, legend_text, plain, style
 from variegate.report.figures.axes import PANEL, file_name, subtitle
 from variegate.report.formatting import count, group_title, norm
+from variegate.report.labels import estimate
 from variegate.report.palette import Dash, GroupStyle, group_styles, series_styles
-from variegate.report.views.paper.tables import estimate
 
 _DASHES: tuple[Dash, ...] = ((0, ()), (0, (5.0, 2.0)), (0, (1.2, 1.4)))
 _COSINES = (

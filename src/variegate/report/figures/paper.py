@@ -22,8 +22,8 @@ from variegate.report.figures.axes import PANEL, draw_rates, file_name, percenta
 from variegate.report.figures.collusion import collusion_figures
 from variegate.report.figures.densities import binding_figure, clean_cosines, other_cosines
 from variegate.report.formatting import group_title, number, percent
+from variegate.report.labels import replication_cells
 from variegate.report.palette import BLACK, Dash, GroupStyle, group_styles
-from variegate.report.views.paper.tables import replication_cells
 
 _DOTTED: Dash = (0, (1.2, 1.4))
 

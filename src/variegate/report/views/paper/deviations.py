@@ -15,18 +15,11 @@ from variegate.records.reproduction import (
     Study,
 )
 from variegate.report.formatting import count, flat
+from variegate.rewriters.catalog import spec_class
 
 _TRAININGS, _COPIES = 10, 10
 _ARCHITECTURE = "VGG-19"
 _IMAGES = {"cifar10": 10_000, "gtsrb": 12_630}
-_SYMBOLS: Mapping[str, Mapping[str, str]] = {
-    "qim": {
-        "messages_per_class": "B",
-        "quantization_step": "delta, for messages of norm 1 and a range of 1",
-        "strength": "of the errors' sum; 1 in the paper",
-    },
-    "spread_spectrum": {"strength": "A, for messages of norm 1"},
-}
 _MESSAGES = (
     "keyed, independent random signs scaled to norm 1, less their mean where zero_mean says so; of more than 2^24 "
     "values, rows of a keyed randomized Hadamard transform instead (projection auto)"
@@ -72,7 +65,8 @@ def spec_notes(study: Study, rewriter: str) -> tuple[tuple[str, str], ...]:
     notes = specs.get(rewriter) if isinstance(specs, Mapping) else None
     chosen = flat(notes) if isinstance(notes, Mapping) else ()
     titles = {"inputs": "training images", "max_change": "labels changed at most"}
-    symbols = _SYMBOLS.get(rewriter, {})
+    kind = spec_class(rewriter)
+    symbols = {} if kind is None else kind.symbols
     spec = {name: value for name, value in study.specs[rewriter].items() if name != "weights" or value}
     said = [(f"{name} ({symbols[name]})" if name in symbols else name, value) for name, value in flat(spec)]
     if rewriter == "qim" and "weights" not in spec:

@@ -5,16 +5,9 @@ from collections.abc import Iterator
 from variegate.records.collusion import Coalition, Setting
 from variegate.records.reproduction import BindingResults, CollusionResults, CosineResults, Curve, Gap
 from variegate.report.formatting import NOTHING, count, group_title, norm, percent
+from variegate.report.labels import VARIANT_TITLES, estimate, setting_title
 from variegate.report.table import Table
-from variegate.report.views.paper.tables import ends, estimate
-
-VARIANT_TITLES = {
-    "mean": "mean of scores",
-    "log": "log of the mean",
-    "vote": "majority vote",
-    "stripped": "rewriter stripped",
-    "stripped_log": "stripped, log",
-}
+from variegate.report.views.paper.tables import ends
 
 
 def cosine_curves(results: CosineResults) -> Iterator[tuple[str, str, str, Curve]]:
@@ -103,16 +96,6 @@ def binding_table(study: str, results: BindingResults) -> Table:
         grouped=True,
         note=f"Nearest to the paper: {_words(nearest.measure)}, partner {nearest.reading}. {found}.",
     )
-
-
-def setting_title(setting: Setting) -> str:
-    """Who colludes, in words."""
-    if setting.setting == 1:
-        return "setting 1: originals of independent trainings"
-    title = group_title(setting.rewriter or "none")
-    if setting.setting == 2:
-        return f"setting 2: a copy by {title} of each training"
-    return f"setting 3: copies of one original by {title}"
 
 
 def collusion_table(study: str, setting: Setting) -> Table:

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator
 
-from variegate.experiments.paper.paper import TABLE1, TABLE2, TABLE2_ROWS, TABLE3, Row
+from variegate.experiments.paper.paper import TABLE1, TABLE3
 from variegate.records.base import Rate
 from variegate.records.reproduction import (
-    INDEPENDENT,
     AccuracyResults,
     AccuracyRow,
     AttackResults,
-    ClassifierMeans,
     CostResults,
     CostRow,
     PairsRate,
     ReplicationResults,
-    SuccessRate,
 )
 from variegate.report.formatting import (
     NOTHING,
@@ -28,8 +25,11 @@ from variegate.report.formatting import (
     short_interval,
     span,
 )
+from variegate.report.labels import replication_cells
 from variegate.report.table import Table
 from variegate.report.views.paper.deviations import threads
+from variegate.rewriters.base import AbstractSpec
+from variegate.rewriters.catalog import spec_class
 
 EXPERIMENT_TITLES = {
     "table1": "Table 1",
@@ -74,22 +74,19 @@ def ratio(ours: float, paper: float | None) -> str:
     return NOTHING if not paper or ours < 0.0 else norm(ours / paper)
 
 
-def estimate(mean: float | None, low: float | None, high: float | None) -> str:
-    """A mean with its interval, such as "0.0683 (0.0169 to 0.127)"."""
-    ends = span(norm(low), norm(high))
-    return f"{norm(mean)} ({ends})" if ends else norm(mean)
-
-
-Means = ClassifierMeans | SuccessRate | PairsRate
 SHOWN_STEPS = (1.1, 1.5, 2.0)
 
-_ORDER = ("original", "spread_spectrum", "qim", "permutation")
 _KINDS = {"identical": "same copy", "rewriting": "rewriting", "training": "+ training"}
 
 
 def accuracy_rows(results: AccuracyResults) -> list[AccuracyRow]:
     """The rows in the paper's order, further ones after them."""
-    return sorted(results.ordered, key=lambda row: _ORDER.index(row.name) if row.name in _ORDER else len(_ORDER))
+
+    def order(row: AccuracyRow) -> int:
+        kind = spec_class(row.name)
+        return -1 if row.name == "original" else AbstractSpec.order if kind is None else kind.order
+
+    return sorted(results.ordered, key=order)
 
 
 def accuracy_table(study: str, results: AccuracyResults) -> Table:
@@ -134,22 +131,6 @@ def accuracy_table(study: str, results: AccuracyResults) -> Table:
             "the drop: its 95 % interval over images, originals and copies."
         ),
     )
-
-
-def replication_cells(
-    study: str, attack: AttackResults
-) -> Iterator[tuple[Row, Rate | None, Means | None, tuple[float, float] | None]]:
-    """Rows (a) to (k): the row, our pooled rate and our means where measured, and the paper's cell."""
-    paper = TABLE2.get(study, {}).get(attack.name, {})
-    for row in TABLE2_ROWS:
-        group = attack.groups.get(row.rewriter or INDEPENDENT)
-        rate: Rate | None = None
-        means: Means | None = None
-        if group is not None and row.kind == "success":
-            rate = means = group.success
-        elif group is not None and row.kind in group.kinds:
-            rate = means = group.kinds[row.kind]
-        yield row, rate, means, paper.get(row.letter)
 
 
 def replication_table(study: str, attack: AttackResults) -> Table:
