@@ -1,5 +1,6 @@
 """Records as text, as pages and as figures: the views' blocks, printed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +142,7 @@ def render_index(
         ConfigurationError: there are no records, some are of another kind, or the links do not fit them or are not
             relative.
     """
-    parsed = [parse_record(record) for record in records]
+    parsed = _told_apart([parse_record(record) for record in records])
     audits = [record for record in parsed if isinstance(record, ReplicationRecord)]
     calibrations = [record for record in parsed if isinstance(record, CalibrationRecord)]
     if len(audits) + len(calibrations) < len(parsed):
@@ -226,6 +227,21 @@ def _title(record: Record) -> str:
 def _name(record: object) -> str:
     """What an index calls a record."""
     return record.model.name if isinstance(record, ReplicationRecord) else calibration_title(record)  # type: ignore[arg-type]  # or a calibration
+
+
+def _told_apart(records: Sequence[Record]) -> list[Record]:
+    """The records, in which audits of originals with the same name have numbers behind it."""
+    names = [record.model.name for record in records if isinstance(record, ReplicationRecord)]
+    seen: Counter[str] = Counter()
+    apart: list[Record] = []
+    for record in records:
+        if isinstance(record, ReplicationRecord) and names.count(name := record.model.name) > 1:
+            seen[name] += 1
+            model = record.model.model_copy(update={"name": f"{name} ({seen[name]})"})
+            apart.append(record.model_copy(update={"model": model}))
+        else:
+            apart.append(record)
+    return apart
 
 
 def _loaded(path: Path | None) -> "Pictures | None":
