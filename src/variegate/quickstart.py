@@ -4,10 +4,9 @@ A small network learns scikit-learn's handwritten digits; a new seller's home re
 an audit then shows what HopSkipJump finds on one copy and what of it works on the others.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,6 +23,9 @@ from variegate.keys import SellerSecret
 from variegate.models.architectures.catalog import build_architecture
 from variegate.models.classifier import Classifier
 from variegate.models.loading import ImportedModel, prepare_import
+from variegate.records.calibration import CalibrationRecord
+from variegate.records.load import write_record
+from variegate.records.replication import ReplicationRecord
 from variegate.report.render import render_html
 from variegate.rewriters.base import AbstractSpec
 from variegate.training import train_classifier
@@ -37,7 +39,7 @@ _EPOCHS: Final = 12
 _ATTACK: Final = HopSkipJump()
 
 
-def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> ReplicationRecord:
     """Run everything into the new folder `out` and return the audit's record.
 
     Writes `out`/home (a seller's home with the model, the specs and fifteen issued copies; its secret is not kept),
@@ -55,7 +57,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
         desk.import_model(_imported(out, networks[0], train.class_names))
         original = desk.original(_MODEL)
         specs: list[AbstractSpec] = []
-        records: list[dict[str, Any]] = []
+        records: list[CalibrationRecord] = []
         for rewriter in _REWRITERS:
             result = calibrate_spec(
                 original,
@@ -67,7 +69,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
                 progress=progress,
             )
             name = f"{_MODEL}-{rewriter}"
-            desk.save_spec(name, result.spec, model=_MODEL, record=result.record)
+            desk.save_spec(name, result.spec, model=_MODEL, record=result.record.to_dict())
             desk.issue(_MODEL, name, [f"{buyer}-{rewriter}" for buyer in _BUYERS])
             specs.append(result.spec)
             records.append(result.record)
@@ -95,7 +97,7 @@ def run_quickstart(out: Path, progress: Callable[[str, int, int], None]) -> dict
     page = render_html(record, pictures=out / "audit" / "pictures.npz", extras=records)
     write_atomic(out / "report.html", page.encode())
     for rewriter, kept in zip(_REWRITERS, records, strict=True):
-        write_atomic(out / "audit" / f"calibration-{rewriter}.json", (json.dumps(kept, indent=1) + "\n").encode())
+        write_record(out / "audit" / f"calibration-{rewriter}.json", kept)
     return record
 
 

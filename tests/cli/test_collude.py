@@ -1,6 +1,7 @@
 """`variegate audit collude` on a linear classifier of digits."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,8 @@ from variegate.cli.main import app
 from variegate.cli.running import require_below
 from variegate.errors import ConfigurationError, GateError
 from variegate.evaluation import shards
+from variegate.records.base import Rate
+from variegate.records.collusion import Coalition, Outputs, Setting
 
 KINDS = ("all_outputs", "kept_outputs", "validated_outputs")
 AUDIT = ("audit", "collude", "--model", "net", "--data", "digits", "--pool", 60, "--images", 6, "--victims", 2)
@@ -88,12 +91,18 @@ def test_a_vote_and_a_gate(invoke, fails, home, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gate_looks_at_all_outputs_that_colluders_may_hand_on(kind):
-    def outputs(rate):
-        return {"replication_rate": {"rate": rate}}
+    def rate(value):
+        return Rate(rate=value, k=round(10 * value), n=10, low=None, high=None, interval=None)
 
-    point = {"variant": "mean", "r": 2, "attack_success_rate": {"k": 3}, **dict.fromkeys(KINDS, outputs(0.1))}
-    setting = {"setting": 3, "rewriter": "net-qim", "points": [point | {kind: outputs(0.3)}]}
-    rates = _gated_rates({"settings": [setting]})
+    def outputs(value):
+        found = rate(value)
+        return Outputs(outputs=10, median_norm=1.0, replication_rate=found, replication_rate_conditioned=found)
+
+    found = dict.fromkeys(KINDS, outputs(0.1)) | {kind: outputs(0.3)}
+    whole = rate(1.0)
+    point = Coalition(variant="mean", r=2, attempted=10, attack_success_rate=whole, kept=whole, **found)
+    setting = Setting(setting=3, rewriter="net-qim", largest=2, points=(point,), identical=())
+    rates = _gated_rates(SimpleNamespace(settings=(setting,)))
     require_below(0.3, rates, what="the rate")
     with raises(GateError, "20.0%", "net-qim with 2 30.0%"):
         require_below(0.2, rates, what="the rate")

@@ -42,7 +42,7 @@ def test_counts_by_hand():
     assert table.copies == (1, 3)  # the first copy sends rows 0 and 3 to class 1
     assert table.changed == (2, 0)
     assert table.change_rate == 2 / 8
-    assert table.to_dict() == {
+    assert table.record().to_dict() == {
         "original": {"n": 4, "correct": 3},
         "copies": [{"n": 4, "correct": 1, "labels_changed": 2}, {"n": 4, "correct": 3, "labels_changed": 0}],
     }

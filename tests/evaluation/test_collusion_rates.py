@@ -15,6 +15,14 @@ from variegate.rewriters.qim import QimSpec
 from variegate.testing.seller import small_classifier
 
 
+def measured(parts):
+    return measure(parts, variant="mean", r=1).to_dict()
+
+
+def controlled(parts):
+    return control(parts, variant="mean", r=1).to_dict()
+
+
 def block(**changes):
     """Five inputs of class 0, three copies: input 0 is outside A, input 1 failed, 2 fools the ensemble alone."""
     clean = np.zeros((3, 5), np.int16)
@@ -58,7 +66,7 @@ def test_line_up():
 
 
 def test_counts():
-    found = measure([Part(arrays=block(), colluders=(0,), victims=(2,))])
+    found = measured([Part(arrays=block(), colluders=(0,), victims=(2,))])
     assert found["attempted"] == 4
     assert counts(found["attack_success_rate"]) == (3, 4)
     assert counts(found["kept"]) == (2, 4)
@@ -77,12 +85,12 @@ def test_counts():
 
 
 def test_every_colluder_must_be_right_when_clean_and_fooled_after():
-    both = measure([Part(arrays=block(), colluders=(0, 1), victims=(2,))])
+    both = measured([Part(arrays=block(), colluders=(0, 1), victims=(2,))])
     assert both["attempted"] == 4
     assert counts(both["kept"]) == (0, 4)  # copy 1 is never fooled
     assert both["kept_outputs"]["replication_rate"]["rate"] is None
     assert both["kept_outputs"]["median_norm"] is None
-    wrong = measure([Part(arrays=block(), colluders=(2,), victims=(0,))])
+    wrong = measured([Part(arrays=block(), colluders=(2,), victims=(0,))])
     assert wrong["attempted"] == 3  # copy 2 is wrong on the clean input 4
 
 
@@ -92,7 +100,7 @@ def test_validated_outputs_go_to_the_smallest_scale_that_fools_every_colluder():
     at[1, 2, 2] = 3  # the victim at s = 1.1 only
     at[3, :2, 3] = at[3, 2, 3] = 1  # all at s = 2
     at[:, 0, 4] = 1  # never copy 1
-    found = measure([Part(arrays=block(at=at), colluders=(0, 1), victims=(2,))])["validated_outputs"]
+    found = measured([Part(arrays=block(at=at), colluders=(0, 1), victims=(2,))])["validated_outputs"]
     assert found["outputs"] == 2
     assert counts(found["replication_rate"]) == (1, 2)
     assert found["median_norm"] == (1.0 * 1.5 + 2.0 * 2.0) / 2
@@ -104,11 +112,11 @@ def test_blocks_with_other_coalitions_are_counted_together():
         Part(arrays=block(), colluders=(2,), victims=(0, 1)),
         Part(arrays=block(), colluders=(0,), victims=(2,)),
     ]
-    found = measure(parts)
+    found = measured(parts)
     assert found["attempted"] == 4 + 3 + 4
     assert counts(found["all_outputs"]["replication_rate"]) == (1 + 1 + 1, 4 + 2 * 3 + 4)
     with pytest.raises(ConfigurationError, match="at least one block"):
-        measure([])
+        measured([])
 
 
 def test_a_block():
@@ -132,7 +140,7 @@ def test_a_block():
     further = Panel(copies).predict_all((x + SCALES[2] * step).clamp(0.0, 1.0)).T.numpy()
     assert np.array_equal(whole["at"][2], further)
     assert not np.array_equal(whole["at"][0], further)
-    point = measure([Part(arrays=whole, colluders=(0, 1), victims=(2, 3))])
+    point = measured([Part(arrays=whole, colluders=(0, 1), victims=(2, 3))])
     assert point["all_outputs"]["replication_rate"]["n"] == 2 * point["attempted"]
     # Halves in another order give the same labels: random directions belong to images.
     half = attack_block(
@@ -171,13 +179,13 @@ def alone(overshoot):
 
 def test_the_control_asks_the_own_copy_again():
     part = Part(arrays=alone(1e-5), colluders=(0,), victims=(1,))
-    found, plain = control([part]), measure([part])
+    found, plain = controlled([part]), measured([part])
     assert found["kept"] == plain["kept"]
     assert counts(found["asked_again"]) == (found["kept"]["k"],) * 2
     assert found["asked_again"] == found["kept_outputs"]["replication_rate"]
     # Hardly past the boundary, rounding takes outputs back; well past it, fewer of them.
     assert counts(found["rounded"])[1] == found["kept"]["k"] > counts(found["rounded"])[0]
-    far = control([Part(arrays=alone(0.5), colluders=(0,), victims=(1,))])
+    far = controlled([Part(arrays=alone(0.5), colluders=(0,), victims=(1,))])
     assert far["asked_again"]["rate"] == 1.0
     assert far["rounded"]["rate"] > found["rounded"]["rate"]
     # Rows asked again belong to the inputs and copies that they were asked for.
@@ -192,7 +200,7 @@ def test_the_control_fails_where_an_answer_depends_on_the_batch(monkeypatch):
         return labels if len(x) > 10 else labels.roll(1, 0)
 
     monkeypatch.setattr(CopyBank, "predict_all", unsteady)
-    found = control([Part(arrays=alone(0.02), colluders=(0,), victims=(1,))])
+    found = controlled([Part(arrays=alone(0.02), colluders=(0,), victims=(1,))])
     assert found["kept"]["k"] > 0
     assert found["asked_again"]["rate"] < 1.0
 
@@ -201,7 +209,7 @@ def test_the_control_counts_labels_asked_again():
     arrays = block()
     again, rounded = arrays["at"].copy(), arrays["at"].copy()
     again[0, 0, 3] = rounded[0, 0, 3:] = 0  # of the two kept outputs, one and none
-    found = control([Part(arrays=arrays | {"again": again, "rounded": rounded}, colluders=(0,), victims=(2,))])
+    found = controlled([Part(arrays=arrays | {"again": again, "rounded": rounded}, colluders=(0,), victims=(2,))])
     assert counts(found["kept"]) == (2, 4)
     assert counts(found["asked_again"]) == (1, 2)
     assert counts(found["rounded"]) == (0, 2)

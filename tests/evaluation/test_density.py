@@ -76,14 +76,14 @@ def test_the_interval_holds_the_mean_as_often_as_it_says():
 
 def test_a_curve_is_plain_json():
     values = np.array([[0.1, 0.2], [np.nan, -0.4], [np.nan, np.nan]])
-    curve = describe(values, symmetric_grid(1.0, 5))
+    curve = describe(values, symmetric_grid(1.0, 5)).to_dict()
     assert json.loads(json.dumps(curve, allow_nan=False)) == curve
     assert (curve["n"], curve["images"]) == (3, 2)
     assert curve["mean"] == pytest.approx(-0.1 / 3, rel=1e-5)
     assert curve["median"] == 0.1
     assert curve["grid"] == {"low": -1.0, "high": 1.0, "points": 5}
     assert curve["peak"] == 0.0
-    nothing = describe(np.full((4, 2), np.nan), symmetric_grid(1.0))
+    nothing = describe(np.full((4, 2), np.nan), symmetric_grid(1.0)).to_dict()
     assert json.loads(json.dumps(nothing, allow_nan=False)) == nothing
     assert (nothing["n"], nothing["images"], nothing["mean"], nothing["density"]) == (0, 0, None, None)
     assert set(nothing) == set(curve)

@@ -40,7 +40,7 @@ def result(**changes):
 
 
 def test_counts_leave_out_what_was_not_attempted():
-    record = attack_record(result())
+    record = attack_record(result()).to_dict()
     assert (record["attempted"], record["succeeded"]) == (3, 2)
     assert record["status"] == {"success": 2, "already_misclassified": 1, "no_starting_point": 1, "non_finite": 1}
     assert record["queries"] == {"p10": 120.0, "median": 200.0, "p90": 280.0, "total": 601}
@@ -51,7 +51,7 @@ def test_counts_leave_out_what_was_not_attempted():
 
 def test_trajectory_is_of_the_attempted_inputs():
     """Two of five inputs were not attempted; counting them as infinite would leave no median at all."""
-    record = attack_record(result())
+    record = attack_record(result()).to_dict()
     assert record["trajectory"] == {"queries": [100, 250], "median_distance": [6.0, 4.0]}  # of 4, 6, inf; of 4, 3, inf
 
 
@@ -62,7 +62,7 @@ def test_nothing_attempted():
             queries=torch.zeros(5, dtype=torch.int64),
             distances=torch.full((5,), NAN),
         )
-    )
+    ).to_dict()
     assert (record["attempted"], record["succeeded"]) == (0, 0)
     assert record["distance"] == {"p10": None, "p25": None, "median": None, "p75": None, "p90": None}
     assert record["trajectory"] == {"queries": [], "median_distance": []}

@@ -14,6 +14,7 @@ import torch
 
 from variegate.errors import InputError
 from variegate.evaluation.replication import SCALES, AttackerOutcome, default_norms, measure_replication
+from variegate.records.replication import RATE_NAMES
 from variegate.types import Bounds, Norm
 
 THRESHOLDS = torch.tensor([5.05, 6.05, 3.55])
@@ -49,34 +50,34 @@ def measure(
 
 
 def counts(rate):
-    return (rate["k"], rate["n"]) if isinstance(rate, dict) else (rate.k, rate.n)
+    return (rate.k, rate.n)
 
 
 def test_rates():
     rates = measure().rates()
-    assert {name: counts(rate) for name, rate in rates.items()} == {
+    assert {name: counts(rates[name]) for name in RATE_NAMES} == {
         "attack_success_rate": (6, 8),
         "replication_rate": (10, 12),  # attacker 0: 1 of 3 on copy 1, 3 of 3 on copy 2; attacker 1: 3 and 3
         "replication_rate_conditioned": (9, 11),  # without image 3 on copy 2, wrong when clean
         "replicated_same_rate": (1, 12),  # image 2 of attacker 0 is label 2 on copies 0 and 2
         "end_to_end_rate": (10, 16),
     }
-    assert all(rate.low <= rate.rate <= rate.high for rate in rates.values())
+    assert all(rates[name].low <= rates[name].rate <= rates[name].high for name in RATE_NAMES)
 
 
 def test_scales():
     points = measure().replication_at()
-    assert [point["s"] for point in points] == [0.5, 1.0, 2.0]
-    assert [counts(point["rate"]) for point in points] == [(6, 12), (10, 12), (12, 12)]
-    assert [counts(point["conditioned"]) for point in points] == [(5, 11), (9, 11), (11, 11)]
+    assert [point.s for point in points] == [0.5, 1.0, 2.0]
+    assert [counts(point.rate) for point in points] == [(6, 12), (10, 12), (12, 12)]
+    assert [counts(point.conditioned) for point in points] == [(5, 11), (9, 11), (11, 11)]
 
 
 def test_norms():
     points = measure().replication_within()
-    assert [point["epsilon"] for point in points] == [0.5, 1.0, 4.0]
-    assert [counts(point["rate"]) for point in points] == [(1, 12), (2, 12), (9, 12)]
+    assert [point.epsilon for point in points] == [0.5, 1.0, 4.0]
+    assert [counts(point.rate) for point in points] == [(1, 12), (2, 12), (9, 12)]
     # without image 3 on copy 2, which gets it wrong when clean
-    assert [counts(point["conditioned"]) for point in points] == [(0, 11), (1, 11), (8, 11)]
+    assert [counts(point.conditioned) for point in points] == [(0, 11), (1, 11), (8, 11)]
 
 
 def test_the_security_curve_is_the_largest_rate_so_far():
@@ -88,13 +89,13 @@ def test_the_security_curve_is_the_largest_rate_so_far():
 
     outcome = [attacker(0, [4.0, 4.0, 4.0, 4.0], [True, True, True, False])]
     points = measure(outcome, predict=pocket, norms=(0.1, 1.0, 2.0, 5.0)).replication_within()
-    assert [counts(point["rate"])[0] for point in points] == [0, 1, 1, 1]
+    assert [counts(point.rate)[0] for point in points] == [0, 1, 1, 1]
     # both rates are of the same norm: the conditioned one does not fall back either
-    assert [counts(point["conditioned"])[0] for point in points] == [0, 1, 1, 1]
+    assert [counts(point.conditioned)[0] for point in points] == [0, 1, 1, 1]
 
 
 def test_matrix():
-    assert measure().matrix() == {
+    assert measure().matrix().to_dict() == {
         "attackers": [0, 1],
         "victims": [0, 1, 2],
         "replicated": [[None, 1, 3], [3, None, 3]],
@@ -123,8 +124,8 @@ def test_nobody_succeeded():
     assert counts(rates["replication_rate"]) == (0, 0)
     assert rates["replication_rate"].rate is None
     assert counts(rates["attack_success_rate"]) == (0, 4)
-    assert outcome.matrix()["n"] == [[None, 0, 0]]
-    assert all(point["rate"]["rate"] is None for point in outcome.replication_within())
+    assert outcome.matrix().n == ((None, 0, 0),)
+    assert all(point.rate.rate is None for point in outcome.replication_within())
 
 
 def test_identical_copies_replicate_always():

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from variegate.errors import InputError
-from variegate.evaluation.stats import Rate, mean_of_units, rate_of_triples, wilson_rate
+from variegate.evaluation.stats import mean_of_units, rate_of_triples, wilson_rate
+from variegate.records.base import Rate
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_wilson_is_symmetric_and_holds_the_rate(n, data):
 
 
 def test_nothing_counted():
-    assert wilson_rate(0, 0) == Rate(k=0, n=0, low=None, high=None, interval="wilson")
+    assert wilson_rate(0, 0) == Rate(rate=None, k=0, n=0, low=None, high=None, interval="wilson")
     assert wilson_rate(0, 0).to_dict() == {
         "rate": None,
         "k": 0,

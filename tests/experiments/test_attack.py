@@ -39,7 +39,7 @@ def run(pool, out, target=None, **changes):
         "targeted": False,
         "seed": 1,
     }
-    return SingleAttack(**{**values, **changes}).run(target or Halves(), pool, out=out)
+    return SingleAttack(**{**values, **changes}).run(target or Halves(), pool, out=out).to_dict()
 
 
 def pool():

@@ -41,7 +41,8 @@ def confident(scale=8.0):
 
 def calibrate(rewriter="qim", *, original=None, **options):
     options = {"max_change": 0.1, "attack_images": 6, "attack_queries": 200, "images": images(), **options}
-    return calibrate_spec(original or confident(), options.pop("images"), rewriter=rewriter, **options)
+    found = calibrate_spec(original or confident(), options.pop("images"), rewriter=rewriter, **options)
+    return replace(found, record=found.record.to_dict())
 
 
 @pytest.fixture(scope="module", params=REWRITERS)
@@ -52,12 +53,12 @@ def calibrated(request):
 def test_what_a_spec_was_tuned_on():
     data = LabelledImages(images=images(6), labels=np.zeros(6, dtype=np.int64), class_names=("a", "b"), name="noise")
     found = calibration_data(data, "train")
-    assert {**found, "digest": None} == {"name": "noise", "split": "train", "images": 6, "digest": None}
+    assert {**found.to_dict(), "digest": None} == {"name": "noise", "split": "train", "images": 6, "digest": None}
     expected = hashlib.sha256(b"6,1,8,8\0" + data.images.astype("<f4").tobytes()).hexdigest()
-    assert found["digest"] == f"sha256:{expected}"
+    assert found.digest == f"sha256:{expected}"
     assert calibration_data(replace(data, labels=data.labels + 1), "train") == found
     other = calibration_data(data.select([1, 0, 2, 3, 4, 5]), "test")
-    assert (other["digest"] == found["digest"], other["split"]) == (False, "test")
+    assert (other.digest == found.digest, other.split) == (False, "test")
 
 
 def test_the_record_explains_the_choice(calibrated):
@@ -177,7 +178,7 @@ def outcome_of(rate, distance):
     return Outcome(
         effort=effort,
         replication={str(s): rate for s in OBJECTIVE_SCALES},
-        intervals={str(s): [rate, rate] for s in OBJECTIVE_SCALES},
+        intervals={str(s): (rate, rate) for s in OBJECTIVE_SCALES},
         pairs=18,
         median_distance=distance,
         original_median_distance=1.0,

@@ -65,7 +65,7 @@ def test_art_semantics_consider_all_classes(tmp_path):
     labels = original.predict(torch.from_numpy(images)).numpy()
     spec = replace(SPEC, images=4, victims=1)
     record = audit_collude(spec, original=original, independent=(), images=images, labels=labels, out=tmp_path / "a")
-    assert record["attack"]["parameters"]["candidates"] == 14
+    assert record.attack.parameters["candidates"] == 14
 
 
 def test_a_resume_with_other_settings_is_refused(tmp_path):
@@ -88,10 +88,10 @@ def test_a_resume_with_other_settings_is_refused(tmp_path):
         with pytest.raises(ConflictError, match=rf"finished audit with other settings \(.*{what}.*another folder"):
             run(replace(spec, **changes))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    assert run(spec)["data"]["images"] == 4
+    assert run(spec).data.images == 4
     (out / "record.json").unlink()  # interrupted
-    (point,) = (each for each in run(replace(spec, images=5))["settings"][0]["points"] if each["variant"] == "mean")
-    assert point["attempted"] == 5  # nothing of the first audit
+    (point,) = (each for each in run(replace(spec, images=5)).settings[0].points if each.variant == "mean")
+    assert point.attempted == 5  # nothing of the first audit
     (out / "record.json").write_text(json.dumps({"kind": "attack"}))
     with pytest.raises(ConflictError, match="the record of something else than an audit of collusion; give another"):
         run(spec)

@@ -11,12 +11,15 @@ import torch
 
 from variegate.adapters.watched import WatchedOracle
 from variegate.errors import ConfigurationError, InputError, OracleError, VerificationError
+from variegate.evaluation.stats import wilson_rate
 from variegate.experiments import cross_check as module
 from variegate.experiments.cross_check import CrossCheck, cross_check
 from variegate.experiments.cross_check_engines import pairs_of
 from variegate.experiments.cross_check_verdicts import compare, median, overlap
 from variegate.keys import SellerSecret
+from variegate.records.cross_check import Engine, Median
 from variegate.records.load import parse_record
+from variegate.records.replication import RATE_NAMES, Rates
 from variegate.report.render import render_text
 from variegate.rewriters.qim import QimSpec
 from variegate.testing.recording import RecordingModel
@@ -63,7 +66,7 @@ def check(copies, out, *, target=None, victims=None, **changes):
         images=images.numpy(),
         labels=labels.numpy(),
         out=out,
-    )
+    ).to_dict()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,10 @@ def test_the_record_can_be_reported(finished):
     _, record = finished
     parsed = parse_record(record)
     (attack,) = parsed.attacks
-    assert [(engine.name, engine.success.k) for engine in attack.engines] == [("variegate, art", 2), ("art", 2)]
+    assert [(engine.name, engine.rates.attack_success_rate.k) for engine in attack.engines] == [
+        ("variegate, art", 2),
+        ("art", 2),
+    ]
     text = render_text(record)
     assert f"variegate, art  art {record['libraries']['art']}" in text
     assert "2/2" in text
@@ -136,7 +142,7 @@ def test_without_victims(copies, tmp_path):
     record = check(copies, tmp_path, victims=[], victim_names=(), queries=60)
     assert record["attacks"][0]["engines"][0]["rates"]["replication_rate"]["rate"] is None
     assert record["attacks"][0]["comparisons"][0]["verdicts"]["replication"] == "open"
-    assert parse_record(record).attacks[0].engines[0].replication.rate is None
+    assert parse_record(record).attacks[0].engines[0].rates.replication_rate.rate is None
 
 
 def test_foolbox_is_compared_with_the_authors_constants(copies, tmp_path):
@@ -156,32 +162,33 @@ def test_foolbox_is_compared_with_the_authors_constants(copies, tmp_path):
     ],
 )
 def test_overlap(one, other, verdict):
-    a, b = (dict(zip(("low", "high"), ends, strict=True)) for ends in (one, other))
+    a, b = (Median(value=None, low=low, high=high, n=9) for low, high in (one, other))
     assert overlap(a, b) == overlap(b, a) == verdict
 
 
 def test_a_shift_is_seen_and_noise_is_not():
     generator = np.random.default_rng(0)
     base = np.exp(generator.normal(size=40))
-    engine = lambda name, values: {  # noqa: E731
-        "name": name,
-        "distances": values.tolist(),
-        "rates": {key: {"low": 0.1, "high": 0.2} for key in ("attack_success_rate", "replication_rate")},
-        "median_overshoot": {"low": 1e-6, "high": 1e-5},
-    }
+    rate, depth = wilson_rate(3, 20), Median(value=2e-6, low=1e-6, high=1e-5, n=40)
+    rates = Rates(**dict.fromkeys(RATE_NAMES, rate))
+
+    def engine(name, values):
+        fields = {"name": name, "distances": tuple(values.tolist()), "rates": rates, "median_overshoot": depth}
+        return Engine.model_construct(**fields)
+
     noisy = base * np.exp(generator.normal(scale=0.1, size=40))
-    assert compare(engine("a", base), engine("b", noisy), seed=1)["verdicts"]["distance"] == "agrees"
+    assert compare(engine("a", base), engine("b", noisy), seed=1).verdicts.distance == "agrees"
     compared = compare(engine("a", 1.3 * base), engine("b", noisy), seed=1)
-    assert compared["verdicts"]["distance"] == "differs"
-    assert compared["distance_ratio"]["low"] < 1.3 < compared["distance_ratio"]["high"]
+    assert compared.verdicts.distance == "differs"
+    assert compared.distance_ratio.low < 1.3 < compared.distance_ratio.high
 
 
 def test_medians_leave_out_what_was_not_found():
-    assert median(np.array([np.nan, np.nan]), 0) == {"value": None, "low": None, "high": None, "n": 0}
+    assert median(np.array([np.nan, np.nan]), 0) == Median(value=None, low=None, high=None, n=0)
     few = median(np.array([1.0, np.nan, 3.0]), 0)
-    assert few == {"value": 2.0, "low": None, "high": None, "n": 2}
+    assert few == Median(value=2.0, low=None, high=None, n=2)
     enough = median(np.arange(9.0), 0)
-    assert enough["low"] < enough["value"] < enough["high"]
+    assert enough.low < enough.value < enough.high
 
 
 class TestMistakes:
@@ -192,7 +199,8 @@ class TestMistakes:
 
     def test_a_failing_target(self, copies, tmp_path):
         class Failing:
-            num_classes, input_shape, bounds = 10, (1, 8, 8), copies[0].bounds
+            num_classes, input_spec = 10, copies[0].input_spec
+            input_shape, bounds = (1, 8, 8), copies[0].bounds
             recorder = RecordingModel(copies[0].predict, fail_at=4)
 
             def predict(self, x):

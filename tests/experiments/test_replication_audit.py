@@ -81,7 +81,7 @@ def audit(out, changes=None, *, original=None, independent=None, **options):
         "labels": labels,
         "out": out,
     }
-    return audit_replicate(spec(**(changes or {})), **{**arguments, **options})
+    return audit_replicate(spec(**(changes or {})), **{**arguments, **options}).to_dict()
 
 
 def lasting(record):

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,9 +31,11 @@ from variegate.cli.output import print_json, print_record, print_table, print_te
 from variegate.cli.running import resumable, resuming
 from variegate.files import make_folder
 
+if TYPE_CHECKING:
+    from variegate.records.attack import AttackRecord
+
 _QUERIES = 5000
 _VOTES = 9
-_LIMIT = 256 * 2**20
 
 
 class FileFormat(StrEnum):
@@ -180,9 +182,9 @@ def attack(
     if folder is not None:
         _draw(record, folder)
     print_record(record, as_json=as_json)
-    if record["error"] is not None:
+    if record.error is not None:
         more = "" if folder is None or run.white_box else f"; resume with the same options and {resuming(folder)}"
-        raise OracleError(f"{record['error']}{more}")
+        raise OracleError(f"{record.error}{more}")
 
 
 def _budget(queries: int | None, preset: str | None, attack: object) -> int | None:
@@ -197,17 +199,16 @@ def _budget(queries: int | None, preset: str | None, attack: object) -> int | No
 def _require_attack(folder: Path, name: str, *, white_box: bool) -> None:
     """Raise if there is nothing to resume, or the folder holds another record, which a resume would overwrite."""
     from variegate.errors import ConfigurationError, ConflictError
-    from variegate.files import read_bounded
-    from variegate.manifest import load_json
+    from variegate.records.load import kind_of
 
     if white_box:
         raise ConfigurationError(f"{name} saves no state to resume; start it again with --out")
     file = folder / "record.json"
-    if file.is_file() and load_json(read_bounded(file, _LIMIT), f"the record {file}").get("kind") != "attack":
+    if file.is_file() and kind_of(file) != "attack":
         raise ConflictError(f"{folder} holds the record of something else than an attack; give another folder")
 
 
-def _draw(record: dict[str, Any], folder: Path) -> None:
+def _draw(record: "AttackRecord", folder: Path) -> None:
     """Write the figures beside the record, if matplotlib is there."""
     try:
         from variegate.report.figures.gallery import load_pictures
@@ -215,9 +216,8 @@ def _draw(record: dict[str, Any], folder: Path) -> None:
     except ImportError:
         talk("no figures: they need matplotlib, pip install 'variegate[report]'")
         return
-    from variegate.records.load import parse_record
 
-    save_all(parse_record(record), folder, pictures=load_pictures(folder / "pictures.npz"))
+    save_all(record, folder, pictures=load_pictures(folder / "pictures.npz"))
     talk(f"wrote record.json, the adversarials, pictures and figures to {folder}")
 
 

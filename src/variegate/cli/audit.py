@@ -151,7 +151,5 @@ def replicate(
         )
     print_record(record, as_json=as_json)
     talk(f"wrote {folder / 'record.json'}; a page with figures: variegate report {folder} --html report.html")
-    rates = {
-        group["name"]: group["rates"]["replication_rate"]["rate"] for group in record["groups"] if group["rewriter"]
-    }
+    rates = {group.name: group.rates.replication_rate.rate for group in record.groups if group.rewriter}
     require_below(limit, rates, what="the replication rate")

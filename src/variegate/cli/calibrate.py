@@ -94,8 +94,8 @@ def calibrate(
                 attack_queries=attack_queries,
                 progress=progress,
             )
-        record = {**result.record, "model": model, "data": used}
-        saved = desk.save_spec(spec_name, result.spec, model=model, record=record, replace=replace)
+        record = result.record.model_copy(update={"model": model, "data": used})
+        saved = desk.save_spec(spec_name, result.spec, model=model, record=record.to_dict(), replace=replace)
     if as_json:
         print_json(saved.to_dict())
     else:

@@ -1,6 +1,6 @@
 """`variegate audit collude`: several buyers attack with their copies put together."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,6 +40,7 @@ from variegate.types import Norm
 if TYPE_CHECKING:
     from variegate.attacks.base import Attack
     from variegate.attacks.white_box.base import WhiteBoxAttack
+    from variegate.records.collusion import CollusionRecord
 
 _MAX_COLLUDERS = 1000
 _ENSEMBLES = ("mean", "log", "vote")
@@ -229,7 +230,7 @@ def _parse_colluders(text: str) -> tuple[int, ...]:
     return tuple(sorted(set(parse_ranges(text, "-k", low=1, high=_MAX_COLLUDERS))))
 
 
-def _gated_rates(record: dict[str, Any]) -> dict[str, float | None]:
+def _gated_rates(record: "CollusionRecord") -> dict[str, float | None]:
     """Return the rate of each number of colluders with copies of a rewriter; None where no attack succeeded.
 
     The rate is the highest of all outputs, of the kept ones and of the validated ones: colluders who can ask their
@@ -238,10 +239,10 @@ def _gated_rates(record: dict[str, Any]) -> dict[str, float | None]:
     from variegate.report.views.collusion import copies_title
 
     gated: dict[str, float | None] = {}
-    for setting in (each for each in record["settings"] if each["rewriter"] is not None):
-        for point in (each for each in setting["points"] if each["variant"] != "stripped"):
-            which = f"{copies_title(setting['setting'], setting['rewriter'])} with {point['r']}"
-            rates = [point[f"{kind}_outputs"]["replication_rate"]["rate"] for kind in ("all", "kept", "validated")]
+    for setting in (each for each in record.settings if each.rewriter is not None):
+        for point in (each for each in setting.points if each.variant != "stripped"):
+            which = f"{copies_title(setting.setting, setting.rewriter)} with {point.r}"
+            rates = [outputs.replication_rate.rate for outputs in point.outputs.values()]
             known = [rate for rate in rates if rate is not None]
-            gated[which] = max(known) if known and point["attack_success_rate"]["k"] else None
+            gated[which] = max(known) if known and point.attack_success_rate.k else None
     return gated

@@ -26,7 +26,7 @@ from variegate.cli.options import (
     required_folder,
     split_names,
 )
-from variegate.cli.output import print_result, talk
+from variegate.cli.output import print_record, talk
 from variegate.cli.running import resumable
 from variegate.errors import ConfigurationError
 from variegate.types import Norm
@@ -109,7 +109,6 @@ def cross_check(
     images_read = load_images(data, split, limit=pool)
     from variegate.experiments.cross_check import CrossCheck
     from variegate.experiments.cross_check import cross_check as run
-    from variegate.report.render import render_text
 
     with open_desk(home, read_only=True) as desk:
         if model is not None:
@@ -144,7 +143,7 @@ def cross_check(
             device=where,
             progress=progress,
         )
-    print_result(record, render_text(record), as_json=as_json)
+    print_record(record, as_json=as_json)
     talk(f"wrote {folder / 'record.json'}")
 
 

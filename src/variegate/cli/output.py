@@ -5,9 +5,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+
+if TYPE_CHECKING:
+    from variegate.records.load import Record
 
 _RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
@@ -71,10 +74,10 @@ def print_listed(
         talk(empty)
 
 
-def print_record(record: Any, *, as_json: bool) -> None:  # noqa: ANN401 (any kind of record)
+def print_record(record: "Record", *, as_json: bool) -> None:
     """Print the record of an experiment as JSON, or as the report's text."""
     if as_json:
-        print_json(record)
+        print_json(record.to_dict())
         return
     from variegate.report.render import render_text
 

@@ -96,6 +96,7 @@ def reproduce(
     from variegate.experiments.paper.run import choose_experiments, refuse_another_record
     from variegate.experiments.paper.run import reproduce as run_experiment
     from variegate.files import make_folder
+    from variegate.records.reproduction import ReproductionRecord
 
     chosen, effort = choose_experiments(experiments), effort_of(preset)
     if images is not None:
@@ -110,7 +111,7 @@ def reproduce(
         raise ConfigurationError(f"--note speaks of {unknown[0]!r}, which is no study of this run")
     refuse_another_record(chosen, dict.fromkeys(names, seed), effort, out)
     make_folder(out)
-    records: list[dict[str, Any]] = []
+    records: list[ReproductionRecord[Any]] = []
     try:
         with show_progress() as progress:
             sources, notes = _studies(
@@ -123,14 +124,14 @@ def reproduce(
         talk(f"what is done is kept in {out}; rerun the same command to resume")
         raise
     if as_json:
-        print_json(records)
+        print_json([record.to_dict() for record in records])
     else:
         from variegate.report.render import render_text
 
         for record in records:
             print_text(render_text(record))
     for record in records:
-        talk(f"wrote {out / (record['experiment'] + '.json')}")
+        talk(f"wrote {out / (record.experiment + '.json')}")
     talk(f"a page with figures: variegate report {out} --html reproduction.html")
 
 

@@ -1,12 +1,14 @@
 """What rewriting costs on clean inputs: accuracy of the original and of each copy, labels that changed (Table 1)."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from variegate.models.bank import CopyBank
+from variegate.records.base import Accuracy
+from variegate.records.replication import Accuracies
 
 
 @final
@@ -31,15 +33,13 @@ class AccuracyTable:
         """Share of labels that the copies change, mean over copies."""
         return sum(self.changed) / (self.n * len(self.changed)) if self.n and self.changed else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def record(self) -> Accuracies:
         """Return the table as a record holds it."""
-        return {
-            "original": {"n": self.n, "correct": self.original},
-            "copies": [
-                {"n": self.n, "correct": correct, "labels_changed": changed}
-                for correct, changed in zip(self.copies, self.changed, strict=True)
-            ],
-        }
+        counted = zip(self.copies, self.changed, strict=True)
+        return Accuracies(
+            original=Accuracy(n=self.n, correct=self.original),
+            copies=tuple(Accuracy(n=self.n, correct=right, labels_changed=changed) for right, changed in counted),
+        )
 
 
 def measure_accuracy(bank: CopyBank, inputs: Tensor, labels: Tensor) -> AccuracyTable:

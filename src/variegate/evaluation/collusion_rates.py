@@ -35,6 +35,8 @@ from variegate.errors import ConfigurationError
 from variegate.evaluation.collusion import Ensemble, MajorityVote, Member, Panel, collude
 from variegate.evaluation.replication import directions, moved
 from variegate.evaluation.stats import rate_of_triples, wilson_rate
+from variegate.records.base import Rate, ScalePoint
+from variegate.records.collusion import Coalition, Outputs
 from variegate.types import Bounds
 
 SCALES = (1.0, 1.1, 1.5, 2.0)
@@ -162,8 +164,8 @@ class Part:
     shown: Literal["at", "again", "rounded"] = "at"
 
 
-def measure(parts: Sequence[Part]) -> dict[str, Any]:
-    """Count over all blocks; JSON values.
+def measure(parts: Sequence[Part], *, variant: str, r: int) -> Coalition:
+    """Count over all blocks what `r` colluders did with one variant of the attack.
 
     `attempted` is |A|, `attack_success_rate` the share of A with an output that fools the ensemble, `kept` the share
     of A with one that fools every colluder, too, `kept_of_successes` the same of those that fool the ensemble.
@@ -178,21 +180,23 @@ def measure(parts: Sequence[Part]) -> dict[str, Any]:
         raise ConfigurationError("expected at least one block of inputs to count; got none")
     table = _Table(parts)
     attempted, successes, kept = (int(mask.sum()) for mask in (table.attempted, table.succeeded, table.kept))
-    return {
-        "attempted": attempted,
-        "attack_success_rate": wilson_rate(successes, attempted).to_dict(),
-        "kept": wilson_rate(kept, attempted).to_dict(),
-        "kept_of_successes": wilson_rate(kept, successes).to_dict(),
-        "all_outputs": table.rates(table.attempted),
-        "kept_outputs": table.rates(table.kept),
-        "validated_outputs": table.validated_rates(),
-        "forward_rows": table.total("forward_rows"),
-        "backward_rows": table.total("backward_rows"),
-        "attack_seconds": round(table.total("attack_seconds"), 3),
-    }
+    return Coalition(
+        variant=variant,
+        r=r,
+        attempted=attempted,
+        attack_success_rate=wilson_rate(successes, attempted),
+        kept=wilson_rate(kept, attempted),
+        kept_of_successes=wilson_rate(kept, successes),
+        all_outputs=table.rates(table.attempted),
+        kept_outputs=table.rates(table.kept),
+        validated_outputs=table.validated_rates(),
+        forward_rows=table.total("forward_rows"),
+        backward_rows=table.total("backward_rows"),
+        attack_seconds=round(table.total("attack_seconds"), 3),
+    )
 
 
-def control(parts: Sequence[Part]) -> dict[str, Any]:
+def control(parts: Sequence[Part], *, variant: str, r: int) -> Coalition:
     """Count as `measure` does, with the colluders themselves for victims, whose copies are asked again.
 
     `asked_again` repeats the rate of the kept outputs, 100 % where a copy's answer does not depend on the batch it is
@@ -202,12 +206,11 @@ def control(parts: Sequence[Part]) -> dict[str, Any]:
         ConfigurationError: no part is given.
     """
     own = [replace(part, victims=part.colluders, shown="again") for part in parts]
-    again, rounded = measure(own), measure([replace(part, shown="rounded") for part in own])
-    return {
-        **again,
-        "asked_again": again["kept_outputs"]["replication_rate"],
-        "rounded": rounded["kept_outputs"]["replication_rate"],
-    }
+    again, rounded = (
+        measure(each, variant=variant, r=r) for each in (own, [replace(part, shown="rounded") for part in own])
+    )
+    found = {"asked_again": again.kept_outputs.replication_rate, "rounded": rounded.kept_outputs.replication_rate}
+    return again.model_copy(update=found)
 
 
 @final
@@ -248,41 +251,40 @@ class _Table:
         self.noise[row, :copies, start:stop] = arrays["noise"] != truth
         return stop
 
-    def validated_rates(self) -> dict[str, Any]:
+    def validated_rates(self) -> Outputs:
         """Return the rates at the smallest scale that fools every colluder."""
         found, first = self.validated.any(0), self.validated.argmax(0)
         hit = np.take_along_axis(self.fooled, first[None, None, None, :], 0)[0]
         raw = self.victims & found
         sizes = (self.sizes * np.array(SCALES)[first])[found]
-        return {
-            "outputs": int(found.sum()),
-            "median_norm": round(float(np.median(sizes)), 6) if sizes.size else None,
-            "replication_rate": rate_of_triples(hit, raw, self.attackers).to_dict(),
-            "replication_rate_conditioned": rate_of_triples(hit, raw & self.right, self.attackers).to_dict(),
-        }
+        return Outputs(
+            outputs=int(found.sum()),
+            median_norm=round(float(np.median(sizes)), 6) if sizes.size else None,
+            replication_rate=rate_of_triples(hit, raw, self.attackers),
+            replication_rate_conditioned=rate_of_triples(hit, raw & self.right, self.attackers),
+        )
 
-    def rates(self, counted: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def rates(self, counted: npt.NDArray[np.bool_]) -> Outputs:
         raw = self.victims & counted
         conditioned = raw & self.right
         sizes = self.sizes[counted & self.succeeded]
 
-        def rate(hit: npt.NDArray[np.bool_], base: npt.NDArray[np.bool_]) -> dict[str, Any]:
-            return rate_of_triples(hit, base, self.attackers).to_dict()
+        def rate(hit: npt.NDArray[np.bool_], base: npt.NDArray[np.bool_]) -> Rate:
+            return rate_of_triples(hit, base, self.attackers)
 
-        curve = [
-            {"s": s, "rate": rate(self.fooled[i], raw), "conditioned": rate(self.fooled[i], conditioned)}
-            for i, s in enumerate(SCALES)
-        ]
-        one = curve[SCALES.index(1.0)]
-        return {
-            "outputs": int(counted.sum()),
-            "median_norm": round(float(np.median(sizes)), 6) if sizes.size else None,
-            "replication_rate": one["rate"],
-            "replication_rate_conditioned": one["conditioned"],
-            "replication_at": curve,
-            "noise": rate(self.noise, raw),
-            "noise_conditioned": rate(self.noise, conditioned),
-        }
+        pairs = [(rate(each, raw), rate(each, conditioned)) for each in self.fooled]
+        one = pairs[SCALES.index(1.0)]
+        return Outputs(
+            outputs=int(counted.sum()),
+            median_norm=round(float(np.median(sizes)), 6) if sizes.size else None,
+            replication_rate=one[0],
+            replication_rate_conditioned=one[1],
+            replication_at=tuple(
+                ScalePoint(s=s, rate=pair[0], conditioned=pair[1]) for s, pair in zip(SCALES, pairs, strict=True)
+            ),
+            noise=rate(self.noise, raw),
+            noise_conditioned=rate(self.noise, conditioned),
+        )
 
     def total(self, name: str) -> Any:  # noqa: ANN401 (a whole number or a float, as the arrays are)
         return sum(part.arrays[name].sum().item() for part in self.parts)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from variegate.errors import InputError
+from variegate.records.reproduction import Curve, Grid
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,29 +86,25 @@ def mean_interval(values: Floats, *, seed: int = 0) -> tuple[float, float] | Non
     return float(low), float(high)
 
 
-def describe(values: Floats, grid: Floats, *, seed: int = 0) -> dict[str, Any]:
-    """Return a curve as a record holds it: JSON values, numbers rounded to 6 significant digits, None where unknown.
+def describe(values: Floats, grid: Floats, *, seed: int = 0, **counted: float | None) -> Curve:
+    """Return a curve as a record holds it: numbers rounded to 6 significant digits, None where unknown.
 
     Args:
         values: float64 (images,) or (images, k), NaN where there is none.
         grid: float64 (g,), in equal ascending steps.
         seed: of the interval's bootstrap.
-
-    Returns:
-        n (values), images (with at least one), mean, mean_low, mean_high (95 % interval), sd (sample standard
-        deviation), q05, q25, median, q75, q95, bandwidth, bandwidth_raised, grid (low, high, points), density
-        (list), peak (the grid's point of largest density, the first of several).
+        counted: other fields of the curve, such as its shares.
     """
     known = values[np.isfinite(values)].astype(np.float64)
     some = np.isfinite(values if values.ndim > 1 else values[:, None]).any(1)
-    curve: dict[str, Any] = {"n": known.size, "images": int(some.sum())}
+    curve: dict[str, Any] = {"n": known.size, "images": int(some.sum()), **counted}
     ends = mean_interval(values, seed=seed)
     curve |= {"mean": None, "mean_low": None if ends is None else _plain(ends[0])}
     curve |= {"mean_high": None if ends is None else _plain(ends[1]), "sd": None, **dict.fromkeys(_QUANTILES)}
     curve |= {"bandwidth": None, "bandwidth_raised": None, "density": None, "peak": None}
-    curve["grid"] = {"low": float(grid[0]), "high": float(grid[-1]), "points": grid.size}
+    curve["grid"] = Grid(low=float(grid[0]), high=float(grid[-1]), points=grid.size)
     if not known.size:
-        return curve
+        return Curve(**curve)
     density, bandwidth, raised = gaussian_density(known, grid)
     found = np.quantile(known, tuple(_QUANTILES.values()))
     curve |= {name: _plain(value) for name, value in zip(_QUANTILES, found, strict=True)}
@@ -116,10 +113,10 @@ def describe(values: Floats, grid: Floats, *, seed: int = 0) -> dict[str, Any]:
         "sd": _plain(float(known.std(ddof=1))) if known.size > 1 else None,
         "bandwidth": _plain(bandwidth),
         "bandwidth_raised": raised,
-        "density": [_plain(value) for value in density],
+        "density": tuple(_plain(value) for value in density),
         "peak": _plain(float(grid[int(density.argmax())])),
     }
-    return curve
+    return Curve(**curve)
 
 
 def _plain(value: float) -> float:

@@ -1,7 +1,7 @@
 """One group of copies as a record holds it: accuracy, attacks, rates, curves and the matrix."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,24 @@ from variegate.attacks.overshoot import overshoot
 from variegate.attacks.result import AttackResult, Trajectory
 from variegate.evaluation.accuracy import AccuracyTable
 from variegate.evaluation.replication import ReplicationOutcome
+from variegate.models.classifier import Classifier
+from variegate.records.base import Attacked, Model, Overshoot, QuerySpread, Spread
+from variegate.records.base import Trajectory as TrajectoryPart
+from variegate.records.replication import Group, GroupAttacks
 
 _QUERY_MARKS = (100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10_000, 15_000, 20_000, 25_000)
+
+
+def model_record(original: Classifier, *, name: str, manifest_digest: str | None) -> Model:
+    """Return what a record says of the original; `manifest_digest` is of the seller's manifest, where there is one."""
+    return Model(
+        name=name,
+        digest=original.digest,
+        manifest_digest=manifest_digest,
+        num_classes=original.num_classes,
+        input_shape=tuple(original.input_shape),
+        bounds=(original.bounds.lower, original.bounds.upper),
+    )
 
 
 def group_record(
@@ -23,8 +39,8 @@ def group_record(
     outcome: ReplicationOutcome,
     results: Sequence[AttackResult],
     accuracy: AccuracyTable,
-) -> dict[str, Any]:
-    """Return the group as JSON values.
+) -> Group:
+    """Return the group as its record holds it.
 
     Args:
         name: of the group: a rewriter's, or a control's.
@@ -34,23 +50,28 @@ def group_record(
         results: one attack an attacker, in the order of `outcome.attackers`.
         accuracy: of the original and of the copies, on clean inputs.
     """
-    return {
-        "name": name,
-        "rewriter": rewriter,
-        "copies": list(copies),
-        "attackers": outcome.attackers.tolist(),
-        "accuracy": accuracy.to_dict(),
-        "attack": {"attackers": [attack_record(result) for result in results], "reverified": outcome.reverified()},
-        "rates": {rate_name: rate.to_dict() for rate_name, rate in outcome.rates().items()},
-        "replication_at": outcome.replication_at(),
-        "noise_at": outcome.noise_control().replication_at(),
-        "replication_within": outcome.replication_within(),
-        "matrix": outcome.matrix(),
-    }
+    return Group(
+        name=name,
+        rewriter=rewriter,
+        copies=tuple(copies),
+        attackers=tuple(outcome.attackers.tolist()),
+        accuracy=accuracy.record(),
+        attack=GroupAttacks(attackers=tuple(map(attack_record, results)), reverified=outcome.reverified()),
+        rates=outcome.rates(),
+        replication_at=outcome.replication_at(),
+        noise_at=outcome.noise_control().replication_at(),
+        replication_within=outcome.replication_within(),
+        matrix=outcome.matrix(),
+    )
 
 
-def attack_record(result: AttackResult) -> dict[str, Any]:
-    """Return one attack's counts, queries, norms and progress as JSON values."""
+def attack_record(result: AttackResult) -> Attacked:
+    """Return one attack's counts, queries, norms and progress."""
+    return Attacked(**attack_parts(result))
+
+
+def attack_parts(result: AttackResult) -> Mapping[str, Any]:
+    """Return the fields of `attack_record`, for records that say more of an attack."""
     attempted = result.attempted
     attacked = result.queries[attempted]
     whole = result.trajectory
@@ -59,27 +80,27 @@ def attack_record(result: AttackResult) -> dict[str, Any]:
     marks = [q for q in _QUERY_MARKS if q <= _largest(attacked)]
     medians = [trajectory.median_at(q) for q in marks]
     reached = [(q, m) for q, m in zip(marks, medians, strict=True) if math.isfinite(m)]
-    record: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "attempted": int(attempted.sum()),
         "succeeded": int(result.success.sum()),
         "status": result.status_counts,
-        "queries": {**_quantiles(attacked, ("p10", "median", "p90")), "total": int(result.queries.sum())},
-        "distance": _quantiles(sizes, ("p10", "p25", "median", "p75", "p90")),
-        "distances": [round(value, 6) for value in sizes.tolist()],
-        "trajectory": {"queries": [q for q, _ in reached], "median_distance": [round(m, 6) for _, m in reached]},
+        "queries": QuerySpread(**_quantiles(attacked, ("p10", "median", "p90")), total=int(result.queries.sum())),
+        "distance": Spread(**_quantiles(sizes, ("p10", "p25", "median", "p75", "p90"))),
+        "distances": tuple(round(value, 6) for value in sizes.tolist()),
+        "trajectory": TrajectoryPart(
+            queries=tuple(q for q, _ in reached), median_distance=tuple(round(m, 6) for _, m in reached)
+        ),
     }
     if result.backward_rows is not None:
         differentiated = result.backward_rows
-        record["backward_rows"] = {
-            **_quantiles(differentiated[attempted], ("p10", "median", "p90")),
-            "total": int(differentiated.sum()),
-        }
+        spread = _quantiles(differentiated[attempted], ("p10", "median", "p90"))
+        parts["backward_rows"] = QuerySpread(**spread, total=int(differentiated.sum()))
     if result.overshoot is not None:
         depths = result.overshoot[result.success]
         known = depths[depths.isfinite()]
-        values = [round(value, 7) if math.isfinite(value) else None for value in depths.tolist()]
-        record["overshoot"] = {**_quantiles(known, ("p10", "median", "p90")), "values": values}
-    return record
+        values = tuple(round(value, 7) if math.isfinite(value) else None for value in depths.tolist())
+        parts["overshoot"] = Overshoot(**_quantiles(known, ("p10", "median", "p90")), values=values)
+    return parts
 
 
 def with_overshoot(
@@ -109,7 +130,7 @@ def _largest(values: Tensor) -> int:
     return int(values.max()) if values.numel() else 0
 
 
-def _quantiles(values: Tensor, names: Sequence[str]) -> dict[str, float | None]:
+def _quantiles(values: Tensor, names: Sequence[str]) -> dict[str, Any]:
     """Return the named quantiles ("p10" is the 10 % quantile); None where there are no values."""
     share = {name: 0.5 if name == "median" else int(name[1:]) / 100 for name in names}
     if not values.numel():

@@ -18,7 +18,7 @@ batch size may round to the other side, so every record also counts how many of 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,10 @@ import torch
 from torch import Tensor
 
 from variegate.errors import InputError
-from variegate.evaluation.stats import Rate, rate_of_triples
+from variegate.evaluation.stats import rate_of_triples
 from variegate.oracles.distances import as_rows, distance
+from variegate.records.base import NormPoint, ScalePoint
+from variegate.records.replication import Matrix, Rates
 from variegate.types import Bounds, Norm
 
 SCALES = (1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
@@ -91,61 +93,60 @@ class ReplicationOutcome:
     noise: npt.NDArray[np.bool_]
     noise_within: npt.NDArray[np.bool_]
 
-    def rates(self) -> dict[str, Rate]:
+    def rates(self) -> Rates:
         """Return the named rates at s = 1."""
         base, one = self._pairs(self.succeeded), self.scales.index(1.0)
         hit = self.fooled[:, one]
         own = np.ones((len(self.attackers), 1, 1), dtype=np.bool_)
-        return {
-            "attack_success_rate": rate_of_triples(
+        return Rates(
+            attack_success_rate=rate_of_triples(
                 self.succeeded[:, None, :], self.attempted[:, None, :] & own, self.attackers
             ),
-            "replication_rate": rate_of_triples(hit, base, self.attackers),
-            "replication_rate_conditioned": rate_of_triples(hit, base & self.clean[None], self.attackers),
-            "replicated_same_rate": rate_of_triples(self.same, base, self.attackers),
-            "end_to_end_rate": rate_of_triples(hit & base, self._pairs(self.attempted), self.attackers),
-        }
+            replication_rate=rate_of_triples(hit, base, self.attackers),
+            replication_rate_conditioned=rate_of_triples(hit, base & self.clean[None], self.attackers),
+            replicated_same_rate=rate_of_triples(self.same, base, self.attackers),
+            end_to_end_rate=rate_of_triples(hit & base, self._pairs(self.attempted), self.attackers),
+        )
 
-    def replication_at(self) -> list[dict[str, Any]]:
-        """Return the replication rate at each scale, raw and conditioned, as a record holds it."""
+    def replication_at(self) -> tuple[ScalePoint, ...]:
+        """Return the replication rate at each scale, raw and conditioned."""
         base = self._pairs(self.succeeded)
-        return [
-            {
-                "s": s,
-                "rate": rate_of_triples(self.fooled[:, i], base, self.attackers).to_dict(),
-                "conditioned": rate_of_triples(self.fooled[:, i], base & self.clean[None], self.attackers).to_dict(),
-            }
+        return tuple(
+            ScalePoint(
+                s=s,
+                rate=rate_of_triples(self.fooled[:, i], base, self.attackers),
+                conditioned=rate_of_triples(self.fooled[:, i], base & self.clean[None], self.attackers),
+            )
             for i, s in enumerate(self.scales)
-        ]
+        )
 
     def noise_control(self) -> "ReplicationOutcome":
         """Return the same outcome with random directions of the adversarials' norms in place of the adversarials."""
         return replace(self, fooled=self.noise, fooled_within=self.noise_within, same=np.zeros_like(self.same))
 
-    def replication_within(self) -> list[dict[str, Any]]:
+    def replication_within(self) -> tuple[NormPoint, ...]:
         """Return the largest rate over perturbations scaled to a norm of at most eps: the security curve."""
-        base, best, result = self._pairs(self.succeeded), None, []
+        base, best, result = self._pairs(self.succeeded), None, list[NormPoint]()
         for i, epsilon in enumerate(self.norms):
             hit = self.fooled_within[:, i]
             rate = rate_of_triples(hit, base, self.attackers)
             conditioned = rate_of_triples(hit, base & self.clean[None], self.attackers)
             if best is None or (rate.rate or 0.0) >= (best[0].rate or 0.0):
                 best = (rate, conditioned)
-            result.append({"epsilon": epsilon, "rate": best[0].to_dict(), "conditioned": best[1].to_dict()})
-        return result
+            result.append(NormPoint(epsilon=epsilon, rate=best[0], conditioned=best[1]))
+        return tuple(result)
 
-    def matrix(self) -> dict[str, Any]:
+    def matrix(self) -> Matrix:
         """Return counts by attacker and victim at s = 1; None where both are the same copy."""
         base, one = self._pairs(self.succeeded), self.scales.index(1.0)
         k, n = (self.fooled[:, one] & base).sum(2).tolist(), base.sum(2).tolist()
-        own = self.attackers.tolist()
-        blank = [[victim == attacker for victim in range(self.clean.shape[0])] for attacker in own]
-        return {
-            "attackers": own,
-            "victims": list(range(self.clean.shape[0])),
-            "replicated": [[None if b else v for v, b in zip(*row, strict=True)] for row in zip(k, blank, strict=True)],
-            "n": [[None if b else v for v, b in zip(*row, strict=True)] for row in zip(n, blank, strict=True)],
-        }
+        own, victims = tuple(self.attackers.tolist()), tuple(range(self.clean.shape[0]))
+
+        def counted(table: list[list[int]]) -> tuple[tuple[int | None, ...], ...]:
+            rows = zip(own, table, strict=True)
+            return tuple(tuple(None if v == a else row[v] for v in victims) for a, row in rows)
+
+        return Matrix(attackers=own, victims=victims, replicated=counted(k), n=counted(n))
 
     def reverified(self) -> int:
         """Return how many of B the attacker's copy misclassifies when asked again in another batch."""

@@ -12,14 +12,13 @@ about there being three.
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 
 from variegate.errors import InputError
+from variegate.records.base import Rate
 
 _Z = 1.959963984540054
 _ONE_SIDED = 1.6448536269514722
@@ -28,42 +27,14 @@ _FEWEST_REPLICATES = 100
 _BLOCK = 1 << 20  # images times replicates that `mean_of_units` draws at once
 
 
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """k of n, with a 95 % interval; `rate`, `low` and `high` are None where n is 0."""
-
-    k: int
-    n: int
-    low: float | None
-    high: float | None
-    interval: Literal["wilson", "bootstrap"]
-
-    @property
-    def rate(self) -> float | None:
-        """K / n."""
-        return self.k / self.n if self.n else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rate as a record holds it."""
-        return {
-            "rate": self.rate,
-            "k": self.k,
-            "n": self.n,
-            "low": self.low,
-            "high": self.high,
-            "interval": self.interval,
-        }
-
-
 def wilson_rate(k: int, n: int) -> Rate:
     """Return k of n with Wilson's score interval (Wilson, 1927)."""
     if not 0 <= k <= n:
         raise InputError(f"k must be from 0 to n; got k={k}, n={n}")
     if n == 0:
-        return Rate(k=0, n=0, low=None, high=None, interval="wilson")
+        return Rate(rate=None, k=0, n=0, low=None, high=None, interval="wilson")
     low, high = _wilson(k / n, n)
-    return Rate(k=k, n=n, low=low, high=high, interval="wilson")
+    return Rate(rate=k / n, k=k, n=n, low=low, high=high, interval="wilson")
 
 
 def upper_bound(share: float, n: int) -> float:
@@ -104,7 +75,7 @@ def rate_of_triples(
     # (not over triples, which are not independent) is the least width that is claimed.
     least_low, least_high = _wilson(k / n, int(counted.any((0, 1)).sum()))
     if k in (0, n):
-        return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
+        return Rate(rate=k / n, k=k, n=n, low=least_low, high=least_high, interval="wilson")
     known = (0,) * copies if clusters is None else tuple(clusters.tolist())
     image_weights, copy_weights = _weights(seed, hit.shape[2], known)
     attacker_weights = (
@@ -120,9 +91,10 @@ def rate_of_triples(
             np.add(sums, attacker_weights[:, place] * np.einsum("rv,rv->r", shown, victim_weights), out=sums)
     rates = found[totals > 0] / totals[totals > 0]
     if rates.size < _FEWEST_REPLICATES:
-        return Rate(k=k, n=n, low=least_low, high=least_high, interval="wilson")
+        return Rate(rate=k / n, k=k, n=n, low=least_low, high=least_high, interval="wilson")
     low, high = (float(end) for end in np.quantile(rates, [0.025, 0.975]))
-    return Rate(k=k, n=n, low=min(low, least_low), high=max(high, least_high), interval="bootstrap")
+    low, high = min(low, least_low), max(high, least_high)
+    return Rate(rate=k / n, k=k, n=n, low=low, high=high, interval="bootstrap")
 
 
 def mean_of_units(

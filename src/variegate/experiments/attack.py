@@ -1,17 +1,14 @@
 """One attack on one target, with its record and files: what stands behind `variegate attack`."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-import variegate
 from variegate.attacks.base import Attack
 from variegate.attacks.driver import run_attack
 from variegate.attacks.parameters import plain_parameters
@@ -22,8 +19,8 @@ from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.evaluation.adversarial_files import AdversarialFormat, adversarial_arrays, write_adversarials
 from variegate.evaluation.pictures import pictures_of
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import source_digest
-from variegate.evaluation.records import attack_record, with_overshoot
+from variegate.evaluation.provenance import made_now
+from variegate.evaluation.records import attack_parts, with_overshoot
 from variegate.evaluation.stats import wilson_rate
 from variegate.evaluation.throughput import quick_queries_per_second
 from variegate.files import write_atomic
@@ -32,6 +29,9 @@ from variegate.oracles.hard_label import HardLabelOracle, Oracle
 from variegate.oracles.jitter import Jitter
 from variegate.oracles.rounding import Rounded
 from variegate.oracles.voting import MajorityVote
+from variegate.records import attack as records
+from variegate.records.base import Efficiency
+from variegate.records.load import write_record
 from variegate.types import Bounds, InputSpec
 
 CHECKPOINT_FILE = "attack.safetensors"
@@ -138,7 +138,7 @@ class SingleAttack:
         out: Path | None,
         device: torch.device | str = "cpu",
         progress: Progress | None = None,
-    ) -> dict[str, Any]:
+    ) -> records.AttackRecord:
         """Attack, write record.json, the adversarials and pictures.npz to `out` if there is one; return the record.
 
         If the target fails while it labels, in the attack or when its results are measured, the files hold what was
@@ -207,7 +207,7 @@ class SingleAttack:
             arrays = adversarial_arrays(result, inputs, labels, answers)
             write_adversarials(out, arrays, self.file_format)
             write_atomic(out / "pictures.npz", pictures_of(self.attack.name, arrays))
-            write_atomic(out / "record.json", json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+            write_record(out / "record.json", record)
         return record
 
     def _asked(self, target: Target) -> Callable[[Tensor], Tensor]:
@@ -260,7 +260,9 @@ class SingleAttack:
             left = (~known[aims]).nonzero().flatten()
         return aims, everything[[first[label] for label in aims.tolist()]]
 
-    def _record(self, target: Target, result: AttackResult, pool: LabelledImages, raw: float | None) -> dict[str, Any]:
+    def _record(
+        self, target: Target, result: AttackResult, pool: LabelledImages, raw: float | None
+    ) -> records.AttackRecord:
         found = int(result.success.sum())
         confirmed = wilson_rate(0, 0)  # not asked, because the target failed
         if result.overshoot is not None:
@@ -268,57 +270,48 @@ class SingleAttack:
         attempted = int(result.attempted.sum())
         queries = int(result.queries.sum())
         speed = queries / result.seconds if result.seconds else None
-        return {
-            "format": 1,
-            "kind": "attack",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "variegate": variegate.__version__,
-            "source": source_digest(),
-            "torch": torch.__version__,
-            "command": self.command,
-            "seconds": round(result.seconds, 3),
-            "target": {
-                "name": self.target_name,
-                "digest": self.target_digest,
-                "num_classes": target.num_classes,
-                "input_shape": list(target.input_shape),
-                "bounds": [target.bounds.lower, target.bounds.upper],
-            },
-            "data": {"name": pool.name, "images": len(result.status)},
-            "attack": {
-                "name": self.attack.name,
-                "kind": "white_box" if self.white_box else "hard_label",
-                "parameters": plain_parameters(self.attack),
-                "norm": self.attack.norm.value,
-                "budget": self.queries,
-                "targeted": self.targeted,
-                "seed": self.seed,
-                "oracle": self._asking(),
-            },
-            "outcome": {
-                **attack_record(result),
-                "attack_success_rate": wilson_rate(found, attempted).to_dict(),
-                "confirmed": confirmed.to_dict(),
-            },
-            "efficiency": {
-                "queries": queries,
-                "seconds": round(result.seconds, 3),
-                "queries_per_second": None if speed is None else round(speed, 1),
-                "raw_queries_per_second": None if raw is None else round(raw, 1),
-                "share_of_raw": None if speed is None or raw is None else round(speed / raw, 4),
-            },
-            "error": result.error,
-        }
+        return records.AttackRecord(
+            **made_now(command=self.command, seconds=round(result.seconds, 3)),
+            target=records.Target(
+                name=self.target_name,
+                digest=self.target_digest,
+                num_classes=target.num_classes,
+                input_shape=tuple(target.input_shape),
+                bounds=(target.bounds.lower, target.bounds.upper),
+            ),
+            data=records.Inputs(name=pool.name, images=len(result.status)),
+            attack=records.AttackRun(
+                name=self.attack.name,
+                kind="white_box" if self.white_box else "hard_label",
+                parameters=plain_parameters(self.attack),
+                norm=self.attack.norm.value,
+                budget=self.queries,
+                targeted=self.targeted,
+                seed=self.seed,
+                oracle=self._asking(),
+            ),
+            outcome=records.Outcome(
+                **attack_parts(result), attack_success_rate=wilson_rate(found, attempted), confirmed=confirmed
+            ),
+            efficiency=Efficiency(
+                queries=queries,
+                seconds=round(result.seconds, 3),
+                queries_per_second=None if speed is None else round(speed, 1),
+                raw_queries_per_second=None if raw is None else round(raw, 1),
+                share_of_raw=None if speed is None or raw is None else round(speed / raw, 4),
+            ),
+            error=result.error,
+        )
 
-    def _asking(self) -> dict[str, Any] | None:
+    def _asking(self) -> records.OracleSettings | None:
         if self.voting is None and self.levels is None:
             return None
         voting = self.voting
-        return {
-            "jitter": None if voting is None else str(voting.jitter),
-            "votes": 1 if voting is None else voting.votes,
-            "levels": self.levels,
-        }
+        return records.OracleSettings(
+            jitter=None if voting is None else str(voting.jitter),
+            votes=1 if voting is None else voting.votes,
+            levels=self.levels,
+        )
 
 
 def _rounded(result: AttackResult, clean: Tensor, rounded: Rounded) -> AttackResult:

@@ -21,7 +21,7 @@ Inputs need no labels: an attack counts as successful where the copy leaves the 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ from variegate.errors import ConfigurationError, InputError
 from variegate.evaluation.progress import Progress, silent
 from variegate.experiments.trial import COPIES, OBJECTIVE_SCALES, Effort, Outcome, Trial
 from variegate.models.classifier import Classifier, check_inputs
+from variegate.records.calibration import CalibrationAttack, CalibrationData, CalibrationRecord
+from variegate.records.calibration import Candidate as CandidateRecord
 from variegate.rewriters.base import AbstractSpec
 from variegate.rewriters.calibrate import Candidate
 from variegate.rewriters.catalog import find_spec_class, known_rewriters
@@ -47,10 +49,10 @@ class CalibrationResult:
     """The chosen spec and the record of how it was chosen (kind "calibration")."""
 
     spec: AbstractSpec
-    record: dict[str, Any]
+    record: CalibrationRecord
 
 
-def calibration_data(data: LabelledImages, split: str) -> dict[str, Any]:
+def calibration_data(data: LabelledImages, split: str) -> CalibrationData:
     """Return the entry "data" of a calibration's record: what a spec was tuned on.
 
     `digest` is SHA-256 over the shape, as decimals with commas and a zero byte, and the float32 values in [0, 1] in
@@ -58,7 +60,7 @@ def calibration_data(data: LabelledImages, split: str) -> dict[str, Any]:
     """
     sha = hashlib.sha256(f"{','.join(map(str, data.images.shape))}\0".encode())
     sha.update(np.ascontiguousarray(data.images, dtype="<f4").data)
-    return {"name": data.name, "split": split, "images": len(data), "digest": f"sha256:{sha.hexdigest()}"}
+    return CalibrationData(name=data.name, split=split, images=len(data), digest=f"sha256:{sha.hexdigest()}")
 
 
 def calibrate_spec(
@@ -123,24 +125,22 @@ def calibrate_spec(
         if reached
         else max(usable, key=lambda number: candidates[number].strength)
     )
-    record = {
-        "format": 1,
-        "kind": "calibration",
-        "variegate": variegate.__version__,
-        "rewriter": rewriter,
-        "model_digest": original.digest,
-        "inputs": int(inputs.shape[0]),
-        "max_change": max_change,
-        "seed": seed,
-        "attack": {"name": "hopskipjump", "images": full.images, "queries": full.queries, "copies": COPIES},
-        "boundary_distance": trial.median_boundary_distance,
-        "objective": f"lowest mean replication over s in {', '.join(map(str, OBJECTIVE_SCALES))}",
-        "candidates": [
+    record = CalibrationRecord(
+        variegate=variegate.__version__,
+        rewriter=rewriter,
+        model_digest=original.digest,
+        inputs=int(inputs.shape[0]),
+        max_change=max_change,
+        seed=seed,
+        attack=CalibrationAttack(name="hopskipjump", images=full.images, queries=full.queries, copies=COPIES),
+        boundary_distance=trial.median_boundary_distance,
+        objective=f"lowest mean replication over s in {', '.join(map(str, OBJECTIVE_SCALES))}",
+        candidates=tuple(
             _row(candidate, outcomes.get(number), chosen=number == chosen)
             for number, candidate in enumerate(candidates)
-        ],
-        "chosen": candidates[chosen].spec.to_dict(),
-    }
+        ),
+        chosen=candidates[chosen].spec.to_dict(),
+    )
     return CalibrationResult(spec=candidates[chosen].spec, record=record)
 
 
@@ -168,24 +168,24 @@ def _attack(
     return outcomes, finalists
 
 
-def _row(candidate: Candidate, outcome: Outcome | None, *, chosen: bool) -> dict[str, Any]:
+def _row(candidate: Candidate, outcome: Outcome | None, *, chosen: bool) -> CandidateRecord:
     spec = candidate.spec
-    return {
-        "spec": spec.to_dict(),
-        "strength": candidate.strength,
-        "messages_per_class": getattr(spec, "messages_per_class", None),
-        "quantization_step": getattr(spec, "quantization_step", None),
-        "predicted_change": candidate.predicted_change,
-        "measured_change": candidate.measured_change,
-        "change_bound": candidate.change_bound,
-        "attack_images": outcome.effort.images if outcome else None,
-        "attack_queries": outcome.effort.queries if outcome else None,
-        "replication": outcome.replication if outcome else None,
-        "intervals": outcome.intervals if outcome else None,
-        "pairs": outcome.pairs if outcome else None,
-        "masks": outcome.masks if outcome else None,
-        "median_distance": outcome.median_distance if outcome else None,
-        "original_median_distance": outcome.original_median_distance if outcome else None,
-        "feasible": candidate.feasible,
-        "chosen": chosen,
-    }
+    return CandidateRecord(
+        spec=spec.to_dict(),
+        strength=candidate.strength,
+        messages_per_class=getattr(spec, "messages_per_class", None),
+        quantization_step=getattr(spec, "quantization_step", None),
+        predicted_change=candidate.predicted_change,
+        measured_change=candidate.measured_change,
+        change_bound=candidate.change_bound,
+        attack_images=outcome.effort.images if outcome else None,
+        attack_queries=outcome.effort.queries if outcome else None,
+        replication=dict(outcome.replication) if outcome else None,
+        intervals=outcome.intervals if outcome else None,
+        pairs=outcome.pairs if outcome else None,
+        masks=outcome.masks if outcome else None,
+        median_distance=outcome.median_distance if outcome else None,
+        original_median_distance=outcome.original_median_distance if outcome else None,
+        feasible=candidate.feasible,
+        chosen=chosen,
+    )

@@ -13,12 +13,10 @@ changes nothing.
 """
 
 import hashlib
-import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
@@ -27,7 +25,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import variegate
 from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.errors import ConfigurationError, ConflictError
@@ -35,17 +32,18 @@ from variegate.evaluation.collusion import Member, Panel
 from variegate.evaluation.collusion_rates import SCALES, Arrays, Part, attack_block, control, line_up, measure
 from variegate.evaluation.image_choice import choose_images
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import source_digest
+from variegate.evaluation.provenance import made_now
+from variegate.evaluation.records import model_record
 from variegate.evaluation.shards import ShardFolder
 from variegate.experiments.collusion_settings import CollusionSpec, Setting, settings_of, with_all_classes
-from variegate.files import read_bounded, write_atomic
-from variegate.manifest import load_json
 from variegate.models.classifier import Classifier, check_inputs
+from variegate.records import collusion as records
+from variegate.records.base import Data
+from variegate.records.load import kind_of, load_record, write_record
 
 _LEAST_BLOCKS = 4
 _MOST_IN_A_BLOCK = 25
 _WHITE_BOX_ROWS = 400
-_RECORD_LIMIT = 256 * 2**20
 
 
 @final
@@ -156,7 +154,7 @@ class _Audit:
             for block in self.blocks(setting, r, stripped=stripped)
         }
 
-    def measured(self, setting: Setting, shards: ShardFolder) -> dict[str, Any]:
+    def measured(self, setting: Setting, shards: ShardFolder) -> records.Setting:
         def parts(r: int, *, stripped: bool = False) -> list[Part]:
             return [
                 Part(arrays=shards.require(block), colluders=block.colluders, victims=block.victims)
@@ -164,18 +162,18 @@ class _Audit:
             ]
 
         kind = self.spec.ensemble
-        points = [{"variant": kind, "r": r, **measure(parts(r))} for r in setting.colluders]
+        points = [measure(parts(r), variant=kind, r=r) for r in setting.colluders]
         if setting.spec is not None:
-            points += [{"variant": "stripped", "r": r, **measure(parts(r, stripped=True))} for r in setting.colluders]
-        return {
-            "setting": setting.number,
-            "rewriter": setting.name,
-            "spec": None if setting.spec is None else setting.spec.to_dict(),
-            "copies": list(setting.labels),
-            "largest": max(setting.colluders),
-            "points": points,
-            "identical": [{"variant": kind, "r": 1, **control(parts(1))}],
-        }
+            points += [measure(parts(r, stripped=True), variant="stripped", r=r) for r in setting.colluders]
+        return records.Setting(
+            setting=setting.number,
+            rewriter=setting.name,
+            spec=None if setting.spec is None else setting.spec.to_dict(),
+            copies=tuple(setting.labels),
+            largest=max(setting.colluders),
+            points=tuple(points),
+            identical=(control(parts(1), variant=kind, r=1),),
+        )
 
 
 def audit_collude(
@@ -187,7 +185,7 @@ def audit_collude(
     labels: npt.NDArray[np.int64],
     out: Path,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> records.CollusionRecord:
     """Run the audit and return its record; also writes `out`/record.json.
 
     Args:
@@ -220,33 +218,34 @@ def audit_collude(
         progress=lambda what, done, total: say(what.replace("reproducing", "colluding"), done, total),
     )
     settings = [audit.measured(setting, shards) for setting in audit.settings]
-    record = _record(spec, original, subject, settings, time.monotonic() - started)
-    write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    record = records.CollusionRecord(
+        **made_now(command=spec.command, seconds=round(time.monotonic() - started, 3)),
+        python=platform.python_version(),
+        device=str(original.device),
+        **subject,
+        settings=tuple(settings),
+    )
+    write_record(out / "record.json", record)
     return record
 
 
 def _subject(spec: CollusionSpec, original: Classifier, trained: int, audit: _Audit) -> dict[str, Any]:
-    """Return the part of the record that says what is audited, and how hard."""
+    """Return the fields of the record that say what is audited, and how hard."""
     return {
-        "model": {
-            "name": spec.model_name,
-            "digest": original.digest,
-            "manifest_digest": spec.subjects[0] if spec.subjects else None,
-            "num_classes": original.num_classes,
-            "input_shape": list(original.input_shape),
-            "bounds": [original.bounds.lower, original.bounds.upper],
-        },
-        "data": {"name": spec.data_name, "split": spec.split, "images": len(audit.chosen), "indices": audit.chosen},
-        "attack": {
-            "name": spec.attack.name,
-            "parameters": plain_parameters(audit.attack),
-            "ensemble": spec.ensemble,
-            "budget": audit.queries,
-            "norm": spec.attack.norm.value,
-            "seed": spec.seed,
-        },
+        "model": model_record(
+            original, name=spec.model_name, manifest_digest=spec.subjects[0] if spec.subjects else None
+        ),
+        "data": Data(name=spec.data_name, split=spec.split, images=len(audit.chosen), indices=tuple(audit.chosen)),
+        "attack": records.CollusionAttack(
+            name=spec.attack.name,
+            parameters=plain_parameters(audit.attack),
+            ensemble=spec.ensemble,
+            budget=audit.queries,
+            norm=spec.attack.norm.value,
+            seed=spec.seed,
+        ),
         "trainings": trained,
-        "colluders": list(spec.colluders),
+        "colluders": tuple(spec.colluders),
         "victims": spec.victims,
     }
 
@@ -261,38 +260,15 @@ def _require_same(out: Path, subject: Mapping[str, Any], audit: _Audit) -> None:
     file = out / "record.json"
     if not file.is_file():
         return
-    known = load_json(read_bounded(file, _RECORD_LIMIT), f"the record {file}")
-    if known.get("kind") != "collusion":
+    if kind_of(file) != "collusion":
         raise ConflictError(f"{out} holds the record of something else than an audit of collusion; give another folder")
-    settings = known.get("settings")
-    specs = [each.get("spec") for each in settings] if isinstance(settings, list) else []
-    expected = {**subject, "specs": [None if each.spec is None else each.spec.to_dict() for each in audit.settings]}
-    plain = json.loads(json.dumps(expected))
-    different = [name for name in plain if (specs if name == "specs" else known.get(name)) != plain[name]]
+    known: Any = load_record(file)
+    different = [name for name, wanted in subject.items() if getattr(known, name) != wanted]
+    if [each.spec for each in known.settings] != [
+        None if each.spec is None else each.spec.to_dict() for each in audit.settings
+    ]:
+        different.append("specs")
     if different:
         raise ConflictError(
             f"{out} holds a finished audit with other settings ({', '.join(different)}); give another folder with --out"
         )
-
-
-def _record(
-    spec: CollusionSpec,
-    original: Classifier,
-    subject: Mapping[str, Any],
-    settings: list[dict[str, Any]],
-    seconds: float,
-) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "kind": "collusion",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "variegate": variegate.__version__,
-        "source": source_digest(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": str(original.device),
-        "command": spec.command,
-        "seconds": round(seconds, 3),
-        **subject,
-        "settings": settings,
-    }

@@ -5,12 +5,10 @@ closest adversarial row that the target has labelled within the budget (`variega
 libraries return differs: ART the point after its last step, or nothing when its queries run out.
 """
 
-import json
 import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
@@ -19,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import variegate
 from variegate.adapters.versions import library_versions
 from variegate.adapters.watched import WatchedOracle, with_closest
 from variegate.attacks.driver import run_attack
@@ -27,16 +24,20 @@ from variegate.attacks.parameters import plain_parameters
 from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import source_digest
-from variegate.evaluation.records import attack_record, with_overshoot
+from variegate.evaluation.provenance import made_now
+from variegate.evaluation.records import attack_parts, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, default_norms, measure_replication
 from variegate.experiments.attack import Target
 from variegate.experiments.cross_check_engines import Pair, pairs_of
 from variegate.experiments.cross_check_verdicts import compare, median
-from variegate.files import make_folder, write_atomic
+from variegate.files import make_folder
 from variegate.models.classifier import check_inputs
 from variegate.oracles.criteria import Misclassified
 from variegate.oracles.hard_label import HardLabelOracle
+from variegate.records import cross_check as records
+from variegate.records.attack import Target as TargetRecord
+from variegate.records.base import Attacked, Data
+from variegate.records.load import write_record
 from variegate.types import Norm
 
 _SCALES = (1.0, 1.05, 1.1, 1.25)
@@ -92,7 +93,7 @@ def cross_check(
     out: Path,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> records.CrossCheckRecord:
     """Run every engine and return the record; also writes `out`/record.json.
 
     Args:
@@ -122,36 +123,29 @@ def cross_check(
     make_folder(out / "shards")
     bench = _Bench(spec, target, victims, pool[chosen], torch.from_numpy(labels)[chosen], chosen.tolist(), out, device)
     attacks = bench.run(pairs, progress or silent)
-    record = {
-        "format": 1,
-        "kind": "cross_check",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "variegate": variegate.__version__,
-        "source": source_digest(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "libraries": {name: library_versions()[name] for name in spec.libraries},
-        "device": str(device),
-        "command": spec.command,
-        "seconds": round(time.monotonic() - started, 3),
-        "target": {
-            "name": spec.target_name,
-            "digest": spec.target_digest,
-            "num_classes": target.num_classes,
-            "input_shape": list(target.input_shape),
-            "bounds": [target.bounds.lower, target.bounds.upper],
-        },
-        "victims": list(spec.victim_names),
-        "rewriter": spec.rewriter,
-        "data": {"name": spec.data_name, "split": spec.split, "images": spec.images, "indices": chosen.tolist()},
-        "budget": spec.queries,
-        "norm": spec.norm.value,
-        "seed": spec.seed,
-        "rule": "closest",
-        "attacks": attacks,
-    }
-    write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    record = records.CrossCheckRecord(
+        **made_now(command=spec.command, seconds=round(time.monotonic() - started, 3)),
+        numpy=np.__version__,
+        python=platform.python_version(),
+        libraries={name: library_versions()[name] for name in spec.libraries},
+        device=str(device),
+        target=TargetRecord(
+            name=spec.target_name,
+            digest=spec.target_digest,
+            num_classes=target.num_classes,
+            input_shape=tuple(target.input_shape),
+            bounds=(target.bounds.lower, target.bounds.upper),
+        ),
+        victims=tuple(spec.victim_names),
+        rewriter=spec.rewriter,
+        data=Data(name=spec.data_name, split=spec.split, images=spec.images, indices=tuple(chosen.tolist())),
+        budget=spec.queries,
+        norm=spec.norm.value,
+        seed=spec.seed,
+        rule="closest",
+        attacks=attacks,
+    )
+    write_record(out / "record.json", record)
     return record
 
 
@@ -190,22 +184,24 @@ class _Bench:
         self.inputs, self.labels, self.identities = inputs, labels, identities
         self.out, self.device = out, torch.device(device)
 
-    def run(self, pairs: Sequence[Pair], say: Progress) -> list[dict[str, Any]]:
+    def run(self, pairs: Sequence[Pair], say: Progress) -> tuple[records.CheckedAttack, ...]:
         """Return the record of each attack: its engines, and each library's compared with variegate's."""
-        records: dict[str, dict[str, Any]] = {}
-        engines: dict[tuple[str, str], dict[str, Any]] = {}
+        engines: dict[str, dict[str, records.Engine]] = {pair.attack: {} for pair in pairs}
+        comparisons: dict[str, list[records.Comparison]] = {pair.attack: [] for pair in pairs}
         total, done = len({(p.attack, p.ours_name) for p in pairs}) + len(pairs), 0
         for pair in pairs:
-            record = records.setdefault(pair.attack, {"name": pair.attack, "engines": [], "comparisons": []})
+            found = engines[pair.attack]
             for name, attack in ((pair.ours_name, self._ours), (pair.library, self._theirs)):
-                if (pair.attack, name) not in engines:
+                if name not in found:
                     say(f"{pair.attack} by {name}", done, total)
-                    engines[pair.attack, name] = self._measure(name, pair, attack(pair))
-                    record["engines"].append(engines[pair.attack, name])
+                    found[name] = self._measure(name, pair, attack(pair))
                     done += 1
-            ours, theirs = engines[pair.attack, pair.ours_name], engines[pair.attack, pair.library]
-            record["comparisons"].append(compare(ours, theirs, seed=self.spec.seed))
-        return list(records.values())
+            ours, theirs = found[pair.ours_name], found[pair.library]
+            comparisons[pair.attack].append(compare(ours, theirs, seed=self.spec.seed))
+        return tuple(
+            records.CheckedAttack(name=name, engines=tuple(found.values()), comparisons=tuple(comparisons[name]))
+            for name, found in engines.items()
+        )
 
     def _oracle(self) -> HardLabelOracle:
         return HardLabelOracle(
@@ -237,7 +233,7 @@ class _Bench:
         )
         return result
 
-    def _measure(self, name: str, pair: Pair, result: AttackResult) -> dict[str, Any]:
+    def _measure(self, name: str, pair: Pair, result: AttackResult) -> records.Engine:
         """Return one engine's record: success, distances, queries, overshoot, and replication on the victims."""
         if result.error is not None:
             raise OracleError(f"{result.error}; the cross-check can be resumed from {self.out}")
@@ -257,17 +253,17 @@ class _Bench:
         found, depth = result.distances.double().numpy(), result.overshoot
         depths = np.full_like(found, np.nan) if depth is None else depth.double().numpy()
         seed = self.spec.seed
-        return {
-            "name": name,
-            "parameters": plain_parameters(pair.ours) if name == pair.ours_name else None,
-            "attack": {**attack_record(result), "seconds": round(result.seconds, 3)},
-            "rates": {rate_name: rate.to_dict() for rate_name, rate in outcome.rates().items()},
-            "replication_at": outcome.replication_at(),
-            "reverified": outcome.reverified(),
-            "median_distance": median(found, seed),
-            "median_overshoot": median(depths, seed),
-            "distances": [None if np.isnan(value) else round(float(value), 6) for value in found],
-        }
+        return records.Engine(
+            name=name,
+            parameters=plain_parameters(pair.ours) if name == pair.ours_name else None,
+            attack=Attacked(**attack_parts(result), seconds=round(result.seconds, 3)),
+            rates=outcome.rates(),
+            replication_at=outcome.replication_at(),
+            reverified=outcome.reverified(),
+            median_distance=median(found, seed),
+            median_overshoot=median(depths, seed),
+            distances=tuple(None if np.isnan(value) else round(float(value), 6) for value in found),
+        )
 
     def _predict(self, x: Tensor) -> Tensor:
         return self.target.predict(x).cpu()

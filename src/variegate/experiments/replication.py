@@ -9,21 +9,18 @@ Steps, each of which a killed audit keeps:
 """
 
 import itertools
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import variegate
 from variegate.attacks.base import Attack
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
@@ -35,14 +32,17 @@ from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.image_choice import choose_images
 from variegate.evaluation.pictures import collect_pictures
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import source_digest
-from variegate.evaluation.records import group_record, with_overshoot
+from variegate.evaluation.provenance import made_now
+from variegate.evaluation.records import group_record, model_record, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, PredictAll, ReplicationOutcome, measure_replication
 from variegate.evaluation.throughput import raw_queries_per_second
 from variegate.files import make_folder, write_atomic
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, check_inputs
 from variegate.oracles.hard_label import HardLabelOracle
+from variegate.records.base import Data, Efficiency
+from variegate.records.load import write_record
+from variegate.records.replication import AttackSettings, Group, ReplicationRecord
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy
 
 _CONTROLS = frozenset({"identical", "independent", "noise", "original"})
@@ -111,7 +111,7 @@ def audit_replicate(
     labels: npt.NDArray[np.int64],
     out: Path,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> ReplicationRecord:
     """Run the audit and return its record; also writes `out`/record.json and `out`/pictures.npz.
 
     Args:
@@ -138,7 +138,7 @@ def audit_replicate(
     run = _Run(spec, original, inputs, targets, chosen.tolist(), out, say)
 
     control = run.attack("original", 0, original.predict)
-    groups: list[dict[str, Any]] = []
+    groups: list[Group] = []
     examples = {"identical": run.outcome(0, control)}
     outcome = run.measure(_stacked([original, original]), [control], [0])
     table = _accuracy_of([original, original], pool, truth)
@@ -162,7 +162,7 @@ def audit_replicate(
         groups.append(group_record(name, rewriter.to_dict(), numbered, outcome, results, table))
         examples[name] = run.outcome(0, results[0], dealt=len(results) > 1)
     record = _record(spec, original, chosen, groups, run, time.monotonic() - started)
-    write_atomic(out / "record.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    write_record(out / "record.json", record)
     write_atomic(out / "pictures.npz", collect_pictures(inputs, targets, examples, original.predict))
     return record
 
@@ -298,45 +298,26 @@ def _group_names(rewriters: Sequence[AbstractSpec]) -> list[str]:
 
 
 def _record(
-    spec: AuditSpec, original: Classifier, chosen: Tensor, groups: list[dict[str, Any]], run: _Run, seconds: float
-) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "kind": "replication",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "variegate": variegate.__version__,
-        "source": source_digest(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": str(original.device),
-        "command": spec.command,
-        "seconds": round(seconds, 3),
-        "model": {
-            "name": spec.model_name,
-            "digest": original.digest,
-            "manifest_digest": spec.model_digest or None,
-            "num_classes": original.num_classes,
-            "input_shape": list(original.input_shape),
-            "bounds": [original.bounds.lower, original.bounds.upper],
-        },
-        "data": {
-            "name": spec.data_name,
-            "split": spec.split,
-            "images": int(chosen.shape[0]),
-            "indices": chosen.tolist(),
-        },
-        "attack": {
-            "name": spec.attack.name,
-            "parameters": plain_parameters(spec.attack),
-            "budget": spec.queries,
-            "norm": spec.attack.norm.value,
-            "seed": spec.seed,
-        },
-        "groups": groups,
-        "efficiency": {
-            "queries": run.queries,
-            "seconds": round(run.seconds, 3),
-            "queries_per_second": round(run.queries / run.seconds, 1) if run.seconds else None,
-            "raw_queries_per_second": round(raw_queries_per_second(original), 1),
-        },
-    }
+    spec: AuditSpec, original: Classifier, chosen: Tensor, groups: Sequence[Group], run: _Run, seconds: float
+) -> ReplicationRecord:
+    return ReplicationRecord(
+        **made_now(command=spec.command, seconds=round(seconds, 3)),
+        python=platform.python_version(),
+        device=str(original.device),
+        model=model_record(original, name=spec.model_name, manifest_digest=spec.model_digest or None),
+        data=Data(name=spec.data_name, split=spec.split, images=int(chosen.shape[0]), indices=tuple(chosen.tolist())),
+        attack=AttackSettings(
+            name=spec.attack.name,
+            parameters=plain_parameters(spec.attack),
+            budget=spec.queries,
+            norm=spec.attack.norm.value,
+            seed=spec.seed,
+        ),
+        groups=tuple(groups),
+        efficiency=Efficiency(
+            queries=run.queries,
+            seconds=round(run.seconds, 3),
+            queries_per_second=round(run.queries / run.seconds, 1) if run.seconds else None,
+            raw_queries_per_second=round(raw_queries_per_second(original), 1),
+        ),
+    )

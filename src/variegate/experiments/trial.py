@@ -57,7 +57,7 @@ class Outcome:
 
     effort: Effort
     replication: dict[str, float]
-    intervals: dict[str, list[float]]
+    intervals: dict[str, tuple[float, float]]
     pairs: int
     median_distance: float | None
     original_median_distance: float | None
@@ -136,13 +136,18 @@ class Trial:
             norms=(self.original.bounds.range,),
         )
         points = outcome.replication_at()
-        if any(point["rate"]["rate"] is None for point in points):
+        measured = [
+            (str(point.s), point.rate.rate, (point.rate.low, point.rate.high))
+            for point in points
+            if point.rate.rate is not None and point.rate.low is not None and point.rate.high is not None
+        ]
+        if len(measured) < len(points):
             return None
         return Outcome(
             effort=effort,
-            replication={str(point["s"]): point["rate"]["rate"] for point in points},
-            intervals={str(point["s"]): [point["rate"]["low"], point["rate"]["high"]] for point in points},
-            pairs=points[0]["rate"]["n"],
+            replication={s: rate for s, rate, _ in measured},
+            intervals={s: (low, high) for s, _, (low, high) in measured},
+            pairs=points[0].rate.n,
             median_distance=_median(results),
             original_median_distance=self._original_medians[effort],
         )

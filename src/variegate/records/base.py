@@ -58,6 +58,7 @@ class Provenance(Part):
 
     Attributes:
         format: the version of the record's schema.
+        kind: of record, by which its schema is found.
         created: ISO 8601 in UTC.
         variegate, torch, numpy, python: versions.
         source: digest of the package's source.
@@ -67,6 +68,7 @@ class Provenance(Part):
     """
 
     format: Literal[1] = 1
+    kind: str
     created: str
     variegate: str
     source: str
@@ -79,7 +81,7 @@ class Provenance(Part):
 
     def model_post_init(self, _context: object, /) -> None:
         """Count the kind and the format as given, so that they are always written."""
-        self.__pydantic_fields_set__.update({"format", *({"kind"} & type(self).model_fields.keys())})
+        self.__pydantic_fields_set__.update({"format", "kind"})
 
 
 class Rate(Part):
@@ -156,7 +158,7 @@ class QuerySpread(Spread):
 class Trajectory(Part):
     """The median norm of the best adversarials so far, after each number of queries."""
 
-    queries: tuple[float, ...]
+    queries: tuple[Count, ...]
     median_distance: tuple[float | None, ...]
 
     @model_validator(mode="after")
@@ -197,7 +199,7 @@ class Attacked(Part):
     distance: Spread
     distances: tuple[float | None, ...] | None
     trajectory: Trajectory | None
-    backward_rows: Spread | None = None
+    backward_rows: QuerySpread | None = None
     overshoot: Overshoot | None = None
     seconds: float | None = None
 
@@ -207,22 +209,12 @@ class Attacked(Part):
         return tuple(value for value in self.distances or () if value is not None)
 
 
-class Point(Part):
-    """One point of a curve; `conditioned` counts only inputs that the victim, too, gets right when clean."""
-
-    rate: CountedRate
-    conditioned: Rate | None = None
-
-    @property
-    def at(self) -> float:
-        """Where on the curve the point lies."""
-        raise NotImplementedError
-
-
-class ScalePoint(Point):
-    """Victims fooled at x + s (x' - x)."""
+class ScalePoint(Part):
+    """Victims fooled at x + s (x' - x); `conditioned` counts only inputs that the victim gets right when clean."""
 
     s: float
+    rate: CountedRate
+    conditioned: Rate | None = None
 
     @property
     def at(self) -> float:
@@ -230,10 +222,12 @@ class ScalePoint(Point):
         return self.s
 
 
-class NormPoint(Point):
-    """Victims fooled by perturbations of at most a norm."""
+class NormPoint(Part):
+    """Victims fooled by perturbations of at most a norm; `conditioned` as in `ScalePoint`."""
 
     epsilon: float
+    rate: CountedRate
+    conditioned: Rate | None = None
 
     @property
     def at(self) -> float:
@@ -247,6 +241,9 @@ def _ascending(points: tuple[Any, ...]) -> tuple[Any, ...]:
 
 ScaleCurve = Annotated[tuple[ScalePoint, ...], AfterValidator(_ascending)]
 NormCurve = Annotated[tuple[NormPoint, ...], AfterValidator(_ascending)]
+
+Point = ScalePoint | NormPoint
+"""One point of a curve; `at` is where on the curve it lies."""
 
 
 class Efficiency(Part):

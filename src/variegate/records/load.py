@@ -29,6 +29,8 @@ KINDS: Mapping[str, type[Part]] = {
 
 MAX_BYTES = 256 * 2**20
 
+_ALTERNATIVES = ("int", "float", "str", "constrained-int")  # where pydantic names the type that it tried last
+
 
 def load_record(path: Path) -> Record:
     """Read a record from a JSON file.
@@ -37,11 +39,18 @@ def load_record(path: Path) -> Record:
         NotFoundError: there is no such file.
         FormatError: the file is not JSON, or a field is missing, unknown or wrong; the message names file and field.
     """
-    try:
-        value = json.loads(read_bounded(path, MAX_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected a record in JSON in {path.name}; it cannot be read as JSON ({error})") from error
-    return parse_record(value, where=path.name)
+    return parse_record(_read(path), where=path.name)
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of the record in a file, whatever else it holds; "" where it has none.
+
+    Raises:
+        NotFoundError: there is no such file.
+        FormatError: the file is not JSON.
+    """
+    value = _read(path)
+    return str(value.get("kind", "")) if isinstance(value, Mapping) else ""
 
 
 def parse_record(value: object, *, where: str = "the record") -> Record:
@@ -87,12 +96,21 @@ def describe(error: ValidationError) -> str:
 
 def field_path(location: tuple[int | str, ...]) -> str:
     """Return a place in a record, such as groups[2].rates.replication_rate.k."""
+    if location and location[-1] in _ALTERNATIVES:
+        location = location[:-1]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
 def _constant(name: str) -> float | None:
     """Read NaN as null, which is nothing to measure; infinity stays and is refused."""
     return None if name == "NaN" else float(name)
+
+
+def _read(path: Path) -> object:
+    try:
+        return json.loads(read_bounded(path, MAX_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"expected a record in JSON in {path.name}; it cannot be read as JSON ({error})") from error
 
 
 def _schema(value: object, where: str) -> type[Part]:

@@ -1,6 +1,7 @@
 """Records of `variegate reproduce`: one table or figure of the paper, on one study or several."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, Self
 
 from pydantic import Field, model_validator
@@ -177,7 +178,7 @@ class AttackResults(Named):
     """One attack: its settings, queries an image, and groups by name, `INDEPENDENT` among them."""
 
     settings: str
-    preset: str = ""
+    preset: str | None = None
     queries: Count
     groups: dict[str, AttackGroup]
 
@@ -226,7 +227,7 @@ class CostRow(Named):
 
     inference_ms: dict[str, float] | None = None
     training_seconds: float | None = None
-    storage_bytes: float | None = None
+    storage_bytes: float | int | None = None
     message_bytes: Count | None = None
     additional_inference_ms: dict[str, float] | None = None
 
@@ -470,7 +471,7 @@ class BindingResults(Part):
 
     attack: str = ""
     settings: str
-    preset: str = ""
+    preset: str | None = None
     queries: Count
     nearest_to_the_paper: Nearest
     attacks: dict[str, BindingAttack]
@@ -494,6 +495,16 @@ class BindingResults(Part):
         return self.measures[self.nearest_to_the_paper.measure]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One point of a curve of Figure 5."""
+
+    rate: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
 class CurvePoints(Part):
     """One curve of Figure 5: a rate with its interval and n at each r."""
 
@@ -502,6 +513,17 @@ class CurvePoints(Part):
     low: tuple[Fraction | None, ...]
     high: tuple[Fraction | None, ...]
     n: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len({len(values) for values in (self.r, self.rate, self.low, self.high, self.n)}) > 1:
+            raise ValueError("r, rate, low, high and n must have the same length")
+        return self
+
+    def point(self, r: int) -> CurvePoint:
+        """What was measured for `r` colluders."""
+        at = self.r.index(r)
+        return CurvePoint(rate=self.rate[at], low=self.low[at], high=self.high[at], n=self.n[at])
 
 
 class CollusionResults(Part):

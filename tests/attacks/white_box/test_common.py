@@ -278,7 +278,7 @@ def test_progress_and_the_log(attack, caplog):
     assert result.backward_rows.dtype == torch.int64
     assert result.backward_rows.shape == result.queries.shape
     assert bool((result.backward_rows > 0).all())
-    assert attack_record(result)["backward_rows"]["total"] == int(result.backward_rows.sum())
+    assert attack_record(result).backward_rows.total == int(result.backward_rows.sum())
 
 
 def test_passes_are_bounded_and_counted(attack, monkeypatch):

@@ -26,7 +26,7 @@ def test_figure_3(tiny_source: StudySource, tmp_path, monkeypatch) -> None:
     assert clean == 14 * (2 + 2 * 11)
     folder = ShardFolder(tmp_path)
     folder.run(tasks)
-    result = fig3.collect(tiny_source, EFFORT, folder)
+    result = fig3.collect(tiny_source, EFFORT, folder).to_dict()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     places = {(one["place"], one["sigma"]): one for one in result["places"]}
     assert list(places) == [("clean", 0.0), ("boundary", 0.0), ("smoothed", 0.02), ("smoothed", 0.1)]
@@ -75,7 +75,7 @@ def test_without_a_rewriter_and_with_one_original(tiny_source: StudySource, tmp_
     bare = replace(tiny_source, specs={"qim": QimSpec().to_dict()})
     folder = ShardFolder(tmp_path)
     folder.run(fig3.tasks(bare, effort))
-    result = fig3.collect(bare, effort, folder)
+    result = fig3.collect(bare, effort, folder).to_dict()
     assert [list(one["rewriters"]) for one in result["places"]] == [["qim"]]  # clean only
     with pytest.raises(ConfigurationError, match="two originals"):
         fig3.tasks(replace(tiny_source, originals=tiny_source.originals[:1]), effort)

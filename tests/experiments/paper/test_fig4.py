@@ -36,7 +36,7 @@ def test_figure_4(right_source: StudySource, tmp_path) -> None:
     assert tasks[0].cost == 4 * 154
     folder = ShardFolder(tmp_path)
     folder.run(tasks)
-    result = fig4.collect(right_source, EFFORT, folder)
+    result = fig4.collect(right_source, EFFORT, folder).to_dict()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     counts = result["attacks"]["permutation"]
     assert counts["attempted"] == counts["images"]
@@ -81,7 +81,7 @@ def test_failed_attacks_do_not_count(right_source: StudySource, tmp_path) -> Non
     effort = replace(EFFORT, queries={"geoda": 1})  # enough for nothing
     folder = ShardFolder(tmp_path)
     folder.run(fig4.tasks(right_source, effort))
-    result = fig4.collect(right_source, effort, folder)
+    result = fig4.collect(right_source, effort, folder).to_dict()
     assert result["attacks"]["original"]["succeeded"] == 0
     assert result["attacks"]["original"]["distance_median"] is None
     panel = result["measures"]["scores"]

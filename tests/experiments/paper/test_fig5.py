@@ -58,7 +58,7 @@ def test_the_figure(qim_source: StudySource, tmp_path, monkeypatch: pytest.Monke
     monkeypatch.setattr(CollusionShard, "make", lambda shard: quick.get(shard.variant, DeepFool(iterations=4)))
     shards = ShardFolder(tmp_path / "shards")
     shards.run(tasks(qim_source, EFFORT))
-    figure = collect(qim_source, EFFORT, shards)
+    figure = collect(qim_source, EFFORT, shards).to_dict()
     json.dumps(figure, allow_nan=False)
     assert figure["originals"] == 3
     assert [(each["setting"], each["rewriter"], each["largest"]) for each in figure["settings"]] == [

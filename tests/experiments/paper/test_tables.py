@@ -27,7 +27,7 @@ TINY = replace(
 def test_table1_counts(tiny_source: StudySource, tmp_path) -> None:
     shards = ShardFolder(tmp_path)
     shards.run(table1.tasks(tiny_source, TINY))
-    found = table1.collect(tiny_source, TINY, shards)
+    found = table1.collect(tiny_source, TINY, shards).to_dict()
     study = load_study(tiny_source)
     for which in (CopyOf(0), CopyOf(2), CopyOf(1, "qim", 1), CopyOf(0, "permutation", 0)):
         right = int((study.classifier(which).predict(study.images) == study.labels).sum())
@@ -50,7 +50,7 @@ def table2_run(tiny_source: StudySource, tmp_path) -> tuple[StudySource, Effort,
 
 def test_table2_counts_every_pair_once(table2_run) -> None:
     source, effort, shards = table2_run
-    found = table2.collect(source, effort, shards)
+    found = table2.collect(source, effort, shards).to_dict()
     study = load_study(source)
     made = [task for task in table2.tasks(source, effort) if isinstance(task, AttackShard)]
     for attack in ("hopskipjump", "geoda"):
@@ -103,7 +103,7 @@ def test_too_few_right_images_are_one_sentence(tiny_source: StudySource) -> None
 def test_table3_times_everything(tiny_source: StudySource, tmp_path) -> None:
     shards = ShardFolder(tmp_path)
     shards.run(table3.tasks(tiny_source, TINY))
-    rows = table3.collect(tiny_source, TINY, shards)["rows"]
+    rows = table3.collect(tiny_source, TINY, shards).to_dict()["rows"]
     assert set(rows) == {"original", "independent", "permutation", "spread_spectrum", "qim"}
     assert rows["original"]["inference_ms"]["1"] > 0
     assert rows["independent"]["training_seconds"] > 0

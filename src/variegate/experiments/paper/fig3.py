@@ -42,6 +42,8 @@ from variegate.evaluation.gradients import (
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
 from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, Study, StudySource, load_study
+from variegate.records.reproduction import CosineResults, Cosines, Curve, GradientNorms
+from variegate.records.reproduction import Place as PlaceRecord
 
 Place = Literal["clean", "boundary", "smoothed"]
 Floats = npt.NDArray[np.float64]
@@ -135,7 +137,7 @@ def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
     return [shard for shards in _shards(source, effort).values() for shard in shards]
 
 
-def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> CosineResults:
     """Return the study's part of the figure: for each place the curves, shares of small and large cosines and norms.
 
     `places` is a list; each has H1 (the same for all rewriters), and H2 and H3 by rewriter. A curve is that of
@@ -152,22 +154,22 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
         )
         curves = {name: _curve(row, grid, seed=source.seed) for name, row in zip(names, cosines, strict=True)}
         places.append(
-            {
-                "place": place,
-                "sigma": sigma,
-                "samples": parts[0].samples,
-                "images": int(used.size),
-                "without_boundary": int((~used).sum()),
-                "saturated": {f"o{i}": int((row <= SATURATED).sum()) for i, row in enumerate(doubts)},
-                "norms": {str(network): _norms(row) for network, row in zip(_networks(source), norms, strict=True)},
-                "H1": curves["H1"],
-                "rewriters": {
-                    rewriter: {pair: curves[f"{pair}-{rewriter}"] for pair in ("H2", "H3")}
+            PlaceRecord(
+                place=place,
+                sigma=sigma,
+                samples=parts[0].samples,
+                images=int(used.size),
+                without_boundary=int((~used).sum()),
+                saturated={f"o{i}": int((row <= SATURATED).sum()) for i, row in enumerate(doubts)},
+                norms={str(network): _norms(row) for network, row in zip(_networks(source), norms, strict=True)},
+                H1=curves["H1"],
+                rewriters={
+                    rewriter: Cosines(H2=curves[f"H2-{rewriter}"], H3=curves[f"H3-{rewriter}"])
                     for rewriter in _rewriters(source)
                 },
-            }
+            )
         )
-    return {"originals": [0, 1], "copies": [0, 1], "loss": _LOSS, "places": places}
+    return CosineResults(originals=(0, 1), copies=(0, 1), loss=_LOSS, places=tuple(places))
 
 
 def _rewriters(source: StudySource) -> list[str]:
@@ -221,21 +223,24 @@ def _shards(source: StudySource, effort: Effort) -> dict[tuple[Place, float], li
     return {key: shards for key, shards in found.items() if shards}
 
 
-def _curve(cosines: Floats, grid: Floats, *, seed: int) -> dict[str, Any]:
+def _curve(cosines: Floats, grid: Floats, *, seed: int) -> Curve:
     known = cosines[np.isfinite(cosines)]
-    curve = describe(cosines, grid, seed=seed)
-    curve["zero_gradients"] = int(cosines.size - known.size)
-    curve["share_small"] = float((np.abs(known) < _SMALL).mean()) if known.size else None
-    curve["share_large"] = float((known > _LARGE).mean()) if known.size else None
-    return curve
+    return describe(
+        cosines,
+        grid,
+        seed=seed,
+        zero_gradients=int(cosines.size - known.size),
+        share_small=float((np.abs(known) < _SMALL).mean()) if known.size else None,
+        share_large=float((known > _LARGE).mean()) if known.size else None,
+    )
 
 
-def _norms(values: Floats) -> dict[str, Any]:
+def _norms(values: Floats) -> GradientNorms:
     """Return mean and median of a network's gradient norms, zero ones among them, and how many are zero."""
     known = values[np.isfinite(values)]
-    return {
-        "n": int(known.size),
-        "zero": int((known == 0).sum()),
-        "mean": float(known.mean()) if known.size else None,
-        "median": float(np.median(known)) if known.size else None,
-    }
+    return GradientNorms(
+        n=int(known.size),
+        zero=int((known == 0).sum()),
+        mean=float(known.mean()) if known.size else None,
+        median=float(np.median(known)) if known.size else None,
+    )

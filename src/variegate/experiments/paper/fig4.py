@@ -17,7 +17,7 @@ The permutation is an experiment's, from a public seed; even so, only changes by
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,19 @@ from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
 from variegate.experiments.paper.attack_shard import AttackShard
 from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import CopyOf, Study, StudySource, load_study
+from variegate.records.reproduction import (
+    BindingAttack,
+    BindingResults,
+    Curve,
+    Gap,
+    Nearest,
+    OriginalValues,
+    PermutationValues,
+    Reading,
+    Values,
+)
 
-READINGS = ("added", "receiving")
+READINGS: tuple[Literal["added", "receiving"], ...] = ("added", "receiving")
 """Of "binding partner"; the first is the rewriter's."""
 
 Floats = npt.NDArray[np.float64]
@@ -108,7 +119,7 @@ def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
     return [shard for shards in _shards(source, effort).values() for shard in shards]
 
 
-def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> BindingResults:
     """Return the study's part of the figure.
 
     `attacks`: counts, queries and norms for "original" and "permutation". `measures`: for each of `MEASURES` the curves
@@ -118,15 +129,15 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
     made = _shards(source, effort)
     found = {_title(attacker): _joined([shards.require(shard) for shard in parts]) for attacker, parts in made.items()}
     attack = next(iter(made.values()))[0].attack
-    return {
-        "attack": _ATTACK,
-        "settings": repr(attack.make()),
-        "preset": attack.preset,
-        "queries": attack.queries,
-        "nearest_to_the_paper": {"measure": _NEAREST, "reading": READINGS[0]},
-        "attacks": {title: _counts(arrays) for title, arrays in found.items()},
-        "measures": {measure: _curves(measure, found, seed=source.seed) for measure in MEASURES},
-    }
+    return BindingResults(
+        attack=_ATTACK,
+        settings=repr(attack.make()),
+        preset=attack.preset,
+        queries=attack.queries,
+        nearest_to_the_paper=Nearest(measure=_NEAREST, reading=READINGS[0]),
+        attacks={title: _counts(arrays) for title, arrays in found.items()},
+        measures={measure: _curves(measure, found, seed=source.seed) for measure in MEASURES},
+    )
 
 
 def _title(attacker: CopyOf) -> str:
@@ -174,52 +185,53 @@ def _joined(parts: Sequence[Mapping[str, npt.NDArray[np.generic]]]) -> dict[str,
     return {name: values[hit] if name.startswith(MEASURES) else values for name, values in joined.items()}
 
 
-def _counts(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def _counts(arrays: Mapping[str, npt.NDArray[Any]]) -> BindingAttack:
     attempted = arrays["attempted"]
     hit = arrays["succeeded"] & attempted
-    return {
-        "images": int(attempted.size),
-        "attempted": int(attempted.sum()),
-        "succeeded": int(hit.sum()),
-        "queries_median": float(np.median(arrays["queries"][attempted])) if attempted.any() else None,
-        "distance_median": float(np.median(arrays["distances"][hit])) if hit.any() else None,
-    }
+    return BindingAttack(
+        images=int(attempted.size),
+        attempted=int(attempted.sum()),
+        succeeded=int(hit.sum()),
+        queries_median=float(np.median(arrays["queries"][attempted])) if attempted.any() else None,
+        distance_median=float(np.median(arrays["distances"][hit])) if hit.any() else None,
+    )
 
 
-def _curves(measure: str, found: Mapping[str, Mapping[str, npt.NDArray[Any]]], *, seed: int) -> dict[str, Any]:
+def _curves(measure: str, found: Mapping[str, Mapping[str, npt.NDArray[Any]]], *, seed: int) -> Values:
     mine = [values for arrays in found.values() for name, values in arrays.items() if name.startswith(f"{measure}-")]
     known = np.concatenate([np.abs(values[np.isfinite(values)]) for values in mine])
     grid = symmetric_grid(_ROOM * float(known.max(initial=0.0)) or 1.0)
 
-    def curve(values: Floats) -> dict[str, Any]:
+    def curve(values: Floats) -> Curve:
         finite = values[np.isfinite(values)]
         negative = float((finite < 0).mean()) if finite.size else None
-        return {**describe(values, grid, seed=seed), "share_negative": negative}
+        return describe(values, grid, seed=seed, share_negative=negative)
 
     original = found["original"]
-    result: dict[str, Any] = {
-        "original": {"F1": curve(original[f"{measure}-victim"]), "F2": curve(original[f"{measure}-others"])}
-    }
-    if _REWRITER in found:
-        copy = found[_REWRITER]
-        victim = copy[f"{measure}-victim"]
-        result[_REWRITER] = {"G1": curve(victim)}
-        for reading in READINGS:
-            partner = copy[f"{measure}-{reading}-partner"]
-            result[_REWRITER][reading] = {
-                "G2": curve(partner),
-                "G3": curve(copy[f"{measure}-{reading}-others"]),
-                "G2_minus_G1": _difference(partner - victim, seed=seed),
-            }
-    return result
+    before = OriginalValues(F1=curve(original[f"{measure}-victim"]), F2=curve(original[f"{measure}-others"]))
+    if _REWRITER not in found:
+        return Values(original=before)
+    copy = found[_REWRITER]
+    victim = copy[f"{measure}-victim"]
+
+    def read(reading: str) -> Reading:
+        partner = copy[f"{measure}-{reading}-partner"]
+        return Reading(
+            G2=curve(partner),
+            G3=curve(copy[f"{measure}-{reading}-others"]),
+            G2_minus_G1=_difference(partner - victim, seed=seed),
+        )
+
+    after = PermutationValues(G1=curve(victim), **{reading: read(reading) for reading in READINGS})
+    return Values(original=before, permutation=after)
 
 
-def _difference(values: Floats, *, seed: int) -> dict[str, Any]:
+def _difference(values: Floats, *, seed: int) -> Gap:
     """Return the mean of paired differences, with its 95 % interval over images."""
     known, ends = values[np.isfinite(values)], mean_interval(values, seed=seed)
-    return {
-        "n": int(known.size),
-        "mean": float(known.mean()) if known.size else None,
-        "low": None if ends is None else ends[0],
-        "high": None if ends is None else ends[1],
-    }
+    return Gap(
+        n=int(known.size),
+        mean=float(known.mean()) if known.size else None,
+        low=None if ends is None else ends[0],
+        high=None if ends is None else ends[1],
+    )

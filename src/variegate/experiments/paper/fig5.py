@@ -46,6 +46,9 @@ from variegate.evaluation.collusion_rates import MOST_VICTIMS, SCALES, Part, att
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
 from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, StudySource, load_study
+from variegate.records.collusion import KINDS, Coalition
+from variegate.records.collusion import Setting as SettingRecord
+from variegate.records.reproduction import CollusionResults, CurvePoints
 
 VARIANTS = ("mean", "log", "vote", "stripped", "stripped_log")
 
@@ -194,7 +197,7 @@ def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
     return [*found.values()]
 
 
-def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> CollusionResults:
     """Return the study's part of the figure.
 
     `settings` holds a point for each variant and r (`variegate.evaluation.collusion_rates.measure`), and `identical`:
@@ -203,8 +206,8 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
     rates by name, as a plot needs them: "B1", "C2", "B3-qim" for the variant "mean", "B1-log" and so on for the others,
     and "V..." for the validated outputs.
     """
-    settings: list[dict[str, Any]] = []
-    curves: dict[str, Any] = {}
+    settings: list[SettingRecord] = []
+    curves: dict[str, CurvePoints] = {}
     for setting in _settings(source, effort):
         points, identical = [], []
         for variant, r in ((v, r) for v in setting.variants for r in setting.colluders(v)):
@@ -212,41 +215,44 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
                 Part(arrays=shards.require(shard), colluders=colluders, victims=victims)
                 for shard, colluders, victims in _blocks(source, effort, setting, variant, r)
             ]
-            points.append({"variant": variant, "r": r, **measure(parts)})
+            points.append(measure(parts, variant=variant, r=r))
             if r == 1 and variant not in _STRIPPED:
-                identical.append({"variant": variant, "r": r, **control(parts)})
+                identical.append(control(parts, variant=variant, r=r))
         settings.append(
-            {
-                "setting": setting.number,
-                "rewriter": setting.rewriter,
-                "spec": None if setting.rewriter is None else dict(source.specs[setting.rewriter]),
-                "copies": [str(copy) for copy in setting.copies],
-                "largest": setting.largest,
-                "points": points,
-                "identical": identical,
-            }
+            SettingRecord(
+                setting=setting.number,
+                rewriter=setting.rewriter,
+                spec=None if setting.rewriter is None else dict(source.specs[setting.rewriter]),
+                copies=tuple(str(copy) for copy in setting.copies),
+                largest=setting.largest,
+                points=tuple(points),
+                identical=tuple(identical),
+            )
         )
         curves |= _curves(setting.name, points)
-    return {
-        "originals": len(source.originals),
-        "images": min(effort.collusion_images, len(load_study(source).labels)),
-        "vote_queries": effort.queries["hopskipjump"],
-        "settings": settings,
-        "curves": curves,
-    }
+    return CollusionResults(
+        originals=len(source.originals),
+        images=min(effort.collusion_images, len(load_study(source).labels)),
+        vote_queries=effort.queries["hopskipjump"],
+        settings=tuple(settings),
+        curves=curves,
+    )
 
 
-def _curves(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return curves by name: r, rate, low, high and n, as lists."""
-    curves: dict[str, Any] = {}
-    for letter, kind in (("B", "all_outputs"), ("C", "kept_outputs"), ("V", "validated_outputs")):
-        for variant in dict.fromkeys(point["variant"] for point in points):
-            mine = [point for point in points if point["variant"] == variant]
-            rates = [point[kind]["replication_rate"] for point in mine]
-            curves[f"{letter}{name}" + ("" if variant == "mean" else f"-{variant}")] = {
-                "r": [point["r"] for point in mine],
-                **{key: [rate[key] for rate in rates] for key in ("rate", "low", "high", "n")},
-            }
+def _curves(name: str, points: list[Coalition]) -> dict[str, CurvePoints]:
+    """Return curves by name."""
+    curves: dict[str, CurvePoints] = {}
+    for letter in KINDS:
+        for variant in dict.fromkeys(point.variant for point in points):
+            mine = [point for point in points if point.variant == variant]
+            rates = [point.outputs[letter].replication_rate for point in mine]
+            curves[f"{letter}{name}" + ("" if variant == "mean" else f"-{variant}")] = CurvePoints(
+                r=tuple(point.r for point in mine),
+                rate=tuple(rate.rate for rate in rates),
+                low=tuple(rate.low for rate in rates),
+                high=tuple(rate.high for rate in rates),
+                n=tuple(rate.n for rate in rates),
+            )
     return curves
 
 

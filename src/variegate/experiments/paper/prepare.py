@@ -86,7 +86,7 @@ def specs_for(
                 attack_queries=attack_queries,
                 seed=seed,
                 progress=progress,
-            ).record
+            ).record.to_dict()
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / f"{rewriter}.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
         specs[rewriter] = dict(record["chosen"])

@@ -1,27 +1,39 @@
 """Runs the paper's experiments: shards first, then one record each, which the report draws and judges."""
 
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-import torch
-
-import variegate
 from variegate.errors import ConfigurationError, FormatError
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import source_digest
+from variegate.evaluation.provenance import made_now
 from variegate.evaluation.shards import ShardFolder, ShardTask
 from variegate.experiments.paper import fig3, fig4, fig5, table1, table2, table3
 from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import StudySource, load_study
-from variegate.files import read_bounded, write_atomic
+from variegate.records.base import Part
+from variegate.records.load import load_record, write_record
+from variegate.records.reproduction import (
+    AccuracyResults,
+    BindingResults,
+    CollusionResults,
+    CosineResults,
+    CostResults,
+    Figure3Record,
+    Figure4Record,
+    Figure5Record,
+    MadeBy,
+    ReplicationResults,
+    ReproductionRecord,
+    Study,
+    Table1Record,
+    Table2Record,
+    Table3Record,
+)
 
-_LIMIT = 2**30
 _IMAGES = ("attack_images", "collusion_images")
 
 Stage = Callable[[StudySource, Effort, ShardFolder], list[ShardTask]]
@@ -37,14 +49,17 @@ class Experiment:
         name: as `variegate reproduce` has it.
         title: what it shows.
         stages: its tasks, one list after the other.
-        collect: (study, effort, shards) -> the study's part of the record, JSON values.
+        collect: (study, effort, shards) -> the results of the study.
+        record, study: the schemas of the record and of its part on one study.
         alone: whether its tasks are timings, which run one at a time in this process.
     """
 
     name: str
     title: str
     stages: tuple[Stage, ...]
-    collect: Callable[[StudySource, Effort, ShardFolder], dict[str, Any]]
+    collect: Callable[[StudySource, Effort, ShardFolder], Part]
+    record: type[ReproductionRecord[Any]]
+    study: type[Study[Any]]
     alone: bool = False
 
 
@@ -65,18 +80,24 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             title="Accuracy of the original and of copies of each rewriter",
             stages=(_only(table1.tasks),),
             collect=table1.collect,
+            record=Table1Record,
+            study=Study[AccuracyResults],
         ),
         Experiment(
             name="table2",
             title="Attack success and replication under Boundary, HopSkipJump and GeoDA",
             stages=(_only(table2.tasks), table2.replays),
             collect=table2.collect,
+            record=Table2Record,
+            study=Study[ReplicationResults],
         ),
         Experiment(
             name="table3",
             title="Cost of a further copy",
             stages=(_only(table3.tasks),),
             collect=table3.collect,
+            record=Table3Record,
+            study=Study[CostResults],
             alone=True,
         ),
         Experiment(
@@ -84,18 +105,24 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             title="Cosine between input gradients of two copies",
             stages=(_only(fig3.tasks),),
             collect=fig3.collect,
+            record=Figure3Record,
+            study=Study[CosineResults],
         ),
         Experiment(
             name="fig4",
             title="Change of output values under GeoDA, with and without permutation",
             stages=(_only(fig4.tasks),),
             collect=fig4.collect,
+            record=Figure4Record,
+            study=Study[BindingResults],
         ),
         Experiment(
             name="fig5",
             title="Collusion: DeepFool on the mean of r copies",
             stages=(_only(fig5.tasks),),
             collect=fig5.collect,
+            record=Figure5Record,
+            study=Study[CollusionResults],
         ),
     )
 }
@@ -126,7 +153,7 @@ def reproduce(
     command: str = "",
     notes: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> ReproductionRecord[Any]:
     """Run one experiment on every study and write `out`/NAME.json.
 
     Args:
@@ -159,37 +186,35 @@ def reproduce(
     for source in sources:
         study = load_study(source)
         studies.append(
-            {
-                **source.identity,
-                "test_images": len(study.labels),
-                "num_classes": study.originals[0].num_classes,
-                "input_shape": list(study.originals[0].input_shape),
-                "names": [manifest.name for manifest, _ in source.originals],
-                "architectures": [manifest.architecture for manifest, _ in source.originals],
-                "notes": dict((notes or {}).get(source.name, {})),
-                "results": experiment.collect(source, effort, shards),
-            }
+            experiment.study(
+                **_tuples(source.identity),
+                test_images=len(study.labels),
+                num_classes=study.originals[0].num_classes,
+                input_shape=tuple(study.originals[0].input_shape),
+                names=tuple(manifest.name for manifest, _ in source.originals),
+                architectures=tuple(manifest.architecture for manifest, _ in source.originals),
+                notes=dict((notes or {}).get(source.name, {})),
+                results=experiment.collect(source, effort, shards),
+            )
         )
-    record = {
-        "format": 1,
-        "kind": "reproduction",
-        "experiment": experiment.name,
-        "title": experiment.title,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "variegate": variegate.__version__,
-        "source": source_digest(),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "command": command,
-        "preset": effort.name,
-        "effort": {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(effort).items()},
-        "seconds": round(time.monotonic() - started, 1),
-        "shards_computed_in_this_run": fresh,
-        "made_by": shards.made_by(every),
-        "studies": studies,
-    }
-    write_atomic(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    record = experiment.record(
+        **made_now(command=command, seconds=round(time.monotonic() - started, 1)),
+        experiment=experiment.name,
+        title=experiment.title,
+        python=platform.python_version(),
+        preset=effort.name,
+        effort={key: list(value) if isinstance(value, tuple) else value for key, value in asdict(effort).items()},
+        shards_computed_in_this_run=fresh,
+        made_by=tuple(MadeBy(**made) for made in shards.made_by(every)),
+        studies=tuple(studies),
+    )
+    write_record(path, record)
     return record
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with tuples for lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def refuse_another_record(
@@ -208,14 +233,11 @@ def refuse_another_record(
         path = out / f"{experiment.name}.json"
         if not path.exists():
             continue
-        try:
-            kept = json.loads(read_bounded(path, _LIMIT))
-            found = (kept["preset"], {study["name"]: study["seed"] for study in kept["studies"]})
-            images = [int(kept["effort"][name]) for name in _IMAGES]
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(
-                f"{path} is no record of this experiment; move it away, or choose another folder"
-            ) from error
+        kept = load_record(path)
+        if not isinstance(kept, experiment.record):
+            raise FormatError(f"{path} is no record of this experiment; move it away, or choose another folder")
+        found = (kept.preset, {study.name: study.seed for study in kept.studies})
+        images = [int(str(kept.effort.get(name, 0))) for name in _IMAGES]
         if found != (wanted := (effort.name, dict(studies))):
             raise ConfigurationError(
                 f"{path} holds the preset and the studies with their seeds {found}; got {wanted}: choose another --out"

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
 from variegate.evaluation.stats import mean_of_units, wilson_rate
 from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import REWRITERS, StudySource, load_study
 from variegate.models.bank import CopyBank
+from variegate.records.base import Rate
+from variegate.records.reproduction import AccuracyResults, AccuracyRow, ClassifierMeans, ClassifierRate, Drop
 
 _SHARD = 1000
 
@@ -75,34 +78,52 @@ def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
     return [*_shards(source, effort)]
 
 
-def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> AccuracyResults:
     """Return the study's part of the table: counts, accuracies, means and standard deviations, changed labels."""
-    rows: dict[str, Any] = {"original": {"classifiers": []}}
-    rows |= {name: {"classifiers": []} for name in REWRITERS if name in source.specs}
+    names = [name for name in REWRITERS if name in source.specs]
+    accuracies: dict[str, list[ClassifierRate]] = {name: [] for name in ("original", *names)}
+    lost: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in names}
     for original in range(len(source.originals)):
         parts = [shards.require(shard) for shard in _shards(source, effort) if shard.original == original]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("truth", *rows)}
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("truth", *accuracies)}
         truth = joined["truth"]
-        rows["original"]["classifiers"].append(_accuracy(joined["original"], truth) | {"original": original})
-        for name in list(rows)[1:]:
+        before = _accuracy(joined["original"], truth)
+        accuracies["original"].append(ClassifierRate(**dict(before), original=original))
+        for name in names:
             for copy in range(effort.copies):
                 labels = joined[name][:, copy]
-                changed = wilson_rate(int((labels != joined["original"]).sum()), len(truth)).to_dict()
-                entry = _accuracy(labels, truth) | {"original": original, "copy": copy, "labels_changed": changed}
-                entry["drop"] = rows["original"]["classifiers"][original]["rate"] - entry["rate"]
-                rows[name]["classifiers"].append(entry)
-            lost = (joined["original"] == truth)[:, None].astype(float) - (joined[name] == truth[:, None])
-            rows[name].setdefault("lost", []).append(lost.T)
-    for name, row in rows.items():
-        row["of_first"] = _spread([e["rate"] for e in row["classifiers"] if name == "original" or e["original"] == 0])
-        row["of_all"] = _spread([entry["rate"] for entry in row["classifiers"]])
-        if name != "original":
-            row["drop"] = _spread([entry["drop"] for entry in row["classifiers"]])
-            originals = np.repeat(np.arange(len(source.originals)), effort.copies)
-            row["drop"] |= mean_of_units(np.concatenate(row.pop("lost")), clusters=originals)
-            row["largest_drop"] = max(entry["drop"] for entry in row["classifiers"])
-            row["labels_changed"] = _spread([entry["labels_changed"]["rate"] for entry in row["classifiers"]])
-    return {"images": rows["original"]["classifiers"][0]["n"], "copies": effort.copies, "rows": rows}
+                after = _accuracy(labels, truth)
+                accuracies[name].append(
+                    ClassifierRate(
+                        **dict(after),
+                        original=original,
+                        copy=copy,
+                        labels_changed=wilson_rate(int((labels != joined["original"]).sum()), len(truth)),
+                        drop=_share(before) - _share(after),
+                    )
+                )
+            right = (joined["original"] == truth)[:, None].astype(float)
+            lost[name].append((right - (joined[name] == truth[:, None])).T)
+    rows = {"original": AccuracyRow(**_row(accuracies["original"], accuracies["original"]))}
+    for name in names:
+        found = accuracies[name]
+        originals = np.repeat(np.arange(len(source.originals)), effort.copies)
+        drops = [each.drop for each in found if each.drop is not None]
+        changes = [_share(each.labels_changed) for each in found if each.labels_changed is not None]
+        drop = _spread(drops) | mean_of_units(np.concatenate(lost[name]), clusters=originals)
+        rows[name] = AccuracyRow(
+            **_row(found, [each for each in found if each.original == 0]),
+            drop=Drop(**drop),
+            largest_drop=max(drops),
+            labels_changed=ClassifierMeans(**_spread(changes)),
+        )
+    return AccuracyResults(images=accuracies["original"][0].n, copies=effort.copies, rows=rows)
+
+
+def _row(every: Sequence[ClassifierRate], first: Sequence[ClassifierRate]) -> dict[str, Any]:
+    """Return what all rows of the table have; `first` are those of the first original."""
+    of_first, of_all = (ClassifierMeans(**_spread([_share(one) for one in group])) for group in (first, every))
+    return {"classifiers": tuple(every), "of_first": of_first, "of_all": of_all}
 
 
 def _shards(source: StudySource, effort: Effort) -> list[LabelShard]:
@@ -115,11 +136,15 @@ def _shards(source: StudySource, effort: Effort) -> list[LabelShard]:
     ]
 
 
-def _accuracy(labels: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> dict[str, Any]:
-    return wilson_rate(int((labels == truth).sum()), len(truth)).to_dict()
+def _accuracy(labels: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> Rate:
+    return wilson_rate(int((labels == truth).sum()), len(truth))
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | int]:
+def _share(rate: Rate) -> float:
+    return 0.0 if rate.rate is None else rate.rate
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
     """Return mean and sample standard deviation over classifiers."""
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"mean": float(np.mean(values)), "sd": spread, "classifiers": len(values)}

@@ -27,11 +27,20 @@ import torch
 
 from variegate.errors import InputError
 from variegate.evaluation.shards import ShardFolder, ShardTask
-from variegate.evaluation.stats import Rate, rate_of_triples
+from variegate.evaluation.stats import rate_of_triples
 from variegate.experiments.paper.attack_shard import AttackShard
 from variegate.experiments.paper.effort import ATTACKS, Effort
 from variegate.experiments.paper.replay_shard import SCALES, ReplayShard, victims_of
 from variegate.experiments.paper.study import REWRITERS, CopyOf, Study, StudySource, load_study
+from variegate.records.base import Rate, ScalePoint, Spread
+from variegate.records.reproduction import (
+    AttackGroup,
+    AttackResults,
+    PairsRate,
+    PaperAttacks,
+    ReplicationResults,
+    SuccessRate,
+)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -46,24 +55,21 @@ def replays(source: StudySource, effort: Effort, shards: ShardFolder) -> list[Sh
     return [ReplayShard(attack=a, folder=shards.folder, copies=effort.copies) for a in _attacks(source, effort)]
 
 
-def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> ReplicationResults:
     """Return the study's part of the table: for each attack and group the cells, with counts, norms and queries."""
     made = _attacks(source, effort)
-    result: dict[str, Any] = {"copies": effort.copies, "deal": effort.deal, "attacks": {}}
+    attacks: dict[str, AttackResults] = {}
     for attack in ATTACKS:
-        groups = {}
+        groups: dict[str, AttackGroup] = {}
         for rewriter in (None, *(name for name in REWRITERS if name in source.specs)):
             mine = [one for one in made if one.attack == attack and one.attacker.rewriter == rewriter]
             found = _gather(mine, shards, originals=len(source.originals), copies=effort.copies)
             groups["independent" if rewriter is None else rewriter] = _cells(found)
         shard = next(one for one in made if one.attack == attack)
-        result["attacks"][attack] = {
-            "settings": repr(shard.make()),
-            "preset": shard.preset,
-            "queries": shard.queries,
-            "groups": groups,
-        }
-    return result
+        attacks[attack] = AttackResults(
+            settings=repr(shard.make()), preset=shard.preset, queries=shard.queries, groups=groups
+        )
+    return ReplicationResults(copies=effort.copies, deal=effort.deal, attacks=PaperAttacks(**attacks))
 
 
 def _attacks(source: StudySource, effort: Effort) -> list[AttackShard]:
@@ -197,32 +203,29 @@ def _gather(made: Sequence[AttackShard], shards: ShardFolder, *, originals: int,
     )
 
 
-def _cells(group: _Group) -> dict[str, Any]:
+def _cells(group: _Group) -> AttackGroup:
     """Return what a record holds of a group."""
     own = np.zeros(group.clean.shape[:2], bool)
     own[np.arange(len(group.attackers)), group.attackers] = True
     base = group.clusters
     same = base[group.attackers][:, None] == base[None, :]
-    cells: dict[str, Any] = {
-        "attackers": len(group.attackers),
-        "images": int(group.attempted.any(0).sum()),
-        "success": _cell(_own(group.succeeded, own), _own(group.attempted, own), group, over="attackers"),
-        "identical": _replication(group, own),
-    }
-    for kind, pairs in (("rewriting", same & ~own), ("training", ~same)):
-        if pairs.any():
-            cells[kind] = _replication(group, pairs)
-    return cells | {
-        "distance": _quantiles(group.distances),
-        "overshoot": _quantiles(group.overshoot),
-        "queries": {**_quantiles(group.queries), "total": int(group.queries.sum())},
-        "seconds": round(group.seconds, 1),
-        "queries_per_second": group.queries.sum() / group.seconds if group.seconds else None,
-        "raw_queries_per_second": group.raw,
-    }
+    kinds = {"identical": own, "rewriting": same & ~own, "training": ~same}
+    tried = _own(group.attempted, own)
+    return AttackGroup(
+        attackers=len(group.attackers),
+        images=int(group.attempted.any(0).sum()),
+        success=SuccessRate(**_cell(_own(group.succeeded, own), tried, group, over="attackers")),
+        **{kind: _replication(group, pairs) for kind, pairs in kinds.items() if kind == "identical" or pairs.any()},
+        distance=Spread(**_quantiles(group.distances)),
+        overshoot=Spread(**_quantiles(group.overshoot)),
+        queries=Spread(**_quantiles(group.queries), total=int(group.queries.sum())),
+        seconds=round(group.seconds, 1),
+        queries_per_second=float(group.queries.sum()) / group.seconds if group.seconds else None,
+        raw_queries_per_second=group.raw,
+    )
 
 
-def _replication(group: _Group, pairs: Mask) -> dict[str, Any]:
+def _replication(group: _Group, pairs: Mask) -> PairsRate:
     """Return the rates over the pairs of this kind (bool (a, v)): at s = 1 the paper's, and their companions."""
     counted = group.succeeded[:, None] & pairs[:, :, None]
     tried = group.attempted[:, None] & pairs[:, :, None]
@@ -230,18 +233,18 @@ def _replication(group: _Group, pairs: Mask) -> dict[str, Any]:
     for place, scale in enumerate(SCALES):
         fooled = group.fooled[place]
         rate, conditioned = (_rate(fooled, mask, group) for mask in (counted, counted & group.clean))
-        at.append({"s": scale, "rate": rate.to_dict(), "conditioned": conditioned.to_dict()})
+        at.append(ScalePoint(s=scale, rate=rate, conditioned=conditioned))
     one = group.fooled[SCALES.index(1.0)]
-    return {
+    return PairsRate(
         **_cell(one, counted, group, over="pairs"),
-        "conditioned": at[SCALES.index(1.0)]["conditioned"],
-        "end_to_end": _rate(one & counted, tried, group).to_dict(),
-        "boundary": _rate(group.boundary, counted, group).to_dict(),
-        "boundary_conditioned": _rate(group.boundary, counted & group.clean, group).to_dict(),
-        "noise": _rate(group.noise, counted, group).to_dict(),
-        "noise_conditioned": _rate(group.noise, counted & group.clean, group).to_dict(),
-        "at": at,
-    }
+        conditioned=_rate(one, counted & group.clean, group),
+        end_to_end=_rate(one & counted, tried, group),
+        boundary=_rate(group.boundary, counted, group),
+        boundary_conditioned=_rate(group.boundary, counted & group.clean, group),
+        noise=_rate(group.noise, counted, group),
+        noise_conditioned=_rate(group.noise, counted & group.clean, group),
+        at=tuple(at),
+    )
 
 
 def _rate(hit: Mask, counted: Mask, group: _Group) -> Rate:
@@ -265,7 +268,7 @@ def _cell(hit: Mask, counted: Mask, group: _Group, *, over: str) -> dict[str, An
     k, n = (hit & counted).sum(2), counted.sum(2)
     rates = k[n > 0] / n[n > 0]
     return {
-        **_rate(hit, counted, group).to_dict(),
+        **dict(_rate(hit, counted, group)),
         "mean": float(rates.mean()) if rates.size else None,
         "sd": float(rates.std(ddof=1)) if rates.size > 1 else None,
         over: int(rates.size),
@@ -273,7 +276,7 @@ def _cell(hit: Mask, counted: Mask, group: _Group, *, over: str) -> dict[str, An
     }
 
 
-def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     known = values[np.isfinite(values)]
     found = np.quantile(known, (0.25, 0.5, 0.75)) if known.size else (None, None, None)
     return {name: None if v is None else float(v) for name, v in zip(("p25", "median", "p75"), found, strict=True)}

@@ -26,6 +26,7 @@ from variegate.experiments.paper.effort import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, StudySource, load_study
 from variegate.manifest import ModelManifest
 from variegate.models.classifier import Classifier
+from variegate.records.reproduction import INDEPENDENT, CostResults, CostRow
 from variegate.registry.bulk import add_copies
 from variegate.registry.records import add_model, add_spec
 from variegate.registry.registry import Registry
@@ -101,7 +102,7 @@ def tasks(source: StudySource, effort: Effort) -> list[ShardTask]:
     return [_shard(source, effort)]
 
 
-def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[str, Any]:
+def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> CostResults:
     """Return the study's part of the table."""
     study = load_study(source)
     seconds = shards.require(_shard(source, effort))
@@ -109,35 +110,35 @@ def collect(source: StudySource, effort: Effort, shards: ShardFolder) -> dict[st
     state = sum(value.numel() * value.element_size() for value in original.module.state_dict().values())
     step = float(np.median(seconds["training"]))
     asked = {batch: float(np.median(seconds[f"original/{batch}"])) for batch in _BATCHES}
-    rows: dict[str, Any] = {
-        "original": {"inference_ms": {str(batch): 1e3 * asked[batch] for batch in _BATCHES}},
-        "independent": {
-            "training_seconds": step * _EPOCHS * _TRAINING_IMAGES / _BATCH,
-            "storage_bytes": state,
-            "additional_inference_ms": {str(batch): 0.0 for batch in _BATCHES},
-        },
+    rows = {
+        "original": CostRow(inference_ms={str(batch): 1e3 * asked[batch] for batch in _BATCHES}),
+        INDEPENDENT: CostRow(
+            training_seconds=step * _EPOCHS * _TRAINING_IMAGES / _BATCH,
+            storage_bytes=state,
+            additional_inference_ms={str(batch): 0.0 for batch in _BATCHES},
+        ),
     }
     for name in REWRITERS:
         if name not in source.specs:
             continue
         head = study.head(CopyOf(0, name, 0))
-        rows[name] = {
-            "training_seconds": 0.0,
-            "storage_bytes": float(seconds["registry_bytes"]),
-            "message_bytes": head_bytes(head),
-            "additional_inference_ms": {
+        rows[name] = CostRow(
+            training_seconds=0.0,
+            storage_bytes=float(seconds["registry_bytes"]),
+            message_bytes=head_bytes(head),
+            additional_inference_ms={
                 str(batch): 1e3 * float(np.median(seconds[f"{name}/{batch}"] - seconds[f"original/{batch}"]))
                 for batch in _BATCHES
             },
-        }
-    return {
-        "rows": rows,
-        "device": _name_of(original.device),
-        "threads": 1,
-        "repeats": effort.timing_repeats,
-        "training": f"one step of {_BATCH} images times the steps of {_EPOCHS} epochs of {_TRAINING_IMAGES:,} images",
-        "step_seconds": step,
-    }
+        )
+    return CostResults(
+        rows=rows,
+        device=_name_of(original.device),
+        threads=1,
+        repeats=effort.timing_repeats,
+        training=f"one step of {_BATCH} images times the steps of {_EPOCHS} epochs of {_TRAINING_IMAGES:,} images",
+        step_seconds=step,
+    )
 
 
 def _shard(source: StudySource, effort: Effort) -> TimingShard:

@@ -25,7 +25,7 @@ def judge_all(records: Sequence[ReproductionRecord]) -> list[Claim]:
     claims: list[Claim] = []
     for record in records:
         try:
-            claims += judge({record.experiment: record.to_dict()})
+            claims += judge(record)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FormatError(
                 f"the claims on the record of {record.experiment} cannot be judged: a number is missing or wrong "
