@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from variegate.report.formatting import CONTROLS, group_title
-from variegate.rewriters.catalog import spec_class
 
 BLACK = "#000000"
 """The theme's ink: on the page, pure black follows the reader's light or dark setting."""
@@ -55,6 +54,8 @@ class GroupStyle:
 
 def group_styles(names: Iterable[str]) -> dict[str, GroupStyle]:
     """A style for every name: controls and rewriters have theirs, others take spare colours in their order."""
+    from variegate.rewriters.catalog import spec_class  # loads torch, which a certificate does without
+
     styles = {}
     spare = 0
     for name in names:
