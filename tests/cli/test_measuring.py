@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.report.attack_samples import make_attack
 from variegate import quickstart
 from variegate.attacks import driver
 from variegate.attacks.catalog import ATTACKS, WHITE_BOX_ATTACKS
@@ -14,10 +15,11 @@ from variegate.data.catalog import load_dataset
 from variegate.experiments import calibration
 from variegate.experiments import replication as recipes
 from variegate.experiments.calibration import calibration_data
+from variegate.records.load import parse_record
 
 HSJ = ("attack", "hsj", "--data", "digits", "--images", 4, "--queries", 150)
 AUDIT = ("audit", "replicate", "--model", "net", "--data", "digits", "--pool", 60, "--images", 3, "--queries", 150)
-ANSWER = {"error": None}
+ANSWER = parse_record(make_attack())
 SMALL = ("--copies", 2, "--attackers", 1)
 
 
@@ -50,7 +52,7 @@ class TestCalibrate:
         assert saved["model"] == "net"
         assert saved["record"]["max_change"] == 0.05
         pool = load_dataset("digits", split="train", limit=60)
-        assert saved["record"]["data"] == calibration_data(pool, "train")
+        assert saved["record"]["data"] == calibration_data(pool, "train").to_dict()
         invoke("issue", "--model", "net", "--spec", "net-permutation", "--buyer", "acme")
         assert json.loads(invoke(*options, "--name", "again", "--json").stdout)["spec"] == saved["spec"]
         assert "Calibration" in invoke("report", home / "specs" / "again.json").stdout
@@ -481,7 +483,8 @@ class TestAudit:
         for given, expected in ((rate, None), (rate + 0.2, "qim"), (None, "could not be measured for qim")):
             record = json.loads((audited / "record.json").read_text())
             record["groups"][-1]["rates"]["replication_rate"]["rate"] = given
-            monkeypatch.setattr(recipes, "audit_replicate", lambda *_, record=record, **__: record)
+            changed = parse_record(record)
+            monkeypatch.setattr(recipes, "audit_replicate", lambda *_, changed=changed, **__: changed)
             if expected is None:
                 invoke(*options, "--fail-above", rate)
             else:
@@ -637,7 +640,7 @@ class TestQuickstart:
         def made(out, progress):
             asked.append(out)
             progress("training", 1, 2)
-            return record
+            return parse_record(record)
 
         monkeypatch.setattr(quickstart, "run_quickstart", made)
         result = invoke("quickstart", "--out", tmp_path / "q")
