@@ -36,11 +36,9 @@ from benchmarks.paired import (
     stale_note,
 )
 from benchmarks.tables import print_table
-from variegate.attacks.base import Attack
-from variegate.attacks.catalog import find_attack, full_name
+from variegate.attacks.base import Attack, AttackResult
+from variegate.attacks.catalog import find_attack, full_name, parse_parameters, plain_parameters
 from variegate.attacks.driver import run_attack
-from variegate.attacks.parameters import parse_parameters, plain_parameters
-from variegate.attacks.result import AttackResult
 from variegate.cli.options import split_pairs
 from variegate.errors import ConfigurationError, OracleError
 from variegate.oracles.hard_label import HardLabelOracle

@@ -29,7 +29,7 @@ from benchmarks.replay.common import Replay
 from benchmarks.tables import print_table
 from variegate.attacks.white_box.deepfool import DeepFoolScores
 from variegate.errors import ConfigurationError
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.types import Norm
 
 CHECKPOINTS = (100, 250, 500, 1000, 2500, 5000)

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from variegate.adapters.closest import BudgetSpentError
-from variegate.attacks.base import Attack
+from variegate.attacks.base import Attack, NoiseSource
 from variegate.attacks.driver import run_attack
-from variegate.attacks.noise import NoiseSource
 from variegate.models.classifier import Classifier
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.oracles.hard_label import HardLabelOracle
 from variegate.types import Norm
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from variegate.adapters.art import art_classifier
-from variegate.attacks.result import AttackResult
+from variegate.attacks.base import AttackResult
 from variegate.attacks.white_box.deepfool import DeepFool, DeepFoolScores
-from variegate.attacks.white_box.losses import log_scores
+from variegate.attacks.white_box.toolbox import log_scores
 from variegate.models.classifier import Classifier
 from variegate.types import Bounds
 

@@ -12,10 +12,9 @@ from variegate.adapters.art import art_black_box, art_classifier, art_estimator,
 from variegate.adapters.closest import BudgetSpentError, OneImage
 from variegate.adapters.modules import ToFloat32
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.hard_label import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.rewriters.qim import QimSpec
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier
 from variegate.types import Bounds, Norm, Status
 

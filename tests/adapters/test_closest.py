@@ -11,18 +11,16 @@ from variegate.adapters.closest import (
     BudgetSpentError,
     ClosestPoints,
     ClosestSeen,
+    WatchedOracle,
     query_marks,
+    with_closest,
 )
-from variegate.adapters.library import LibraryAttack
-from variegate.adapters.seeds import seeded_libraries
-from variegate.adapters.watched import WatchedOracle, with_closest
+from variegate.adapters.library import LibraryAttack, seeded_libraries
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.hard_label import HardLabelOracle
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Norm, Status
 
 SHAPE = (3, 4)

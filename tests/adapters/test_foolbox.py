@@ -11,7 +11,7 @@ from variegate.adapters.foolbox import foolbox_classifier, foolbox_model, run_fo
 from variegate.errors import ConfigurationError
 from variegate.oracles.hard_label import HardLabelOracle
 from variegate.rewriters.qim import QimSpec
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier
 from variegate.types import Bounds, Status
 

@@ -6,8 +6,7 @@ import torch
 from variegate.adapters.library import LibraryAttack, run_library_attack
 from variegate.errors import ConfigurationError
 from variegate.oracles.hard_label import HardLabelOracle
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Norm, Status
 
 SHAPE = (2, 3)

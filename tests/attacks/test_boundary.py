@@ -11,17 +11,14 @@ import pytest
 import torch
 
 from variegate.attacks import boundary
-from variegate.attacks.base import STATUS_CODES, AttackProblem
+from variegate.attacks.base import STATUS_CODES, AttackProblem, SeededNoise
 from variegate.attacks.boundary import Boundary
 from variegate.attacks.driver import run_attack
-from variegate.attacks.noise import SeededNoise
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.distances import distance
-from variegate.oracles.hard_label import HardLabelOracle
+from variegate.models.geometry import distance
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.testing.attack_contract import attack_closed_form
-from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 SEMANTICS = ["paper", "art"]

@@ -10,14 +10,12 @@ import pytest
 import torch
 
 from variegate.attacks import cgba
-from variegate.attacks.base import STATUS_CODES, Asker, AttackProblem
+from variegate.attacks.base import STATUS_CODES, Asker, AttackProblem, SeededNoise
 from variegate.attacks.cgba import CGBA
-from variegate.attacks.noise import SeededNoise
 from variegate.attacks.subspaces import FullSpace, LowFrequencies
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.distances import distance
-from variegate.oracles.hard_label import HardLabelOracle
+from variegate.models.geometry import distance
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.types import Bounds, Norm, Status

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from variegate.attacks.boundary import _around
-from variegate.oracles.distances import row_dots
+from variegate.models.geometry import row_dots
 
 
 @pytest.fixture

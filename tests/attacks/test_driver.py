@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from variegate.attacks import driver
+from variegate.attacks.base import AttackResult, Trajectory
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.attacks.result import AttackResult, Trajectory
 from variegate.errors import ConfigurationError, InputError, NotFoundError, VerificationError
 from variegate.oracles.hard_label import HardLabelOracle
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Norm, Status
 
 MODEL = LinearClassifier((30,))

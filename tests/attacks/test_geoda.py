@@ -14,8 +14,7 @@ from variegate.attacks.geoda import GeoDA, plan_probes
 from variegate.attacks.subspaces import LowFrequencies
 from variegate.errors import ConfigurationError
 from variegate.testing.attack_contract import attack_closed_form
-from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 # The largest ratio of twelve inputs (three seeds) to the true distance with 4,000 queries, frequencies of all sides:

@@ -9,23 +9,20 @@ import math
 import pytest
 import torch
 
-from variegate.attacks import hopskipjump, probing
-from variegate.attacks.base import STATUS_CODES, Asker, AttackProblem
+from variegate.attacks import hopskipjump, toolbox
+from variegate.attacks.base import STATUS_CODES, Asker, AttackProblem, SeededNoise
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.attacks.noise import SeededNoise
-from variegate.attacks.noisy_probes import expected_cosine as noisy_cosine
-from variegate.attacks.noisy_probes import probes_for, voted_flip_rate
 from variegate.attacks.subspaces import FullSpace, LowFrequencies, ResizedNoise
+from variegate.attacks.toolbox import expected_cosine as noisy_cosine
+from variegate.attacks.toolbox import probes_for, voted_flip_rate
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.distances import distance
-from variegate.oracles.hard_label import HardLabelOracle
+from variegate.models.geometry import distance
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.oracles.jitter import GaussianJitter
 from variegate.oracles.voting import MajorityVote
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
-from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 QUERIES = 5000
@@ -202,9 +199,9 @@ BASELINE = r"self\.signed - mean \* self\.plain"
 
 
 def test_without_the_baseline_a_check_fails(monkeypatch, mutant):
-    monkeypatch.setattr(hopskipjump, "probe", mutant(probing, BASELINE, r"\g<0> * 1.0").probe)
+    monkeypatch.setattr(hopskipjump, "probe", mutant(toolbox, BASELINE, r"\g<0> * 1.0").probe)
     check_cosine_of_the_normal(HopSkipJump)  # not for the way it is made
-    monkeypatch.setattr(hopskipjump, "probe", mutant(probing, BASELINE, "self.signed").probe)
+    monkeypatch.setattr(hopskipjump, "probe", mutant(toolbox, BASELINE, "self.signed").probe)
     with pytest.raises(AssertionError):
         check_cosine_of_the_normal(HopSkipJump)
 

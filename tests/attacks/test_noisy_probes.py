@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.attacks.noisy_probes import expected_cosine, probes_for, voted_flip_rate
+from variegate.attacks.toolbox import expected_cosine, probes_for, voted_flip_rate
 from variegate.errors import ConfigurationError
 
 RATES = st.floats(0.0, 0.45)

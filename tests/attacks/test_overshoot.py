@@ -8,8 +8,7 @@ from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.overshoot import overshoot
 from variegate.errors import ConfigurationError, InputError
 from variegate.testing.attack_contract import attack_closed_form
-from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm
 
 

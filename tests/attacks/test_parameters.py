@@ -5,10 +5,18 @@ from dataclasses import dataclass, fields
 import pytest
 
 from variegate.attacks import catalog
-from variegate.attacks.catalog import ATTACKS, describe_attacks, find_attack, make_attack
+from variegate.attacks.catalog import (
+    ATTACKS,
+    PRESETS,
+    attack_parameters,
+    describe_attacks,
+    find_attack,
+    make_attack,
+    parse_parameters,
+    plain_parameters,
+    preset_of,
+)
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.attacks.parameters import attack_parameters, parse_parameters, plain_parameters
-from variegate.attacks.presets import PRESETS, preset_of
 from variegate.attacks.subspaces import FullSpace, LowFrequencies, ResizedNoise, Subspace
 from variegate.errors import ConfigurationError
 from variegate.types import Norm

@@ -5,18 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.attacks.base import Asker, AttackProblem
-from variegate.attacks.boundary_search import bisect, blend
+from variegate.attacks.base import Asker, AttackProblem, SeededNoise
 from variegate.attacks.catalog import ATTACKS, find_attack
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.attacks.noise import SeededNoise
-from variegate.attacks.starts import find_starts
+from variegate.attacks.toolbox import bisect, blend, find_starts
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified, MisclassifiedAs
-from variegate.oracles.distances import all_finite, as_rows, distance
-from variegate.oracles.hard_label import HardLabelOracle
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.models.geometry import all_finite, as_rows, distance
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified, MisclassifiedAs
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Bounds, Norm
 
 

@@ -5,12 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.attacks import probing
+from variegate.attacks import toolbox
 from variegate.attacks.base import Asker
-from variegate.attacks.probing import PROBE_CHUNK, ProbeSums, probe
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.hard_label import HardLabelOracle
-from variegate.testing.recording import RecordingModel
+from variegate.attacks.toolbox import PROBE_CHUNK, ProbeSums, probe
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
+from variegate.testing.closed_form import RecordingModel
 from variegate.types import Bounds
 
 SIZE = 6
@@ -135,7 +134,7 @@ def test_the_normal_subtracts_the_mean_answer():
 
 
 def test_without_the_signs_the_naive_computation_differs(mutant, monkeypatch):
-    made = mutant(probing, r"torch\.stack\(\(f, torch", "torch.stack((f.abs(), torch")
+    made = mutant(toolbox, r"torch\.stack\(\(f, torch", "torch.stack((f.abs(), torch")
     monkeypatch.setitem(globals(), "probe", made.probe)
     with pytest.raises(AssertionError):
         test_sums_are_those_of_a_naive_computation.hypothesis.inner_test([130, 20], 100)

@@ -8,10 +8,9 @@ import torch
 from variegate.attacks import rays
 from variegate.attacks.rays import RayS
 from variegate.errors import ConfigurationError
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
-from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 # The nearest point of a plane, and of a sphere from inside, is x + r s: there RayS ends at the exact distance, up to

@@ -10,17 +10,14 @@ import pytest
 import torch
 
 from variegate.attacks import surfree
-from variegate.attacks.base import STATUS_CODES, AttackProblem
-from variegate.attacks.noise import SeededNoise
+from variegate.attacks.base import STATUS_CODES, AttackProblem, SeededNoise
 from variegate.attacks.overshoot import overshoot
 from variegate.attacks.subspaces import FullSpace, LowFrequencies, ResizedNoise
 from variegate.attacks.surfree import SurFree
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.hard_label import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.testing.attack_contract import attack_closed_form
-from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 QUERIES = 2000

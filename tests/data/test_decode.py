@@ -7,7 +7,7 @@ from PIL import Image, ImageFile
 
 from variegate.data import decode
 from variegate.data.decode import decode_images, pixels_to_float, resize_arrays
-from variegate.data.request import ReadRequest
+from variegate.data.images import ReadRequest
 from variegate.errors import FormatError, InputError
 
 

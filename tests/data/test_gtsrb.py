@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from variegate.data import load_dataset
-from variegate.data.gtsrb import GTSRB_CLASSES
+from variegate.data.folder import GTSRB_CLASSES
 from variegate.errors import FormatError, InputError, NotFoundError
 
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"

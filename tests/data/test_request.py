@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.data.request import ReadRequest
+from variegate.data.images import ReadRequest
 from variegate.errors import ConfigurationError, InputError
 
 

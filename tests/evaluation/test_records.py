@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from variegate.attacks.result import AttackResult, Trajectory
+from variegate.attacks.base import AttackResult, Trajectory
 from variegate.evaluation.pictures import collect_pictures
 from variegate.evaluation.records import attack_record
 from variegate.evaluation.replication import AttackerOutcome

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from variegate.adapters.watched import WatchedOracle
+from variegate.adapters.closest import WatchedOracle
 from variegate.errors import ConfigurationError, InputError, OracleError, VerificationError
 from variegate.evaluation.stats import wilson_rate
 from variegate.experiments import cross_check as module
@@ -22,7 +22,7 @@ from variegate.records.load import parse_record
 from variegate.records.replication import RATE_NAMES, Rates
 from variegate.report.render import render_text
 from variegate.rewriters.qim import QimSpec
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import RecordingModel
 from variegate.testing.seller import InMemorySeller, small_classifier
 from variegate.types import Norm
 

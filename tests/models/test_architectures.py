@@ -12,8 +12,8 @@ from variegate.models.architectures.catalog import (
     build_architecture,
     call_factory,
 )
+from variegate.models.architectures.plain import WhitenedCnn
 from variegate.models.architectures.resnet import _SubsampleAndPad
-from variegate.models.architectures.whitened_cnn import WhitenedCnn
 
 # Counted by hand: weights and biases of convolutions and linear layers, two per channel of a batch normalisation.
 PARAMETERS = {

@@ -6,8 +6,7 @@ from torch import nn
 
 from variegate.errors import InputError
 from variegate.models.bank import CopyBank
-from variegate.models.classifier import Classifier
-from variegate.models.forward_pass import full_precision
+from variegate.models.classifier import Classifier, full_precision
 from variegate.rewriters.base import AbstractHead, RewrittenCopy, original_shape
 from variegate.rewriters.permutation import PermutationSpec
 from variegate.rewriters.qim import QimSpec

@@ -10,8 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from variegate.errors import InputError, ModelError, NotFoundError
-from variegate.models.classifier import Classifier, check_inputs, weights_digest
-from variegate.models.forward_pass import full_precision
+from variegate.models.classifier import Classifier, check_inputs, full_precision, weights_digest
 from variegate.testing.seller import small_classifier
 from variegate.types import Bounds, InputSpec
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from variegate.models.forward_pass import forward_rows, full_precision, gradient_rows, question_rows
+from variegate.models.classifier import forward_rows, full_precision, gradient_rows, question_rows
 
 PLACES = torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul
 

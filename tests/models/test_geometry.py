@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from variegate.errors import InputError
-from variegate.models.classifier import Classifier
-from variegate.models.forward_pass import full_precision
+from variegate.models.classifier import Classifier, full_precision
 from variegate.models.geometry import boundary_distance
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.testing.seller import small_classifier

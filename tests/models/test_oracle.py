@@ -7,7 +7,7 @@ import torch
 
 from variegate.errors import BudgetError, ConfigurationError, InputError, OracleError
 from variegate.oracles.hard_label import HardLabelOracle, QueryMeter
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import RecordingModel
 from variegate.types import Bounds
 
 

@@ -12,8 +12,7 @@ from variegate.oracles.hard_label import HardLabelOracle
 from variegate.oracles.rounding import Rounded
 from variegate.testing import attack_contract
 from variegate.testing.attack_contract import ATTACK_CHECKS
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 BOUNDS = [Bounds(), Bounds(0.0, 255.0), Bounds(-1.0, 1.0), Bounds(-0.3, 0.7)]

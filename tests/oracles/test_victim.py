@@ -8,8 +8,7 @@ import torch
 from variegate.errors import ConfigurationError, InputError
 from variegate.oracles.hard_label import HardLabelOracle
 from variegate.oracles.victim import VictimTries, ladder, try_on_victim
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Bounds, Norm
 
 FACTORS = (1.0, 1.5, 2.0, 3.0)

@@ -19,8 +19,7 @@ from variegate.oracles.rounding import Rounded
 from variegate.oracles.voting import MajorityVote
 from variegate.testing import attack_contract
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
-from variegate.testing.closed_form import LinearClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import LinearClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 SHAPE = (1, 6, 5)

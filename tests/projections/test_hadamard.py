@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey, Purpose, distinct_below, signs
 from variegate.projections import RandomizedHadamard
-from variegate.projections.walsh import hadamard_matrix, radix_bits, transform, transform_integers
+from variegate.projections.hadamard import hadamard_matrix, radix_bits, transform, transform_integers
 
 KEY = CopyKey.from_bytes(bytes(range(32)))
 

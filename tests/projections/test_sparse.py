@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey, Purpose, distinct_below, signs
-from variegate.projections import SparseSigns, sparse
+from variegate.projections import SparseSigns, matrices
 
 KEY = CopyKey.from_bytes(bytes(range(32)))
 
@@ -55,7 +55,7 @@ def test_how_many_places_are_gathered_at_once_does_not_matter(monkeypatch, gathe
     projection = SparseSigns(KEY, rows=5, dim=100)
     x = torch.rand(3, 100, generator=torch.Generator().manual_seed(0))
     expected = x @ projection.matrix().T
-    monkeypatch.setattr(sparse, "_GATHER", gather)
+    monkeypatch.setattr(matrices, "_GATHER", gather)
     torch.testing.assert_close(projection(x), expected, rtol=0, atol=1e-5)
     assert projection(x[:0]).shape == (0, 5)
 

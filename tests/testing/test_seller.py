@@ -7,7 +7,7 @@ from variegate.errors import ConfigurationError
 from variegate.keys import KeyContext, SellerSecret
 from variegate.rewriters.base import rewrite
 from variegate.rewriters.qim import QimSpec
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import RecordingModel
 from variegate.testing.seller import InMemorySeller, known_key, small_classifier
 
 SPEC = QimSpec(messages_per_class=2)

@@ -26,6 +26,7 @@ from torch.nn.functional import one_hot
 
 from variegate.adapters.closest import OneImage
 from variegate.adapters.library import (
+    LIBRARIES,
     Image,
     LibraryAttack,
     Rule,
@@ -34,8 +35,7 @@ from variegate.adapters.library import (
     simple_settings,
 )
 from variegate.adapters.modules import Scores
-from variegate.adapters.versions import LIBRARIES
-from variegate.attacks.result import AttackResult
+from variegate.attacks.base import AttackResult
 from variegate.attacks.white_box.gradients import Differentiable
 from variegate.errors import ConfigurationError
 from variegate.oracles.hard_label import Oracle

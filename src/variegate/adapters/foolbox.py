@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from variegate.adapters.closest import OneImage
 from variegate.adapters.library import (
+    LIBRARIES,
     Image,
     LibraryAttack,
     Rule,
@@ -25,8 +26,7 @@ from variegate.adapters.library import (
     run_library_attack,
 )
 from variegate.adapters.modules import Scores, UnitInterval
-from variegate.adapters.versions import LIBRARIES
-from variegate.attacks.result import AttackResult
+from variegate.attacks.base import AttackResult
 from variegate.attacks.white_box.gradients import Differentiable
 from variegate.errors import ConfigurationError
 from variegate.oracles.hard_label import Oracle

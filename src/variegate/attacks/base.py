@@ -1,22 +1,65 @@
-"""What an attack is: frozen hyper-parameters with `init` and `step`; what it works on: a problem, a state, an oracle.
+"""What an attack is: frozen hyper-parameters with `init` and `step`; what it works on, and what it returns.
 
 An attack file defines one final frozen dataclass with the members of `Attack`. It never loops to the end itself: the
 driver calls `step` until every input is done, and saves the state between steps.
+
+Randomness comes from one stream per input: every draw names the input, its purpose and its place, and is made by a
+generator seeded from these alone. So the attack on an input gives the same result alone, in any batch and after a
+resume, as long as the model's labels do.
 """
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, final
 
 import torch
 from torch import Tensor
 
-from variegate.attacks.noise import NoiseSource
-from variegate.oracles.criteria import Criterion
-from variegate.oracles.distances import distance
-from variegate.oracles.hard_label import Oracle
+from variegate.models.geometry import distance
+from variegate.oracles.hard_label import Criterion, Oracle
 from variegate.types import Norm, Status
+
+
+class NoiseSource(Protocol):
+    """Draws for the input at position `row`; tests and benchmarks replay another library's draws through this."""
+
+    def start(self, row: int, trial: int, shape: tuple[int, ...]) -> Tensor:
+        """Return float32 `shape`, uniform on [0, 1): the noise of one starting trial."""
+        ...
+
+    def probes(self, row: int, iteration: int, first: int, shape: tuple[int, int], *, gaussian: bool) -> Tensor:
+        """Return float32 (count, d), standard normal or uniform on [-1, 1): probes `first`, `first` + 1, ..."""
+        ...
+
+
+@final
+class SeededNoise:
+    """Noise decided by a seed and by an identity for each input (its index in the data set, say)."""
+
+    def __init__(self, seed: int, identities: Sequence[int], *, device: torch.device | str = "cpu") -> None:
+        self._seed = int(seed)
+        self._identities = tuple(int(identity) for identity in identities)
+        self._generator = torch.Generator(device=device)
+
+    def start(self, row: int, trial: int, shape: tuple[int, ...]) -> Tensor:
+        """Return float32 `shape`, uniform on [0, 1)."""
+        return torch.rand(shape, generator=self._at("start", row, trial, 0), device=self._generator.device)
+
+    def probes(self, row: int, iteration: int, first: int, shape: tuple[int, int], *, gaussian: bool) -> Tensor:
+        """Return float32 (count, d), standard normal or uniform on [-1, 1)."""
+        generator = self._at("probes", row, iteration, first)
+        if gaussian:
+            return torch.randn(shape, generator=generator, device=generator.device)
+        return torch.rand(shape, generator=generator, device=generator.device).mul_(2.0).sub_(1.0)
+
+    def _at(self, purpose: str, row: int, place: int, offset: int) -> torch.Generator:
+        text = f"{purpose}/{self._seed}/{self._identities[row]}/{place}/{offset}".encode()
+        self._generator.manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1)
+        return self._generator
+
 
 STATUS_CODES: Mapping[Status, int] = {status: code for code, status in enumerate(Status)}
 
@@ -153,3 +196,72 @@ def keep_closest(
         best=replace_rows(state.best, rows[better], points[better]),
         best_distance=replace_rows(state.best_distance, rows[better], size[better]),
     )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trajectory:
+    """The attack's progress: after iteration i, input j had asked `queries[i, j]` and stood at `distances[i, j]`.
+
+    Attributes:
+        queries: int64 (T, N).
+        distances: float32 (T, N), infinite while there is no adversarial.
+    """
+
+    queries: Tensor
+    distances: Tensor
+
+    def median_at(self, queries: int) -> float:
+        """Return the median over inputs of the smallest norm within `queries` queries; infinite where there is none."""
+        reached = torch.where(self.queries <= queries, self.distances, torch.full_like(self.distances, float("inf")))
+        return float(reached.amin(0).median()) if reached.numel() else float("nan")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AttackResult:
+    """The outcome of `run_attack`.
+
+    Attributes:
+        adversarials: float32 (N, *input_shape); where `success` is false, the clean input (mid-range values for one
+            that is not finite).
+        status: one `Status` an input.
+        queries: int64 (N,), queries asked for each input.
+        distances: float32 (N,), norms of the perturbations; NaN where `success` is false.
+        trajectory: norms against queries.
+        norm: how distances are measured.
+        iterations: iterations done.
+        seconds: wall-clock seconds, those before a resume included.
+        error: what ended the run early, if something did.
+        overshoot: float32 (N,), how far past the boundary each ended (`variegate.attacks.overshoot`), NaN without
+            success; None where nobody has measured it.
+        backward_rows: int64 (N,), how often each input was differentiated; None for attacks that see labels alone.
+    """
+
+    adversarials: Tensor
+    status: tuple[Status, ...]
+    queries: Tensor
+    distances: Tensor
+    trajectory: Trajectory
+    norm: Norm
+    iterations: int
+    seconds: float
+    error: str | None = None
+    overshoot: Tensor | None = None
+    backward_rows: Tensor | None = None
+
+    @property
+    def success(self) -> Tensor:
+        """Return bool (N,): inputs with an adversarial, also where the run ended before the attack was done."""
+        return torch.isfinite(self.distances)
+
+    @property
+    def attempted(self) -> Tensor:
+        """Return bool (N,): inputs that were attacked: finite, and right when clean."""
+        skipped = (Status.ALREADY_MISCLASSIFIED, Status.NON_FINITE)
+        return torch.tensor([status not in skipped for status in self.status], dtype=torch.bool)
+
+    @property
+    def status_counts(self) -> dict[str, int]:
+        """How many inputs ended with each status."""
+        return {status.value: count for status, count in Counter(self.status).items()}

@@ -38,13 +38,11 @@ from variegate.attacks.base import (
     keep_closest,
     replace_rows,
 )
-from variegate.attacks.boundary_search import bisect
-from variegate.attacks.starts import Starts, require_starts, start_all
+from variegate.attacks.toolbox import Starts, bisect, require_starts, start_all
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least, require_one_of, require_positive
-from variegate.oracles.distances import distance, row_dots
+from variegate.models.geometry import distance, row_dots
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Norm, Status
+from variegate.types import Norm, Status, require_at_least, require_one_of, require_positive
 
 Semantics = Literal["paper", "art"]
 
@@ -75,7 +73,7 @@ class Boundary:
             divided; None takes 0.667 ("art") or 1 / 1.5 ("paper").
         convergence: an input is done when its source step falls below this; None takes 0 ("art") or 1e-7 ("paper").
         start_trials: random starts tried for each input.
-        starts: "varied" or "uniform"; see `variegate.attacks.starts`.
+        starts: "varied" or "uniform"; see `variegate.attacks.toolbox`.
     """
 
     revision: ClassVar[int] = 1

@@ -20,7 +20,7 @@ bounds' range; at least 32 frequencies a side are kept, which is all of a 32 x 3
 images have 224 pixels a side, and a fourth of a small side leaves the boundary's nearest points out of reach (on a
 CIFAR-10 classifier it ended at .85 L2 after 20,000 queries, and HopSkipJump at .25); points are clipped to the bounds,
 which only brings them closer; a point that rounding would move away from x is not taken; starts as in
-`variegate.attacks.starts`, and a given start is bisected like any other. Inputs are attacked in lock-step.
+`variegate.attacks.toolbox`, and a given start is bisected like any other. Inputs are attacked in lock-step.
 
 Cost: 30 sqrt(t) queries in iteration t, and 14 or so for the search at distance 1 in bounds [0, 1], twice that at most
 for "cgba-h".
@@ -42,14 +42,11 @@ from variegate.attacks.base import (
     keep_closest,
     replace_rows,
 )
-from variegate.attacks.boundary_search import bisect
-from variegate.attacks.probing import probe
-from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.attacks.subspaces import LowFrequencies, Subspace
-from variegate.oracles.checks import require_at_least, require_one_of, require_positive
-from variegate.oracles.distances import as_rows, distance
+from variegate.attacks.toolbox import Starts, bisect, probe, require_starts, start_all
+from variegate.models.geometry import as_rows, distance
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Bounds, Norm, Status
+from variegate.types import Bounds, Norm, Status, require_at_least, require_one_of, require_positive
 
 Variant = Literal["cgba", "cgba-h"]
 
@@ -74,7 +71,7 @@ class CGBA:
         sigma: standard deviation of a probe's coefficients, as a share of the bounds' range.
         tolerance: how close to the boundary a search ends (L2), as a share of the bounds' range.
         start_trials: random starts tried for each input.
-        starts: "varied" or "uniform"; see `variegate.attacks.starts`.
+        starts: "varied" or "uniform"; see `variegate.attacks.toolbox`.
 
     Raises:
         ConfigurationError: a value is outside of its range.

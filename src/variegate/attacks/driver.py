@@ -6,6 +6,7 @@ best adversarial, are marked ORACLE_FAILED, and the last state is saved for a re
 """
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -14,18 +15,28 @@ from pathlib import Path
 from typing import final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from variegate import __version__
-from variegate.attacks.base import STATUS_CODES, Attack, AttackProblem, AttackState, fill_status, fresh_state
-from variegate.attacks.checkpoint import load_checkpoint, save_checkpoint
-from variegate.attacks.noise import NoiseSource, SeededNoise
-from variegate.attacks.result import AttackResult, Trajectory
-from variegate.errors import ConfigurationError, InputError, OracleError
+from variegate.attacks.base import (
+    STATUS_CODES,
+    Attack,
+    AttackProblem,
+    AttackResult,
+    AttackState,
+    NoiseSource,
+    SeededNoise,
+    Trajectory,
+    fill_status,
+    fresh_state,
+)
+from variegate.errors import ConfigurationError, FormatError, InputError, OracleError, VerificationError
+from variegate.files import read_bounded, write_atomic
 from variegate.models.classifier import check_inputs
-from variegate.oracles.criteria import Criterion, Misclassified, MisclassifiedAs
-from variegate.oracles.distances import all_finite
-from variegate.oracles.hard_label import Oracle
+from variegate.models.geometry import all_finite
+from variegate.oracles.hard_label import Criterion, Misclassified, MisclassifiedAs, Oracle
 from variegate.types import Status
 
 _LOG = logging.getLogger(__name__)
@@ -291,3 +302,62 @@ def _run_digest(attack: Attack, oracle: Oracle, *parts: object) -> str:
         else:
             sha.update(repr(list(part) if isinstance(part, Sequence) else part).encode())
     return sha.hexdigest()
+
+
+_FORMAT = "variegate-attack-1"
+_LIMIT = 2**33
+_FIELDS = ("points", "best", "best_distance", "status")
+
+
+def save_checkpoint(
+    path: Path,
+    state: AttackState,
+    *,
+    run_digest: str,
+    per_sample: Tensor,
+    queries: Sequence[Tensor],
+    distances: Sequence[Tensor],
+    seconds: float,
+) -> None:
+    """Write the state, the meter (int64 (N,)), the trajectory and the time so far, atomically."""
+    tensors = {name: getattr(state, name).cpu().contiguous() for name in _FIELDS}
+    tensors |= {f"extra.{name}": value.cpu().contiguous() for name, value in state.extra.items()}
+    tensors |= {
+        "meter": per_sample.clone(),
+        "queries": torch.stack(tuple(queries)),
+        "distances": torch.stack(tuple(distances)),
+    }
+    header = {"format": _FORMAT, "run": run_digest, "iteration": str(state.iteration), "seconds": repr(seconds)}
+    write_atomic(path, save(tensors, metadata=header))
+
+
+def load_checkpoint(
+    path: Path, *, run_digest: str, device: torch.device
+) -> tuple[AttackState, Tensor, list[Tensor], list[Tensor], float]:
+    """Return (state, meter, queries, distances, seconds) of the run with this digest.
+
+    Raises:
+        FormatError: the file is not a checkpoint, or is truncated.
+        VerificationError: it belongs to another attack, seed, budget or other inputs.
+    """
+    data = read_bounded(path, _LIMIT)
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])["__metadata__"]
+        tensors = load(data)
+        iteration = int(header["iteration"])
+        extra = {k.removeprefix("extra."): v.to(device) for k, v in tensors.items() if k.startswith("extra.")}
+        kept = {name: tensors[name].to(device) for name in _FIELDS}
+        meter, queries, distances = tensors["meter"], tensors["queries"], tensors["distances"]
+        run, seconds, known = header["run"], float(header["seconds"]), header["format"] == _FORMAT
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(f"{path} is not an attack checkpoint or is truncated; delete it to start again") from error
+    if not known:
+        raise FormatError(f"{path} is of another format than {_FORMAT}; delete it to start again")
+    if run != run_digest:
+        raise VerificationError(
+            f"{path} belongs to another attack (other inputs, parameters, seed or budget, or another version or "
+            "device); resume with the same, "
+            "or delete it"
+        )
+    return AttackState(iteration=iteration, extra=extra, **kept), meter, list(queries), list(distances), seconds

@@ -46,14 +46,11 @@ from variegate.attacks.base import (
     keep_closest,
     replace_rows,
 )
-from variegate.attacks.boundary_search import bisect
-from variegate.attacks.probing import probe
-from variegate.attacks.starts import find_starts, settle_starts
 from variegate.attacks.subspaces import LowFrequencies
-from variegate.oracles.checks import require_at_least, require_norm, require_one_of, require_positive
-from variegate.oracles.distances import as_rows, distance
+from variegate.attacks.toolbox import bisect, find_starts, probe, settle_starts
+from variegate.models.geometry import as_rows, distance
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Norm, Status
+from variegate.types import Norm, Status, require_at_least, require_norm, require_one_of, require_positive
 
 _SEARCH_QUERIES = 25  # set aside for an iteration's search and bisection, by the authors' code and by ART
 _FEWEST_PROBES = 10

@@ -23,7 +23,7 @@ Three options of later work, each off by default:
 - `probe_radius`: probes go out by this share of the distance, in every iteration: an attacker who knows that the copy
   adds something rugged to a smooth original looks past it.
 - `flip_rate`: for an oracle whose answers are wrong that often, as many more probes as keep the expected cosine of the
-  estimated normal (PopSkipJump, Simon-Gabriel et al., 2021; `variegate.attacks.noisy_probes`). Bisection and line
+  estimated normal (PopSkipJump, Simon-Gabriel et al., 2021; `variegate.attacks.toolbox`). Bisection and line
   search still believe every answer: pair it with `variegate.oracles.voting.MajorityVote`.
 """
 
@@ -43,16 +43,12 @@ from variegate.attacks.base import (
     keep_closest,
     replace_rows,
 )
-from variegate.attacks.boundary_search import bisect
-from variegate.attacks.noisy_probes import probes_for, require_flip_rate
-from variegate.attacks.probing import probe
-from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.attacks.subspaces import FullSpace, Subspace
+from variegate.attacks.toolbox import Starts, bisect, probe, probes_for, require_flip_rate, require_starts, start_all
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least, require_norm, require_one_of, require_positive
-from variegate.oracles.distances import as_rows, distance
+from variegate.models.geometry import as_rows, distance
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Norm, Status
+from variegate.types import Norm, Status, require_at_least, require_norm, require_one_of, require_positive
 
 Semantics = Literal["paper", "art"]
 
@@ -75,7 +71,7 @@ class HopSkipJump:
         first_probes, most_probes: probes of the first iteration, and of any iteration.
         gamma: the authors' factor of the bisection's tolerance and the probe radius ("paper" only).
         start_trials: random starts tried for each input.
-        starts: "varied" or "uniform"; see `variegate.attacks.starts`.
+        starts: "varied" or "uniform"; see `variegate.attacks.toolbox`.
         subspace: where probes are drawn.
         probe_radius: how far probes go, in place of delta_t, as a share of the distance from which the iteration
             starts: of their length (L2), or of the root mean square of their values (L-infinity). None keeps delta_t.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from variegate.errors import InputError
-from variegate.oracles.checks import require_at_least
-from variegate.oracles.distances import as_rows
+from variegate.models.geometry import as_rows
+from variegate.types import require_at_least
 
 _ROUNDS = 24  # to 2**-24: no finer share of a perturbation survives float32
 

@@ -31,11 +31,10 @@ import torch
 from torch import Tensor
 
 from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_status, fresh_state
-from variegate.attacks.boundary_search import bisect, blend
-from variegate.oracles.checks import require_at_least, require_one_of, require_positive
-from variegate.oracles.distances import distance
+from variegate.attacks.toolbox import bisect, blend
+from variegate.models.geometry import distance
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Bounds, Norm, Status
+from variegate.types import Bounds, Norm, Status, require_at_least, require_one_of, require_positive
 
 FirstDirection = Literal["ones", "random"]
 

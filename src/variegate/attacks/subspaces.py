@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least
+from variegate.types import require_at_least
 
 
 class Subspace(Protocol):

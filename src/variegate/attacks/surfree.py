@@ -46,14 +46,12 @@ from variegate.attacks.base import (
     keep_closest,
     replace_rows,
 )
-from variegate.attacks.boundary_search import bisect
-from variegate.attacks.starts import Starts, require_starts, start_all
 from variegate.attacks.subspaces import FullSpace, LowFrequencies, Subspace
+from variegate.attacks.toolbox import Starts, bisect, require_starts, start_all
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least, require_positive
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.oracles.hard_label import Oracle
-from variegate.types import Norm, Status
+from variegate.types import Norm, Status, require_at_least, require_positive
 
 _START_TOLERANCE = 1e-3
 _LEAST_ANGLE = 1e-3  # radians: 1 - cos of it is 5e-7
@@ -80,7 +78,7 @@ class SurFree:
         directions: directions tried for each input; None tries until the oracle's budget is spent, or 100 where it has
             none.
         start_trials: random starts tried for each input.
-        starts: "varied" or "uniform"; see `variegate.attacks.starts`.
+        starts: "varied" or "uniform"; see `variegate.attacks.toolbox`.
     """
 
     revision: ClassVar[int] = 1

@@ -6,6 +6,6 @@ imported by the reader that needs them.
 
 from variegate.data.catalog import load_dataset as load_dataset
 from variegate.data.images import LabelledImages as LabelledImages
-from variegate.data.request import ReadRequest as ReadRequest
+from variegate.data.images import ReadRequest as ReadRequest
 
 __all__ = ["LabelledImages", "ReadRequest", "load_dataset"]

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from variegate.data.decode import pixels_to_float, resize_arrays
-from variegate.data.images import LabelledImages, default_class_names
-from variegate.data.paths import describe
-from variegate.data.request import ReadRequest
+from variegate.data.images import LabelledImages, ReadRequest, default_class_names
 from variegate.errors import FormatError, InputError, NotFoundError, UnsafeFormatError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -73,15 +71,15 @@ def read_cifar(path: Path, request: ReadRequest) -> LabelledImages:
         found = _layout_of_folder(path)
         if found is None:
             raise UnsafeFormatError(
-                f"{describe(path)} holds the Python version of CIFAR-10, which is pickles and could run code; use the "
+                f"{path} holds the Python version of CIFAR-10, which is pickles and could run code; use the "
                 "binary version (cifar-10-batches-bin) or convert it to .npz"
             )
         layout, files = found, [path / name for name in found.files[request.split]]
         missing = next((file for file in files if not file.is_file()), None)
         if missing is not None:
-            raise NotFoundError(f"{describe(missing)} does not exist; the {request.split} split needs it")
+            raise NotFoundError(f"{missing} does not exist; the {request.split} split needs it")
     counts = [_count(file, layout.record) for file in files]
-    window = request.window(sum(counts), describe(path))
+    window = request.window(sum(counts), str(path))
     records = np.concatenate(list(_records(files, counts, window, layout.record)))
     pixels = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return LabelledImages(
@@ -109,7 +107,7 @@ def _count(path: Path, record: int) -> int:
     size = path.stat().st_size
     if size % record:
         raise FormatError(
-            f"{describe(path)} has {size} bytes, not a whole number of CIFAR records ({_CIFAR10.record} bytes in "
+            f"{path} has {size} bytes, not a whole number of CIFAR records ({_CIFAR10.record} bytes in "
             f"CIFAR-10, {_CIFAR100.record} in CIFAR-100); it is truncated or another file"
         )
     return size // record
@@ -124,7 +122,7 @@ def _records(files: list[Path], counts: list[int], window: range, record: int) -
             try:
                 data = np.fromfile(path, dtype=np.uint8, count=(stop - first) * record, offset=first * record)
             except OSError as error:
-                raise InputError(f"{describe(path)} cannot be read: {error.strerror}") from error
+                raise InputError(f"{path} cannot be read: {error.strerror}") from error
             yield data.reshape(-1, record)
 
 

@@ -2,19 +2,73 @@
 
 Only plain raster formats are opened: Pillow also knows formats that start other programs (EPS), and those never run
 here. A picture that claims more than `MAX_PIXELS` is refused before its pixels are decoded.
+
+Paths that a data set names are kept inside its folder, and files are read with a bound.
 """
 
+import importlib
 import io
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from variegate.data.optional import require
-from variegate.data.request import ReadRequest, check_total
-from variegate.errors import FormatError, InputError
+from variegate.data.images import MAX_IMAGE_BYTES, ReadRequest, check_total
+from variegate.errors import ConfigurationError, FormatError, InputError
+from variegate.files import read_bounded
+
+
+def require(module: str, *, purpose: str, install: str = 'pip install "variegate[data]"') -> ModuleType:
+    """Import and return `module`.
+
+    Raises:
+        ConfigurationError: if it is not installed; the sentence says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{purpose} needs {module.partition('.')[0]}, which cannot be imported; run: {install}"
+        ) from error
+
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """Return `folder / name`, where `name` was read from a data file.
+
+    Raises:
+        FormatError: if the name is absolute or climbs out of the folder.
+    """
+    target = (folder / name.replace("\\", "/")).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise FormatError(f"{where} names the file {name[:120]!r}; expected a path inside {folder}")
+    return target
+
+
+def read_image_file(path: Path) -> bytes:
+    """Read one encoded image.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InputError: if it cannot be read or is larger than 64 MiB.
+    """
+    return read_bounded(path, MAX_IMAGE_BYTES)
+
+
+def is_image(path: Path) -> bool:
+    """Say whether the name is that of an image file, and not a hidden one."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files directly in `folder`, sorted by name; hidden files are passed over."""
+    return sorted(entry for entry in folder.iterdir() if is_image(entry))
+
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,9 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from variegate.data.decode import pixels_to_float, resize_arrays
-from variegate.data.images import LabelledImages, default_class_names
-from variegate.data.paths import describe
-from variegate.data.request import MAX_TOTAL_BYTES, ReadRequest, check_total
+from variegate.data.images import MAX_TOTAL_BYTES, LabelledImages, ReadRequest, check_total, default_class_names
 from variegate.errors import FormatError, InputError
 
 _CHUNK = 2**20
@@ -40,7 +38,7 @@ def read_npz(path: Path, request: ReadRequest) -> LabelledImages:
         with zipfile.ZipFile(path) as archive:
             return _read(archive, path, request)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise FormatError(f"{describe(path)} is not a whole .npz archive: {str(error)[:120]}") from error
+        raise FormatError(f"{path} is not a whole .npz archive: {str(error)[:120]}") from error
 
 
 def _read(archive: zipfile.ZipFile, path: Path, request: ReadRequest) -> LabelledImages:
@@ -50,17 +48,15 @@ def _read(archive: zipfile.ZipFile, path: Path, request: ReadRequest) -> Labelle
     pair = next((pair for pair in pairs if present.issuperset(pair)), None)
     if pair is None:
         wanted = ", or ".join(f"{images} and {labels}" for images, labels in pairs)
-        raise FormatError(
-            f"{describe(path)} must hold the arrays {wanted}; it holds {', '.join(sorted(present)[:8]) or 'none'}"
-        )
+        raise FormatError(f"{path} must hold the arrays {wanted}; it holds {', '.join(sorted(present)[:8]) or 'none'}")
     all_labels = _labels(archive, pair[1], path)
     shape = _shape(archive, pair[0], path)
     if not shape or shape[0] != len(all_labels):
         raise FormatError(
-            f"{describe(path)}: {pair[0]} of shape {shape} and {pair[1]} of shape ({len(all_labels)},) must have as "
+            f"{path}: {pair[0]} of shape {shape} and {pair[1]} of shape ({len(all_labels)},) must have as "
             "many images as labels"
         )
-    window = request.window(len(all_labels), describe(path))
+    window = request.window(len(all_labels), str(path))
     names = _class_names(archive, path) if "class_names" in present else None
     if names is None:
         names = default_class_names(1 + max(int(all_labels.max()), 0))
@@ -77,10 +73,10 @@ def _header(stream: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], 
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read_header(stream)
     except ValueError as error:
-        raise FormatError(f"{describe(path)}: {name} is not a plain NumPy array: {str(error)[:120]}") from error
+        raise FormatError(f"{path}: {name} is not a plain NumPy array: {str(error)[:120]}") from error
     if dtype.hasobject:
         raise FormatError(
-            f"{describe(path)}: {name} holds pickled Python objects, which could run code and are never loaded; save "
+            f"{path}: {name} holds pickled Python objects, which could run code and are never loaded; save "
             "it as an array of numbers"
         )
     return shape, fortran, dtype
@@ -102,7 +98,7 @@ def _rows(
         rows = range(shape[0] if shape else 1) if whole or window is None else window
         if len(rows) * row_bytes > most:
             raise InputError(
-                f"{describe(path)}: {name} takes {len(rows) * row_bytes / 2**20:.0f} MiB; expected at most "
+                f"{path}: {name} takes {len(rows) * row_bytes / 2**20:.0f} MiB; expected at most "
                 f"{most / 2**20:.0f} MiB, so give a limit or split the archive"
             )
         _skip(stream, rows.start * row_bytes)
@@ -126,7 +122,7 @@ def _read_exactly(stream: IO[bytes], count: int, name: str, path: Path) -> NDArr
     while done < count:
         data = stream.read(min(count - done, _CHUNK))
         if not data:
-            raise FormatError(f"{describe(path)}: {name} ends after {done} of {count} bytes")
+            raise FormatError(f"{path}: {name} ends after {done} of {count} bytes")
         view[done : done + len(data)] = data
         done += len(data)
     return buffer
@@ -137,9 +133,7 @@ def _labels(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[np.int64
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise FormatError(
-            f"{describe(path)}: {name} must be integers of shape (N,); got {labels.dtype} of shape {labels.shape}"
-        )
+        raise FormatError(f"{path}: {name} must be integers of shape (N,); got {labels.dtype} of shape {labels.shape}")
     return labels.astype(np.int64)
 
 
@@ -147,8 +141,7 @@ def _class_names(archive: zipfile.ZipFile, path: Path) -> tuple[str, ...]:
     names = _rows(archive, "class_names", path, None, most=_MAX_SIDE_BYTES)
     if names.ndim != 1 or names.dtype.kind != "U":
         raise FormatError(
-            f"{describe(path)}: class_names must be an array of strings of shape (n,); got {names.dtype} of shape "
-            f"{names.shape}"
+            f"{path}: class_names must be an array of strings of shape (n,); got {names.dtype} of shape {names.shape}"
         )
     return tuple(str(name) for name in names)
 
@@ -160,16 +153,14 @@ def _to_nchw(array: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         raise FormatError(
-            f"{describe(path)}: {name} must have shape (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels; "
+            f"{path}: {name} must have shape (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels; "
             f"got {array.shape}"
         )
     count, channels, height, width = array.shape
-    check_total(count, channels, height, width, describe(path))
+    check_total(count, channels, height, width, str(path))
     if array.dtype == np.uint8:
         return pixels_to_float(array.transpose(0, 2, 3, 1))
     if array.dtype.kind != "f":
-        raise FormatError(
-            f"{describe(path)}: {name} must be uint8 in 0 .. 255 or floating point in [0, 1]; got {array.dtype}"
-        )
+        raise FormatError(f"{path}: {name} must be uint8 in 0 .. 255 or floating point in [0, 1]; got {array.dtype}")
     with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinity and is refused as out of range
         return np.ascontiguousarray(array, dtype=np.float32)

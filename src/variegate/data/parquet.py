@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from variegate.data.decode import decode_images
-from variegate.data.images import LabelledImages, default_class_names
-from variegate.data.optional import require
-from variegate.data.paths import describe, inside, read_image_file
-from variegate.data.request import ReadRequest
+from variegate.data.decode import decode_images, inside, read_image_file, require
+from variegate.data.images import LabelledImages, ReadRequest, default_class_names
 from variegate.errors import FormatError, InputError, NotFoundError
 
 IMAGE_COLUMNS = ("img", "image", "images")
@@ -58,7 +55,7 @@ def read_parquet(path: Path, request: ReadRequest) -> LabelledImages:
     name = path.stem if path.is_file() else path.resolve().name
     with ExitStack() as stack:
         shards = [_open(shard, stack) for shard in _find_shards(path, request.split)]
-        window = request.window(sum(shard.rows for shard in shards), describe(path))
+        window = request.window(sum(shard.rows for shard in shards), str(path))
         labels: list[int] = []
         images = decode_images(_rows(shards, window, labels), len(window), request)
         names = _class_names(shards[0])
@@ -77,8 +74,7 @@ def _find_shards(path: Path, split: str) -> list[Path]:
             return found
     present = sorted(str(file.relative_to(path)) for folder in _FOLDERS for file in (path / folder).glob("*.parquet"))
     raise NotFoundError(
-        f"{describe(path)} has no {split}-*.parquet; it has {', '.join(present[:4])}: give one of these files, or "
-        "another split"
+        f"{path} has no {split}-*.parquet; it has {', '.join(present[:4])}: give one of these files, or another split"
     )
 
 
@@ -94,7 +90,7 @@ def _open(path: Path, stack: ExitStack) -> _Shard:
     label = next((column for column in LABEL_COLUMNS if column in schema.names), None)
     if image is None or label is None:
         raise FormatError(
-            f"{describe(path)} must have an image column ({' or '.join(IMAGE_COLUMNS)}) and a label column "
+            f"{path} must have an image column ({' or '.join(IMAGE_COLUMNS)}) and a label column "
             f"({' or '.join(LABEL_COLUMNS)}); its columns are {', '.join(schema.names[:12]) or 'none'}"
         )
     kind = schema.field(image).type
@@ -102,12 +98,10 @@ def _open(path: Path, stack: ExitStack) -> _Shard:
     binary = pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
     if not (binary or fields & {"bytes", "path"}):
         raise FormatError(
-            f"{describe(path)}: column {image!r} must be a struct of bytes and path, or binary; it is {str(kind)[:80]}"
+            f"{path}: column {image!r} must be a struct of bytes and path, or binary; it is {str(kind)[:80]}"
         )
     if not pyarrow.types.is_integer(schema.field(label).type):
-        raise FormatError(
-            f"{describe(path)}: column {label!r} must hold integers; it holds {str(schema.field(label).type)[:80]}"
-        )
+        raise FormatError(f"{path}: column {label!r} must hold integers; it holds {str(schema.field(label).type)[:80]}")
     return _Shard(path=path, file=file, image_column=image, label_column=label)
 
 
@@ -185,18 +179,16 @@ def _class_names(shard: _Shard) -> tuple[str, ...] | None:
     try:
         node: Any = json.loads(raw)
     except ValueError as error:
-        raise FormatError(f"{describe(shard.path)}: the schema's huggingface metadata is not JSON ({error})") from error
+        raise FormatError(f"{shard.path}: the schema's huggingface metadata is not JSON ({error})") from error
     for key in ("info", "features", shard.label_column, "names"):
         node = node.get(key) if isinstance(node, dict) else None
     if not isinstance(node, list) or not all(isinstance(name, str) for name in node):
         return None
     if not node:
-        raise InputError(
-            f"{describe(shard.path)}: column {shard.label_column!r} names no classes; expected at least one"
-        )
+        raise InputError(f"{shard.path}: column {shard.label_column!r} names no classes; expected at least one")
     return tuple(node)
 
 
 def _unreadable(path: Path, error: Exception) -> FormatError:
     reason = " ".join(str(error).split())[:160]
-    return FormatError(f"{describe(path)} is not a whole Parquet file: {reason}")
+    return FormatError(f"{path} is not a whole Parquet file: {reason}")

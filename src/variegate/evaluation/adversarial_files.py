@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save
 from torch import Tensor
 
-from variegate.attacks.result import AttackResult
+from variegate.attacks.base import AttackResult
 from variegate.files import write_atomic
 from variegate.types import Status
 

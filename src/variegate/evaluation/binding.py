@@ -18,7 +18,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from variegate.attacks.white_box.losses import log_scores
+from variegate.attacks.white_box.toolbox import log_scores
 from variegate.errors import ConfigurationError
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractHead, RewrittenCopy

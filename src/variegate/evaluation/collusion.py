@@ -18,14 +18,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from variegate.attacks.base import Attack
+from variegate.attacks.base import Attack, AttackResult
 from variegate.attacks.driver import run_attack
-from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.errors import ConfigurationError, InputError, OracleError
-from variegate.models.bank import CopyBank
+from variegate.models.bank import CopyBank, ScoreHead
 from variegate.models.classifier import Classifier
-from variegate.models.heads import ScoreHead
 from variegate.oracles.hard_label import HardLabelOracle
 from variegate.rewriters.base import RewrittenCopy
 from variegate.types import TakesInputs

@@ -11,7 +11,7 @@ network and head, however sure the network is. A gradient is 0 only where
 
 - all other scores are below 1e-308 (float64), or the network does not depend on the input (dead units), or
 - a copy's score of the true class is below 1.2e-38, which includes 0 and negative scores of spread spectrum: -log does
-  not exist there, and the score counts as that constant, as in `variegate.attacks.white_box.losses`.
+  not exist there, and the score counts as that constant, as in `variegate.attacks.white_box.toolbox`.
 
 A cosine with a zero gradient does not exist; it is NaN here, and those who count leave it out and say how many.
 
@@ -28,13 +28,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from variegate.attacks.noise import SeededNoise
+from variegate.attacks.base import SeededNoise
 from variegate.attacks.overshoot import overshoot
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import InputError, ModelError
-from variegate.models.classifier import Classifier
-from variegate.models.forward_pass import full_precision, gradient_rows
-from variegate.oracles.distances import as_rows
+from variegate.models.classifier import Classifier, full_precision, gradient_rows
+from variegate.models.geometry import as_rows
 from variegate.rewriters.base import AbstractHead
 
 Group = tuple[Classifier, Sequence[AbstractHead]]

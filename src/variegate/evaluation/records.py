@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from variegate.attacks.base import AttackResult, Trajectory
 from variegate.attacks.overshoot import overshoot
-from variegate.attacks.result import AttackResult, Trajectory
 from variegate.evaluation.accuracy import AccuracyTable
 from variegate.evaluation.replication import ReplicationOutcome
 from variegate.models.classifier import Classifier

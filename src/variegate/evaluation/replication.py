@@ -27,7 +27,7 @@ from torch import Tensor
 
 from variegate.errors import InputError
 from variegate.evaluation.stats import rate_of_triples
-from variegate.oracles.distances import as_rows, distance
+from variegate.models.geometry import as_rows, distance
 from variegate.records.base import NormPoint, ScalePoint
 from variegate.records.replication import Matrix, Rates
 from variegate.types import Bounds, Norm

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from variegate.models.classifier import Classifier
-from variegate.models.forward_pass import question_rows
+from variegate.models.classifier import Classifier, question_rows
 from variegate.types import InputSpec
 
 _QUICK_SECONDS = 1.0

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variegate.attacks.base import Attack
+from variegate.attacks.base import Attack, AttackResult
+from variegate.attacks.catalog import plain_parameters
 from variegate.attacks.driver import run_attack
-from variegate.attacks.parameters import plain_parameters
-from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.base import Differentiable, WhiteBoxAttack
 from variegate.data.images import LabelledImages
 from variegate.errors import ConfigurationError, InputError, OracleError
@@ -24,7 +23,7 @@ from variegate.evaluation.records import attack_parts, with_overshoot
 from variegate.evaluation.stats import wilson_rate
 from variegate.evaluation.throughput import quick_queries_per_second
 from variegate.files import write_atomic
-from variegate.oracles.distances import as_rows, distance
+from variegate.models.geometry import as_rows, distance
 from variegate.oracles.hard_label import HardLabelOracle, Oracle
 from variegate.oracles.jitter import Jitter
 from variegate.oracles.rounding import Rounded
@@ -97,7 +96,7 @@ class SingleAttack:
         voting: whether each answer is a majority of jittered ones (hard-label attacks).
         levels: whether questions are rounded to so many levels first (hard-label attacks); 256 as in an 8-bit image.
         rows: how many rows a hard-label attack asks at once, which bounds its memory and changes no result; None for
-            what keeps the model busy (`variegate.models.forward_pass.question_rows`).
+            what keeps the model busy (`variegate.models.classifier.question_rows`).
         file_format: of the adversarials.
 
     Raises:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from variegate.attacks.parameters import plain_parameters
+from variegate.attacks.catalog import plain_parameters
 from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.errors import ConfigurationError, ConflictError
 from variegate.evaluation.collusion import Member, Panel

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from variegate.adapters.versions import library_versions
-from variegate.adapters.watched import WatchedOracle, with_closest
+from variegate.adapters.closest import WatchedOracle, with_closest
+from variegate.adapters.library import library_versions
+from variegate.attacks.base import AttackResult
+from variegate.attacks.catalog import plain_parameters
 from variegate.attacks.driver import run_attack
-from variegate.attacks.parameters import plain_parameters
-from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import made_now
@@ -32,8 +32,7 @@ from variegate.experiments.cross_check_engines import Pair, pairs_of
 from variegate.experiments.cross_check_verdicts import compare, median
 from variegate.files import make_folder
 from variegate.models.classifier import check_inputs
-from variegate.oracles.criteria import Misclassified
-from variegate.oracles.hard_label import HardLabelOracle
+from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.records import cross_check as records
 from variegate.records.attack import Target as TargetRecord
 from variegate.records.base import Attacked, Data

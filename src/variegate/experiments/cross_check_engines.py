@@ -13,11 +13,9 @@ import numpy as np
 
 from variegate.adapters.art import run_art_attack
 from variegate.adapters.foolbox import run_foolbox_attack
-from variegate.adapters.library import require_library
-from variegate.adapters.versions import LIBRARIES
-from variegate.attacks.base import Attack
+from variegate.adapters.library import LIBRARIES, require_library
+from variegate.attacks.base import Attack, AttackResult
 from variegate.attacks.catalog import find_attack, full_name, known_attacks
-from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError
 from variegate.types import Norm
 

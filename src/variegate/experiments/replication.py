@@ -21,11 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from variegate.attacks.base import Attack
+from variegate.attacks.base import Attack, AttackResult
+from variegate.attacks.catalog import plain_parameters
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.attacks.parameters import plain_parameters
-from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError, OracleError
 from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
 from variegate.evaluation.copies import experiment_heads

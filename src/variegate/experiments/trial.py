@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from variegate.attacks.base import AttackResult
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
-from variegate.attacks.result import AttackResult
 from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.jitter import natural_jitter
 from variegate.evaluation.replication import AttackerOutcome, measure_replication

@@ -1,19 +1,36 @@
-"""Many copies of one original for one forward pass of the original.
+"""Many copies of one original for one forward pass of the original, and the heads in which they differ.
 
-The copies of a seller share the original; they differ in their heads alone. So the cost of labelling N inputs by m
-copies is N forward passes of the original and N x m heads, and rows of a batch may belong to different copies.
+A head is a small module that turns the original's scores into the copy's: `head(x, scores, features)` with x float32
+(N, *input_shape), scores float32 (N, n) the original's softmax scores, features the flattened outputs of the layers
+that the head names; it returns the copy's scores, float32 (N, n), L1-normalised (paper, equations 2 and 3).
+
+So the cost of labelling N inputs by m copies is N forward passes of the original and N x m heads, and rows of a batch
+may belong to different copies.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
 from variegate.errors import InputError
 from variegate.models.classifier import Classifier
-from variegate.models.heads import ScoreHead
+
+
+class ScoreHead(Protocol):
+    """The one thing that a bank of copies needs to know of a rewriter."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the original's layers whose outputs the head reads; mostly none."""
+        ...
+
+    def __call__(self, x: Tensor, scores: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the copy's scores (N, n)."""
+        ...
+
 
 _Block = tuple[Tensor, Tensor, dict[str, Tensor]]
 

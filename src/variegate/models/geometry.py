@@ -1,16 +1,43 @@
-"""How far inputs lie from the original's decision boundary: the seller's own, white-box measure for calibration.
+"""Distances: between inputs, one number per row, and from an input to the original's decision boundary.
 
-Not an attack on a copy: the seller uses it on his original to choose a quantization step (see
-`variegate.rewriters.calibrate`). It repeats the linear step to the nearest of the leading classes, as DeepFool
-(Moosavi-Dezfooli et al., 2016) does, and then bisects back to the boundary, so the result is an upper bound of the
-true distance that is close to it for smooth networks.
+`boundary_distance` is the seller's own, white-box measure for calibration, not an attack on a copy: sellers use it on
+their original to choose a quantization step (see `variegate.rewriters.calibrate`). It repeats the linear step to the
+nearest of the leading classes, as DeepFool (Moosavi-Dezfooli et al., 2016) does, and then bisects back to the boundary,
+so the result is an upper bound of the true distance that is close to it for smooth networks.
 """
 
 import torch
 from torch import Tensor
 
-from variegate.models.classifier import Classifier
-from variegate.models.forward_pass import full_precision, gradient_rows
+from variegate.models.classifier import Classifier, full_precision, gradient_rows
+from variegate.types import Norm
+
+_PIECE = 16384  # values that one thread adds: from 32768 on, PyTorch may share a single sum out among threads
+
+
+def distance(x: Tensor, y: Tensor, norm: Norm) -> Tensor:
+    """Return float32 (N,): the norm of x - y per row, in the units of the input."""
+    difference = (x - y).flatten(1)
+    return difference.norm(dim=1) if norm is Norm.L2 else difference.abs().amax(1)
+
+
+def row_dots(x: Tensor, y: Tensor) -> Tensor:
+    """Return float32 (...,): the sums of x times y over the last dimension, the same in any batch.
+
+    PyTorch's own sum of a long row is rounded otherwise if the row is alone. Norms need no such care.
+    """
+    pieces = [piece.sum(-1) for piece in (x * y).split(_PIECE, -1)]
+    return pieces[0] if len(pieces) == 1 else torch.stack(pieces, -1).sum(-1)
+
+
+def as_rows(value: Tensor, like: Tensor) -> Tensor:
+    """Reshape (N,) so that it broadcasts over the rows of `like` (N, ...)."""
+    return value.reshape(-1, *([1] * (like.ndim - 1))).to(like.dtype if value.is_floating_point() else value.dtype)
+
+
+def all_finite(x: Tensor) -> Tensor:
+    """Return bool (N,): rows without NaN or infinity."""
+    return torch.isfinite(x.flatten(1)).all(1)
 
 
 def boundary_distance(original: Classifier, x: Tensor, *, steps: int = 8, leading: int = 4) -> Tensor:

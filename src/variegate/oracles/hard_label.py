@@ -2,17 +2,19 @@
 
 One query is one input labelled once. The meter sits at the model's boundary, so any attack, ours or a third party's,
 is counted by the same rule; the budget is per input under attack and is enforced before anything is labelled.
+
+A criterion says when a label counts as adversarial.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
 from variegate.errors import BudgetError, ConfigurationError, InputError, OracleError
-from variegate.models.classifier import check_inputs
-from variegate.models.forward_pass import question_rows
+from variegate.models.classifier import check_inputs, question_rows
 from variegate.types import Bounds, InputSpec, TakesInputs
 
 
@@ -85,7 +87,7 @@ class HardLabelOracle(TakesInputs):
         budget: queries allowed per input under attack; None for no limit.
         device: where labels are computed.
         preferred_rows: how many rows an attack should send at once to keep the model busy in bounded memory; by default
-            as many as `variegate.models.forward_pass.question_rows` says.
+            as many as `variegate.models.classifier.question_rows` says.
     """
 
     def __init__(
@@ -174,3 +176,50 @@ class HardLabelOracle(TakesInputs):
             )
         self.meter.add(samples)
         return labels
+
+
+class Criterion(Protocol):
+    """Decides per row; `rows` are positions of the inputs under attack."""
+
+    def is_adversarial(self, predicted: Tensor, rows: Tensor) -> Tensor:
+        """Return bool (M,) for int64 labels (M,) given to inputs `rows` (M,)."""
+        ...
+
+    @property
+    def targeted(self) -> bool:
+        """Whether one certain wrong label is wanted."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Misclassified:
+    """Untargeted: any label but the correct one (int64 (N,))."""
+
+    labels: Tensor
+
+    @property
+    def targeted(self) -> bool:
+        """Always False."""
+        return False
+
+    def is_adversarial(self, predicted: Tensor, rows: Tensor) -> Tensor:
+        """Return where the label differs from the correct one."""
+        return predicted != self.labels[rows]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class MisclassifiedAs:
+    """Targeted: exactly the target label (int64 (N,))."""
+
+    targets: Tensor
+
+    @property
+    def targeted(self) -> bool:
+        """Always True."""
+        return True
+
+    def is_adversarial(self, predicted: Tensor, rows: Tensor) -> Tensor:
+        """Return where the label is the target."""
+        return predicted == self.targets[rows]

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variegate.data.optional import require
+from variegate.data.decode import require
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least, require_positive
-from variegate.types import Bounds
+from variegate.types import Bounds, require_at_least, require_positive
 
 _HELP = "a jitter is written gaussian:SIGMA or natural:shift=PIXELS,contrast=SHARE,jpeg=QUALITY"
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from variegate.models.classifier import check_inputs
-from variegate.oracles.checks import require_at_least
 from variegate.oracles.hard_label import Oracle
-from variegate.types import TakesInputs
+from variegate.types import TakesInputs, require_at_least
 
 
 @final

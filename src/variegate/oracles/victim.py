@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from variegate.errors import ConfigurationError, InputError
-from variegate.oracles.checks import require_at_least
-from variegate.oracles.criteria import Criterion, Misclassified, MisclassifiedAs
-from variegate.oracles.distances import as_rows
-from variegate.oracles.hard_label import Oracle
-from variegate.types import Bounds
+from variegate.models.geometry import as_rows
+from variegate.oracles.hard_label import Criterion, Misclassified, MisclassifiedAs, Oracle
+from variegate.types import Bounds, require_at_least
 
 
 @final

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from variegate.errors import BudgetError, ConfigurationError, InputError
 from variegate.models.classifier import check_inputs
-from variegate.oracles.checks import require_at_least
 from variegate.oracles.hard_label import Oracle
 from variegate.oracles.jitter import Jitter
-from variegate.types import TakesInputs
+from variegate.types import TakesInputs, require_at_least
 
 
 @final

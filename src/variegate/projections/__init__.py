@@ -6,9 +6,8 @@ takes one by name. What each costs is said in its docstring.
 
 from variegate.projections.base import Projection
 from variegate.projections.catalog import AUTO_DENSE_ELEMENTS, PROJECTIONS, build_projection
-from variegate.projections.dense import DenseSigns
 from variegate.projections.hadamard import RandomizedHadamard
-from variegate.projections.sparse import SparseSigns
+from variegate.projections.matrices import DenseSigns, SparseSigns
 
 __all__ = [
     "AUTO_DENSE_ELEMENTS",

@@ -6,9 +6,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 from variegate.errors import ConfigurationError
 from variegate.keys import CopyKey
 from variegate.projections.base import Projection
-from variegate.projections.dense import DenseSigns
 from variegate.projections.hadamard import RandomizedHadamard
-from variegate.projections.sparse import SparseSigns
+from variegate.projections.matrices import DenseSigns, SparseSigns
 
 AUTO_DENSE_ELEMENTS: Final = 1 << 24
 

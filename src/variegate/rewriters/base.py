@@ -23,8 +23,7 @@ from variegate.errors import ConfigurationError, InputError
 from variegate.keys import CopyKey
 from variegate.manifest import digest
 from variegate.models.bank import CopyBank
-from variegate.models.classifier import Classifier
-from variegate.models.forward_pass import full_precision
+from variegate.models.classifier import Classifier, full_precision
 from variegate.rewriters.secrecy import NeverPickled
 from variegate.types import InputSpec, TakesInputs
 

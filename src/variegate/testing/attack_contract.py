@@ -13,14 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variegate.attacks.base import Attack
+from variegate.attacks.base import Attack, AttackResult
 from variegate.attacks.driver import run_attack
-from variegate.attacks.result import AttackResult
 from variegate.errors import ConfigurationError, FormatError, InputError, VariegateError, VerificationError
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.oracles.hard_label import HardLabelOracle
-from variegate.testing.closed_form import ClosedForm, LinearClassifier, QuadricClassifier
-from variegate.testing.recording import RecordingModel
+from variegate.testing.closed_form import ClosedForm, LinearClassifier, QuadricClassifier, RecordingModel
 from variegate.types import Bounds, Norm, Status
 
 AttackCheck = Callable[[Attack], None]

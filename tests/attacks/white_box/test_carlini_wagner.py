@@ -6,7 +6,7 @@ import torch
 from variegate.attacks.white_box import carlini_wagner
 from variegate.attacks.white_box.base import Aim
 from variegate.attacks.white_box.carlini_wagner import CarliniWagner
-from variegate.attacks.white_box.losses import margin
+from variegate.attacks.white_box.toolbox import margin
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.types import Bounds, Norm, Status
 

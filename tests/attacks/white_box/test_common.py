@@ -13,13 +13,12 @@ from variegate.attacks.white_box.carlini_wagner import CarliniWagner
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.attacks.white_box.fgsm import FastGradient
 from variegate.attacks.white_box.gradients import GradientOracle
-from variegate.attacks.white_box.losses import log_scores, margin, objective
 from variegate.attacks.white_box.pgd import ProjectedGradient
-from variegate.attacks.white_box.steps import project, steepest, unit_rows
+from variegate.attacks.white_box.toolbox import log_scores, margin, objective, project, steepest, unit_rows
 from variegate.errors import ConfigurationError, InputError
 from variegate.evaluation.records import attack_record
 from variegate.models.classifier import Classifier
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.testing.closed_form import LinearClassifier
 from variegate.types import Bounds, Norm, Status
 

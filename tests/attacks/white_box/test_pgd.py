@@ -8,7 +8,7 @@ from variegate.attacks.white_box import fgsm, pgd
 from variegate.attacks.white_box.fgsm import FastGradient
 from variegate.attacks.white_box.pgd import ProjectedGradient
 from variegate.models.classifier import Classifier
-from variegate.oracles.distances import distance
+from variegate.models.geometry import distance
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
 from variegate.types import Bounds, Norm, Status
 

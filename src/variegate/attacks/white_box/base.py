@@ -21,13 +21,11 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from variegate.attacks.base import AttackProblem, AttackState, fill_status
+from variegate.attacks.base import AttackProblem, AttackResult, AttackState, fill_status
 from variegate.attacks.driver import run_attack
-from variegate.attacks.result import AttackResult
 from variegate.attacks.white_box.gradients import Differentiable, GradientOracle
 from variegate.errors import ConfigurationError
-from variegate.oracles.criteria import Misclassified, MisclassifiedAs
-from variegate.oracles.hard_label import Oracle
+from variegate.oracles.hard_label import Misclassified, MisclassifiedAs, Oracle
 from variegate.types import Norm, Status
 
 __all__ = ["Aim", "Differentiable", "SteppedAttack", "WhiteBoxAttack", "aim", "stop_failed"]

@@ -37,11 +37,10 @@ from variegate.attacks.base import (
 )
 from variegate.attacks.white_box.base import Aim, SteppedAttack, aim, stop_failed
 from variegate.attacks.white_box.gradients import GradientOracle
-from variegate.attacks.white_box.losses import margin
+from variegate.attacks.white_box.toolbox import margin
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least, require_positive
-from variegate.oracles.distances import all_finite, as_rows, distance
-from variegate.types import Norm, Status
+from variegate.models.geometry import all_finite, as_rows, distance
+from variegate.types import Norm, Status, require_at_least, require_positive
 
 _PARTS = 10  # of a round; after each, inputs that gain nothing more are left alone until the next round
 _LEAST_GAIN = 1e-4

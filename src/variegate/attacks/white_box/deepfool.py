@@ -52,12 +52,10 @@ from variegate.attacks.base import (
 )
 from variegate.attacks.white_box.base import Aim, SteppedAttack, aim, stop_failed
 from variegate.attacks.white_box.gradients import ForwardPass, GradientOracle
-from variegate.attacks.white_box.losses import log_scores
-from variegate.attacks.white_box.steps import unit_rows
+from variegate.attacks.white_box.toolbox import log_scores, unit_rows
 from variegate.errors import ConfigurationError
-from variegate.oracles.checks import require_at_least, require_one_of
-from variegate.oracles.distances import all_finite, as_rows, distance
-from variegate.types import Norm, Status
+from variegate.models.geometry import all_finite, as_rows, distance
+from variegate.types import Norm, Status, require_at_least, require_one_of
 
 DeepFoolScores = Literal["log", "probabilities"]
 DeepFoolSemantics = Literal["paper", "art"]

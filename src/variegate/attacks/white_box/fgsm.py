@@ -16,11 +16,9 @@ from torch import Tensor
 from variegate.attacks.base import Asker, AttackProblem, AttackState, fill_status, fresh_state, keep_closest
 from variegate.attacks.white_box.base import Aim, SteppedAttack, aim, stop_failed
 from variegate.attacks.white_box.gradients import GradientOracle
-from variegate.attacks.white_box.losses import Loss, objective
-from variegate.attacks.white_box.steps import project, steepest
-from variegate.oracles.checks import require_norm, require_one_of, require_positive
-from variegate.oracles.distances import all_finite
-from variegate.types import Norm, Status
+from variegate.attacks.white_box.toolbox import Loss, objective, project, steepest
+from variegate.models.geometry import all_finite
+from variegate.types import Norm, Status, require_norm, require_one_of, require_positive
 
 
 @final

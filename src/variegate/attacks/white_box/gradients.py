@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from variegate.errors import OracleError, VariegateError
-from variegate.models.forward_pass import forward_rows, full_precision, gradient_rows
+from variegate.models.classifier import forward_rows, full_precision, gradient_rows
 from variegate.oracles.hard_label import HardLabelOracle
 from variegate.types import Bounds, InputSpec
 

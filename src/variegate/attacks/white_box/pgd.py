@@ -30,11 +30,9 @@ from variegate.attacks.base import (
 )
 from variegate.attacks.white_box.base import Aim, SteppedAttack, aim, stop_failed
 from variegate.attacks.white_box.gradients import GradientOracle
-from variegate.attacks.white_box.losses import Loss, objective
-from variegate.attacks.white_box.steps import project, steepest, unit_rows
-from variegate.oracles.checks import require_at_least, require_norm, require_one_of, require_positive
-from variegate.oracles.distances import all_finite, as_rows
-from variegate.types import Norm, Status
+from variegate.attacks.white_box.toolbox import Loss, objective, project, steepest, unit_rows
+from variegate.models.geometry import all_finite, as_rows
+from variegate.types import Norm, Status, require_at_least, require_norm, require_one_of, require_positive
 
 _STEPS_ACROSS = 2.5  # all steps together, in radii: enough to reach any point of the ball from any other
 

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from variegate.attacks.base import Attack
-from variegate.attacks.catalog import find_attack
+from variegate.attacks.catalog import find_attack, preset_of
 from variegate.attacks.driver import run_attack
-from variegate.attacks.presets import preset_of
 from variegate.errors import OracleError
 from variegate.evaluation.records import with_overshoot
 from variegate.evaluation.shards import Arrays

@@ -38,8 +38,7 @@ from typing import Any, final
 import torch
 
 from variegate.attacks.base import Attack
-from variegate.attacks.catalog import find_attack
-from variegate.attacks.presets import preset_of
+from variegate.attacks.catalog import find_attack, preset_of
 from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.evaluation.collusion_rates import MOST_VICTIMS, SCALES, Part, attack_block, control, line_up, measure

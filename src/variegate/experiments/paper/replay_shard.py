@@ -13,7 +13,7 @@ from variegate.evaluation.replication import directions, moved
 from variegate.evaluation.shards import Arrays, ShardFolder
 from variegate.experiments.paper.attack_shard import AttackShard
 from variegate.experiments.paper.study import CopyOf, Study, load_study
-from variegate.oracles.distances import as_rows
+from variegate.models.geometry import as_rows
 
 JUST_PAST = 1.001
 """How far past the attacker's boundary the point "boundary" lies, in lengths of the perturbation up to it."""

@@ -8,11 +8,8 @@ import torch
 from torch import nn
 
 from variegate.errors import ModelError, NotFoundError, VariegateError
-from variegate.models.architectures.digits_cnn import digits_cnn
-from variegate.models.architectures.resnet import resnet18, resnet20
-from variegate.models.architectures.resnet11 import resnet11
-from variegate.models.architectures.vgg import vgg11, vgg13, vgg16, vgg19
-from variegate.models.architectures.whitened_cnn import whitened_cnn
+from variegate.models.architectures.plain import digits_cnn, vgg11, vgg13, vgg16, vgg19, whitened_cnn
+from variegate.models.architectures.resnet import resnet11, resnet18, resnet20
 
 Argument = int | float | str | bool
 """What a factory may be given: values that a manifest can hold."""
