@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     PrivateAttr,
     model_validator,
 )
+
+from variegate.manifest import document
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
@@ -26,10 +26,8 @@ Bounds = tuple[float, float]
 NormName = Literal["l2", "linf"]
 
 
-class Part(BaseModel):
+class Part(document.Part):
     """A part of a record: strict, frozen, without unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the part as JSON values: what was given, without the optional fields that were not."""
