@@ -52,9 +52,9 @@ Variant = Literal["cgba", "cgba-h"]
 
 _ITERATIONS = 93
 _REDUCTION = 4
-_FEWEST_FREQUENCIES = 32
-_FEWEST_PROBES = 10
-_MOST_ROUNDS = 64
+_MIN_FREQUENCIES = 32
+_MIN_PROBES = 10
+_MAX_ROUNDS = 64
 
 
 @final
@@ -121,7 +121,7 @@ class CGBA:
         ask = Asker(oracle, problem.criterion)
         rows = state.running
         reserve = self._reserve(oracle, distance(problem.inputs[rows], state.points[rows], Norm.L2))
-        enough = ask.remaining(rows) >= reserve + _FEWEST_PROBES
+        enough = ask.remaining(rows) >= reserve + _MIN_PROBES
         limit = self.iterations if self.iterations is not None else (_ITERATIONS if oracle.budget is None else None)
         if limit is not None and state.iteration >= limit:
             enough = torch.zeros_like(enough)
@@ -176,7 +176,7 @@ class CGBA:
 
     def _bisect_arc(self, ask: Asker, circle: "_Semicircle", points: Tensor, rows: Tensor) -> Tensor:
         found, low, high = points.clone(), torch.zeros_like(circle.radius), torch.ones_like(circle.radius)
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             middle = 0.5 * (low + high)
             wide = 2.0 * circle.radius * (high - low) > self._end(ask.oracle)
             chosen = (circle.proper & wide & (low < middle) & (middle < high) & (ask.remaining(rows) > 0)).nonzero()
@@ -196,7 +196,7 @@ class CGBA:
         """Return (points, bool (M,): where one on the circle was adversarial); asks at angle / 2, angle / 4, ..."""
         found, done, place = points.clone(), ~circle.proper, angle.clamp_max(1.0)
         hits = torch.zeros_like(done)
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             place = 0.5 * place
             done |= (2.0 * circle.radius * place <= self._end(ask.oracle)) | (ask.remaining(rows) == 0)
             chosen = (~done).nonzero().flatten()
@@ -272,4 +272,4 @@ def _cosine(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _low_frequencies(input_shape: tuple[int, ...]) -> LowFrequencies:
-    return LowFrequencies(max(_FEWEST_FREQUENCIES, math.ceil(max(input_shape[-2:]) / _REDUCTION)))
+    return LowFrequencies(max(_MIN_FREQUENCIES, math.ceil(max(input_shape[-2:]) / _REDUCTION)))

@@ -53,7 +53,7 @@ from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status, require_at_least, require_norm, require_one_of, require_positive
 
 _SEARCH_QUERIES = 25  # set aside for an iteration's search and bisection, by the authors' code and by ART
-_FEWEST_PROBES = 10
+_MIN_PROBES = 10
 _FIRST_PROBES = (50, 80)  # a plan's first iteration has no fewer and no more
 _TOLERANCE = {"paper": 1e-4, "art": 0.1}  # L2, of the range
 _NOISE_STEP = 0.02  # of the range, by which the noise of starts grows
@@ -121,7 +121,7 @@ class GeoDA:
         ask = Asker(oracle, problem.criterion)
         plan = self._plan(oracle)
         rows = state.running
-        enough = ask.remaining(rows) >= _SEARCH_QUERIES + _FEWEST_PROBES
+        enough = ask.remaining(rows) >= _SEARCH_QUERIES + _MIN_PROBES
         if state.iteration >= len(plan):
             enough = torch.zeros_like(enough)
         status = fill_status(state.status, rows[~enough], Status.SUCCESS)

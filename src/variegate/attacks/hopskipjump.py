@@ -52,8 +52,8 @@ from variegate.types import Norm, Status, require_at_least, require_norm, requir
 
 Semantics = Literal["paper", "art"]
 
-_FEWEST_PROBES = 10
-_MOST_HALVINGS = 32
+_MIN_PROBES = 10
+_MAX_HALVINGS = 32
 _LINE_SEARCH_RESERVE = 8
 _START_TOLERANCE = 1e-3
 _FINEST = 2.0**-24  # of the range, for one value of a probe: less is lost when it is added to a float32 point
@@ -138,7 +138,7 @@ class HopSkipJump:
         """Probe, step and project (in ART's order: project, probe and step) every running input."""
         ask = Asker(oracle, problem.criterion)
         rows = state.running
-        enough = ask.remaining(rows) >= self._reserve(oracle) + _FEWEST_PROBES
+        enough = ask.remaining(rows) >= self._reserve(oracle) + _MIN_PROBES
         limit = self.iterations if self.iterations is not None else (50 if oracle.budget is None else None)
         if limit is not None and state.iteration >= limit:
             enough = torch.zeros_like(enough)
@@ -271,7 +271,7 @@ class HopSkipJump:
         """Step along `direction`, halving each row's step until it is adversarial; else stay."""
         step = distance(clean, points, self.norm) / math.sqrt(iteration + 1)
         result, open_rows = points.clone(), torch.arange(rows.shape[0], device=rows.device)
-        for _ in range(_MOST_HALVINGS):
+        for _ in range(_MAX_HALVINGS):
             open_rows = open_rows[ask.remaining(rows[open_rows]) > 0]
             if open_rows.numel() == 0:
                 break

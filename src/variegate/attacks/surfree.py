@@ -54,8 +54,8 @@ from variegate.oracles.hard_label import Oracle
 from variegate.types import Norm, Status, require_at_least, require_positive
 
 _START_TOLERANCE = 1e-3
-_LEAST_ANGLE = 1e-3  # radians: 1 - cos of it is 5e-7
-_MOST_DEGREES = 45.0  # so that the bisection's upper end is at most 90 degrees, the clean input itself
+_MIN_ANGLE = 1e-3  # radians: 1 - cos of it is 5e-7
+_MAX_DEGREES = 45.0  # so that the bisection's upper end is at most 90 degrees, the clean input itself
 _WITHOUT_BUDGET = 100  # directions
 _QUESTIONS = 8  # of an input in one step; the state is copied once a step
 _NOTHING_LEFT = 1e-3  # of a direction's length after Gram-Schmidt
@@ -100,7 +100,7 @@ class SurFree:
                 f"subspace must be None, FullSpace(), LowFrequencies(side) or ResizedNoise(factor); "
                 f"got {self.subspace!r}"
             )
-        require_positive("theta_max (degrees)", self.theta_max, at_most=_MOST_DEGREES)
+        require_positive("theta_max (degrees)", self.theta_max, at_most=_MAX_DEGREES)
         require_at_least("levels", self.levels, 1)
         if not 0.0 < self.rho < 1.0:
             raise ConfigurationError(f"rho must be above 0 and below 1; got {self.rho}")
@@ -247,7 +247,7 @@ class SurFree:
         narrow = (turn - last >= self.refinements) | ((high - low).abs() <= self.tolerance * low.abs())
         refined = (turn >= last) & ~useless & narrow
         widest = torch.where(useless, widest * self.rho, torch.where(refined, widest / self.rho, widest))
-        widest = widest.clamp(min(_LEAST_ANGLE, math.radians(self.theta_max)), math.radians(_MOST_DEGREES))
+        widest = widest.clamp(min(_MIN_ANGLE, math.radians(self.theta_max)), math.radians(_MAX_DEGREES))
         done = useless | refined
         counts = torch.stack((tried + done, turn.masked_fill(done, 0)), 1)
         angles = torch.stack((low, high, widest), 1)

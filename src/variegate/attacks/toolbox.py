@@ -126,7 +126,7 @@ def _draw(problem: AttackProblem, row: int, trial: int, bounds: Bounds, starts: 
     return bounds.lower + bounds.range * noise
 
 
-_MOST_ROUNDS = 64
+_MAX_ROUNDS = 64
 
 
 def blend(clean: Tensor, adversarial: Tensor, share: Tensor, norm: Norm) -> Tensor:
@@ -155,7 +155,7 @@ def bisect(
         tolerance: float32 (M,), the share at which a row stops.
     """
     low, high = torch.zeros_like(upper), upper.clone()
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         middle = 0.5 * (low + high)
         distinct = (low < middle) & (middle < high)  # else float32 holds no share between them
         open_rows = (high - low > tolerance) & distinct & (ask.remaining(rows) > 0)

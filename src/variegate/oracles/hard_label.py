@@ -36,7 +36,7 @@ class QueryMeter:
 
 
 class Oracle(Protocol):
-    """What an attack asks: a `HardLabelOracle`, or one that answers through another (`variegate.attacks.oracles`).
+    """What an attack queries: a `HardLabelOracle`, or one that answers through another (`variegate.oracles`).
 
     Attributes:
         input_spec: what one input is.

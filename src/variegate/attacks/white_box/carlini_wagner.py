@@ -43,7 +43,7 @@ from variegate.models.geometry import all_finite, as_rows, distance
 from variegate.types import Norm, Status, require_at_least, require_positive
 
 _PARTS = 10  # of a round; after each, inputs that gain nothing more are left alone until the next round
-_LEAST_GAIN = 1e-4
+_MIN_GAIN = 1e-4
 _INSIDE = 0.999999  # of half the range: the clean input's w is finite at a bound
 _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _GROWTH = 10.0
@@ -153,7 +153,7 @@ class CarliniWagner(SteppedAttack):
             self._adam(now, torch.where(as_rows(failed, slope), torch.zeros_like(slope), slope), count)
         now["halted"] |= failed
         if self.abort_early:
-            now["halted"] |= loss > (1.0 - _LEAST_GAIN) * now["loss"]
+            now["halted"] |= loss > (1.0 - _MIN_GAIN) * now["loss"]
         now["loss"] = loss
         extra = {name: replace_rows(value, rows, now[name]) for name, value in state.extra.items()}
         return replace(state, extra=extra, status=stop_failed(state.status, rows[failed], self.name))

@@ -61,7 +61,7 @@ DeepFoolScores = Literal["log", "probabilities"]
 DeepFoolSemantics = Literal["paper", "art"]
 
 _OVERSHOOTS = {"paper": 0.02, "art": 1e-6}
-_LEAST_STEP = 1e-4  # of the perturbation so far
+_MIN_STEP = 1e-4  # of the perturbation so far
 _FINEST = 2.0**-24  # of the range, for one value
 _ART_TOLERANCE = 1e-7  # ART's guard against a division by zero; part of its result
 
@@ -218,7 +218,7 @@ class DeepFool(SteppedAttack):
             return (points + as_rows(length * width, points) * direction).clamp(low, high)
         diagonal = width * math.sqrt(math.prod(points.shape[1:]))  # a longer step ends in the same corner
         so_far = (points - clean) / (1.0 + self._overshoot)
-        least = (_LEAST_STEP * distance(clean, points, Norm.L2)).clamp_min(_FINEST * diagonal)
+        least = (_MIN_STEP * distance(clean, points, Norm.L2)).clamp_min(_FINEST * diagonal)
         change = so_far + as_rows(length.clamp_max(diagonal).maximum(least), points) * direction
         return (clean + (1.0 + self._overshoot) * change).clamp(low, high)
 

@@ -122,7 +122,7 @@ def vgg19(num_classes: int, in_channels: int = 3) -> Vgg:
 
 
 _PATCH: Final = 2
-_LEAST_VARIANCE: Final = 5e-4
+_MIN_VARIANCE: Final = 5e-4
 _BIAS_SCALE: Final = 8.0
 _LOGIT_SCALE: Final = 1.0 / 9.0
 
@@ -178,7 +178,7 @@ class WhitenedCnn(nn.Module):
         values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
         # The sign of an eigenvector is free: the largest entry is made positive, so that all machines agree.
         signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
-        kernels = (vectors * signs / (values + _LEAST_VARIANCE).sqrt()).T.reshape(-1, channels, _PATCH, _PATCH)
+        kernels = (vectors * signs / (values + _MIN_VARIANCE).sqrt()).T.reshape(-1, channels, _PATCH, _PATCH)
         self.whiten.weight.copy_(torch.cat([kernels, -kernels]).to(self.whiten.weight))
         self.whiten.weight.requires_grad_(False)
 
