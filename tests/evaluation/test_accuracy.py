@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
-from variegate.evaluation.copies import experiment_heads, experiment_key
-from variegate.evaluation.throughput import raw_queries_per_second
+from variegate.evaluation.provenance import raw_queries_per_second
+from variegate.evaluation.subjects import AccuracyTable, experiment_heads, experiment_key, measure_accuracy
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractHead, RewrittenCopy

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from variegate.errors import ConfigurationError
-from variegate.evaluation.binding import added_partners, by_role, output_values, receiving_partners
+from variegate.experiments.paper.fig4 import added_partners, by_role, output_values, receiving_partners
 from variegate.rewriters.base import RewrittenCopy, original_shape
 from variegate.rewriters.permutation import PermutationHead, PermutationSpec
 from variegate.rewriters.qim import QimSpec

@@ -11,7 +11,7 @@ from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import ConfigurationError, InputError, OracleError
 from variegate.evaluation.collusion import Collusion, Ensemble, MajorityVote, Panel, collude
-from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.subjects import experiment_heads
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy
 from variegate.rewriters.qim import QimSpec

@@ -8,7 +8,7 @@ from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import ConfigurationError
 from variegate.evaluation.collusion import Ensemble, Panel, collude
 from variegate.evaluation.collusion_rates import SCALES, Part, attack_block, control, line_up, measure
-from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.subjects import experiment_heads
 from variegate.models.bank import CopyBank
 from variegate.rewriters.base import RewrittenCopy
 from variegate.rewriters.qim import QimSpec

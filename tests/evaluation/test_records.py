@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from variegate.attacks.base import AttackResult, Trajectory
-from variegate.evaluation.pictures import collect_pictures
+from variegate.evaluation.kept import collect_pictures
 from variegate.evaluation.records import attack_record
 from variegate.evaluation.replication import AttackerOutcome
 from variegate.types import Norm, Status

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from variegate.evaluation import throughput
-from variegate.evaluation.throughput import quick_queries_per_second, raw_queries_per_second
+from variegate.evaluation import provenance as throughput
+from variegate.evaluation.provenance import quick_queries_per_second, raw_queries_per_second
 from variegate.testing.seller import small_classifier
 from variegate.types import Bounds, InputSpec
 
@@ -18,7 +18,7 @@ def test_the_default_rows_follow_the_budget_of_bytes(monkeypatch):
         asked.append((input_shape, device))
         return 2
 
-    monkeypatch.setattr("variegate.evaluation.throughput.question_rows", two)
+    monkeypatch.setattr("variegate.evaluation.provenance.question_rows", two)
     assert raw_queries_per_second(classifier, repeats=1) > 0
     assert set(rows) == {4}
     assert asked == [(classifier.input_shape, torch.device("cpu"))]

@@ -12,7 +12,7 @@ from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.data.images import LabelledImages
 from variegate.errors import InputError, OracleError
-from variegate.evaluation import adversarial_files
+from variegate.evaluation import kept as adversarial_files
 from variegate.experiments import attack as single_attack
 from variegate.experiments.attack import SingleAttack
 from variegate.testing.closed_form import LinearClassifier

@@ -12,12 +12,10 @@ from torch import nn
 from tests.raising import raises
 from variegate.data.images import LabelledImages
 from variegate.errors import ConfigurationError, InputError
-from variegate.evaluation.copies import experiment_heads
-from variegate.evaluation.jitter import natural_jitter
 from variegate.evaluation.replication import measure_replication
-from variegate.experiments import trial as trial_module
-from variegate.experiments.calibration import OBJECTIVE_SCALES, calibrate_spec, calibration_data
-from variegate.experiments.trial import Effort, Outcome, Trial
+from variegate.evaluation.subjects import experiment_heads, natural_jitter
+from variegate.experiments import calibration as trial_module
+from variegate.experiments.calibration import OBJECTIVE_SCALES, Effort, Outcome, Trial, calibrate_spec, calibration_data
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier
 from variegate.rewriters.catalog import spec_from_dict

@@ -14,8 +14,7 @@ from variegate.errors import ConfigurationError, InputError, OracleError, Verifi
 from variegate.evaluation.stats import wilson_rate
 from variegate.experiments import cross_check as module
 from variegate.experiments.cross_check import CrossCheck, cross_check
-from variegate.experiments.cross_check_engines import pairs_of
-from variegate.experiments.cross_check_verdicts import compare, median, overlap
+from variegate.experiments.cross_check_engines import compare, median, overlap, pairs_of
 from variegate.keys import SellerSecret
 from variegate.records.cross_check import Engine, Median
 from variegate.records.load import parse_record

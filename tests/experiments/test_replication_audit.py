@@ -14,9 +14,9 @@ import torch
 from variegate.attacks import driver
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.errors import ConfigurationError, FormatError, InputError, OracleError, VerificationError
-from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.provenance import source_digest
 from variegate.evaluation.replication import SCALES, default_norms
+from variegate.evaluation.subjects import experiment_heads
 from variegate.experiments.replication import AuditSpec, audit_replicate
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import RewrittenCopy

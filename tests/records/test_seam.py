@@ -16,7 +16,7 @@ from variegate.experiments.calibration import calibrate_spec
 from variegate.experiments.collusion import audit_collude
 from variegate.experiments.collusion_settings import CollusionSpec
 from variegate.experiments.cross_check import CrossCheck, cross_check
-from variegate.experiments.paper.effort import Effort
+from variegate.experiments.paper.paper import Effort
 from variegate.experiments.paper.run import EXPERIMENTS, reproduce
 from variegate.experiments.replication import AuditSpec, audit_replicate
 from variegate.models.classifier import Classifier

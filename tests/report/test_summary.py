@@ -8,8 +8,7 @@ import pytest
 from variegate.records.base import Rate
 from variegate.records.load import parse_record
 from variegate.report import formatting as words
-from variegate.report.cautions import cautions
-from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
+from variegate.report.measures import accuracy_change, cautions, mean_accuracy, norm_kept, rate_at, stops_protecting
 from variegate.report.views.calibration import calibration_verdict
 from variegate.report.views.replication import sentences, setting
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.raising import raises
 from variegate.errors import FormatError
+from variegate.report.blocks import Table
 from variegate.report.render import render_text
-from variegate.report.table import Table
 from variegate.report.text import render_table
 
 Record = dict[str, Any]

@@ -5,10 +5,9 @@ import torch
 from torch import nn
 
 from variegate.errors import ConfigurationError
-from variegate.training.methods import METHODS, find_method
+from variegate.training.loop import METHODS, find_method
 from variegate.training.muon import Muon
-from variegate.training.presets import PRESETS, find_preset, is_mirrored
-from variegate.training.recipe import RateSchedule, TrainingRecipe, parse_settings
+from variegate.training.recipe import PRESETS, RateSchedule, TrainingRecipe, find_preset, is_mirrored, parse_settings
 
 RECIPE = TrainingRecipe(architecture="resnet11", epochs=3)
 

@@ -28,8 +28,8 @@ from variegate.files import sha256_file
 from variegate.models.classifier import Classifier, weights_digest
 from variegate.models.loading import load_factory
 from variegate.training import checkpoint, job, loop
+from variegate.training.networks import data_digest
 from variegate.training.recipe import TrainingRecipe
-from variegate.training.records import data_digest
 from variegate.training.run import train_models, training_name
 
 NET = """

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from variegate.errors import ConfigurationError
-from variegate.training.sizes import parse_size, shrink, side_in_epoch
+from variegate.training.augmentations import parse_size, shrink, side_in_epoch
 
 
 def test_which_epoch_sees_which_side() -> None:

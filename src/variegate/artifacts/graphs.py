@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from variegate.errors import ConfigurationError, ModelError
-from variegate.rewriters.base import RewrittenCopy
-from variegate.rewriters.secrecy import NeverPickled
+from variegate.rewriters.base import NeverPickled, RewrittenCopy
 
 
 @final

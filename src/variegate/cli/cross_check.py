@@ -151,7 +151,7 @@ def _experimental(
     desk: "Authority", model: str, spec: Mapping[str, Any] | None, victims: int, seed: int, device: str
 ) -> _Chosen:
     """Return the original alone, or experimental copies of a spec."""
-    from variegate.evaluation.copies import experiment_heads
+    from variegate.evaluation.subjects import experiment_heads
     from variegate.rewriters.base import RewrittenCopy
     from variegate.rewriters.catalog import spec_from_dict
 

@@ -92,7 +92,7 @@ def reproduce(
     training images. Handwritten digits are calibrated with fewer attacks than other data.
     """
     from variegate.errors import ConfigurationError
-    from variegate.experiments.paper.effort import effort_of
+    from variegate.experiments.paper.paper import effort_of
     from variegate.experiments.paper.run import choose_experiments, refuse_another_record
     from variegate.experiments.paper.run import reproduce as run_experiment
     from variegate.files import make_folder

@@ -92,8 +92,7 @@ def train(
     weights, a record and a model card, and prints the accuracies and the commands that import the networks. The state
     is saved every minute; --resume goes on with it, to the same weights.
     """
-    from variegate.training.presets import find_preset, is_mirrored
-    from variegate.training.recipe import parse_settings
+    from variegate.training.recipe import find_preset, is_mirrored, parse_settings
 
     numbers = _parse_seeds(seeds)
     chosen = find_preset(preset)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from variegate.attacks.base import AttackResult, Trajectory
 from variegate.attacks.overshoot import overshoot
-from variegate.evaluation.accuracy import AccuracyTable
 from variegate.evaluation.replication import ReplicationOutcome
+from variegate.evaluation.subjects import AccuracyTable
 from variegate.models.classifier import Classifier
 from variegate.records.base import Attacked, Model, Overshoot, QuerySpread, Spread
 from variegate.records.base import Trajectory as TrajectoryPart

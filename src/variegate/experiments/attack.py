@@ -15,13 +15,11 @@ from variegate.attacks.driver import run_attack
 from variegate.attacks.white_box.base import Differentiable, WhiteBoxAttack
 from variegate.data.images import LabelledImages
 from variegate.errors import ConfigurationError, InputError, OracleError
-from variegate.evaluation.adversarial_files import AdversarialFormat, adversarial_arrays, write_adversarials
-from variegate.evaluation.pictures import pictures_of
+from variegate.evaluation.kept import AdversarialFormat, adversarial_arrays, pictures_of, write_adversarials
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import made_now
+from variegate.evaluation.provenance import made_now, quick_queries_per_second
 from variegate.evaluation.records import attack_parts, with_overshoot
 from variegate.evaluation.stats import wilson_rate
-from variegate.evaluation.throughput import quick_queries_per_second
 from variegate.files import write_atomic
 from variegate.models.geometry import as_rows, distance
 from variegate.oracles.hard_label import HardLabelOracle, Oracle

@@ -30,11 +30,11 @@ from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.errors import ConfigurationError, ConflictError
 from variegate.evaluation.collusion import Member, Panel
 from variegate.evaluation.collusion_rates import SCALES, Arrays, Part, attack_block, control, line_up, measure
-from variegate.evaluation.image_choice import choose_images
 from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import made_now
 from variegate.evaluation.records import model_record
 from variegate.evaluation.shards import ShardFolder
+from variegate.evaluation.subjects import choose_images
 from variegate.experiments.collusion_settings import CollusionSpec, Setting, settings_of, with_all_classes
 from variegate.models.classifier import Classifier, check_inputs
 from variegate.records import collusion as records

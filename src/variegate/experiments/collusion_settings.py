@@ -10,7 +10,7 @@ from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.errors import ConfigurationError
 from variegate.evaluation.collusion import Member
 from variegate.evaluation.collusion_rates import MOST_VICTIMS
-from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.subjects import experiment_heads
 from variegate.models.classifier import Classifier
 from variegate.rewriters.base import AbstractSpec, RewrittenCopy
 

@@ -28,8 +28,7 @@ from variegate.evaluation.provenance import made_now
 from variegate.evaluation.records import attack_parts, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, default_norms, measure_replication
 from variegate.experiments.attack import Target
-from variegate.experiments.cross_check_engines import Pair, pairs_of
-from variegate.experiments.cross_check_verdicts import compare, median
+from variegate.experiments.cross_check_engines import Pair, compare, median, pairs_of
 from variegate.files import make_folder
 from variegate.models.classifier import check_inputs
 from variegate.oracles.hard_label import HardLabelOracle, Misclassified

@@ -26,15 +26,12 @@ from variegate.attacks.catalog import plain_parameters
 from variegate.attacks.driver import run_attack
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.errors import ConfigurationError, OracleError
-from variegate.evaluation.accuracy import AccuracyTable, measure_accuracy
-from variegate.evaluation.copies import experiment_heads
-from variegate.evaluation.image_choice import choose_images
-from variegate.evaluation.pictures import collect_pictures
+from variegate.evaluation.kept import collect_pictures
 from variegate.evaluation.progress import Progress, silent
-from variegate.evaluation.provenance import made_now
+from variegate.evaluation.provenance import made_now, raw_queries_per_second
 from variegate.evaluation.records import group_record, model_record, with_overshoot
 from variegate.evaluation.replication import AttackerOutcome, PredictAll, ReplicationOutcome, measure_replication
-from variegate.evaluation.throughput import raw_queries_per_second
+from variegate.evaluation.subjects import AccuracyTable, choose_images, experiment_heads, measure_accuracy
 from variegate.files import make_folder, write_atomic
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, check_inputs

@@ -4,10 +4,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, final
 
-from variegate.report.table import Table
-
 if TYPE_CHECKING:
     from variegate.report.drawing import Drawing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A titled table of texts.
+
+    Attributes:
+        title: what it shows, with units.
+        columns: headings; the first `labels` columns name the row and are aligned left, the others right.
+        rows: one text per column each.
+        labels: how many columns name the row.
+        note: a sentence below, or empty.
+        grouped: rows with the same first text belong together.
+        paired: every second row holds the intervals of the row above it.
+        label_width: characters that a text which names the row takes in the terminal; what is longer is cut.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = 1
+    note: str = ""
+    grouped: bool = False
+    paired: bool = False
+    label_width: int = 30
+
 
 Where = Literal["both", "text", "page"]
 """Who prints a block: both renderers, the one for the terminal alone, or the one for pages alone."""

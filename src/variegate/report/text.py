@@ -3,9 +3,8 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from variegate.report.blocks import Block, Heading, Pairs, Rows, Text
+from variegate.report.blocks import Block, Heading, Pairs, Rows, Table, Text
 from variegate.report.formatting import clean
-from variegate.report.table import Table
 
 WIDTH = 100
 """Characters that a line of prose may take; tables take what they need."""

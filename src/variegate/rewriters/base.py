@@ -10,25 +10,70 @@ Nothing else is stored of a copy: spec, key and original give it back. The messa
 machine; the scores are float32 sums, whose last bits depend on the batch size, the device and the version of PyTorch.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, SupportsIndex, final
 
 import torch
 from torch import Tensor, nn
 
-from variegate.errors import ConfigurationError, InputError
+from variegate.errors import ConfigurationError, InputError, SecretError
 from variegate.keys import CopyKey
 from variegate.manifest import digest
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, full_precision
-from variegate.rewriters.secrecy import NeverPickled
-from variegate.types import InputSpec, TakesInputs
+from variegate.types import Bounds, InputSpec, TakesInputs
 
 if TYPE_CHECKING:
     from variegate.rewriters.calibrate import Candidate, Trial
+
+
+class NeverPickled:
+    """Refuses to be pickled, and so `torch.save` and sending to another process; copies in memory are allowed.
+
+    A head holds a copy's messages: whoever reads them has the copy's secret. What is to be kept or sent is spec, buyer
+    and epoch; the seller's secret gives the rest back (`variegate.rewriters.base.rewrite`).
+    """
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise SecretError(
+            f"a {type(self).__name__} cannot be pickled, because it holds a copy's secret messages; keep the spec and "
+            "derive the key again"
+        )
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+
+TYPICAL_DEVIATION = 0.25  # of natural images in [0, 1]; keeps normalised inputs on the scale of plain ones
+
+
+def unit_input(x: Tensor, bounds: Bounds, *, normalise: bool) -> Tensor:
+    """Return float32 (N, d): `x` flattened and mapped from `bounds` to [0, 1].
+
+    With `normalise`, each input is divided by its own standard deviation and multiplied by `TYPICAL_DEVIATION`: with
+    zero-mean messages this cancels any change of contrast and brightness (`docs/threat-model.md`).
+    """
+    flat = x.flatten(1)
+    if bounds.lower != 0.0 or bounds.upper != 1.0:
+        flat = (flat - bounds.lower) * (1.0 / bounds.range)
+    if normalise:
+        centred = flat - flat.mean(1, keepdim=True)
+        variance = (centred * centred).mean(1, keepdim=True)
+        least = torch.finfo(torch.float32).eps ** 2  # under the root: at 0 its gradient would be infinite
+        flat = centred * (TYPICAL_DEVIATION / variance.clamp_min(least).sqrt())
+    return flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from variegate.keys import CopyKey, Purpose, uniform24
 from variegate.projections import PROJECTIONS, build_projection
 from variegate.projections.base import Projection
 from variegate.projections.catalog import ProjectionKind
-from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength
+from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength, unit_input
 from variegate.rewriters.calibrate import (
     MAX_REPAIRS,
     Candidate,
@@ -42,7 +42,6 @@ from variegate.rewriters.calibrate import (
     step_for_distance,
     three_digits,
 )
-from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
 
 # A float32 sum y is off by about 1e-6, in another way for another batch size; in steps, by 1e-3 at the least step.

@@ -17,9 +17,8 @@ from variegate.keys import CopyKey
 from variegate.projections import PROJECTIONS, build_projection
 from variegate.projections.base import Projection
 from variegate.projections.catalog import ProjectionKind
-from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength
+from variegate.rewriters.base import AbstractHead, AbstractSpec, OriginalShape, check_strength, unit_input
 from variegate.rewriters.calibrate import Candidate, Trial, predicted_change_spread_spectrum, scaled_candidates
-from variegate.rewriters.projected_input import unit_input
 from variegate.types import Bounds
 
 _MAX_AMPLITUDE = 16.0  # that a calibration tries

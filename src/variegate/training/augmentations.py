@@ -4,9 +4,10 @@ In a recipe an augmentation is text: "flip", "crop" with its usual size, or "cro
 """
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -145,3 +146,38 @@ def _within(positions: Tensor, middle: Tensor, side: int) -> Tensor:
     """Say for each image which positions a square around the middle covers: (N, positions)."""
     first = torch.floor(middle - 0.5 * side + 0.5)
     return (positions >= first) & (positions < first + side)
+
+
+_SIZE: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,5})", re.ASCII)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (side in pixels, epochs) of "SIDExEPOCHS".
+
+    Raises:
+        ConfigurationError: if the text is not of this form.
+    """
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"sizes are SIDExEPOCHS, such as 24x10 for ten epochs at 24 pixels; got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def side_in_epoch(sizes: Sequence[str], epoch: int) -> int | None:
+    """Return the side of the images in an epoch, counted from 0; None for the full side, which follows all sizes."""
+    for text in sizes:
+        side, epochs = parse_size(text)
+        if epoch < epochs:
+            return side
+        epoch -= epochs
+    return None
+
+
+def shrink(images: Tensor, side: int) -> Tensor:
+    """Return the images with `side` rows and as many columns in proportion; (N, C, H, W) in and out.
+
+    Bilinear with a filter against aliasing.
+    """
+    _, _, height, width = images.shape
+    columns = max(1, round(width * side / height))
+    return nn.functional.interpolate(images, (side, columns), mode="bilinear", antialias=True, align_corners=False)

@@ -20,14 +20,11 @@ from variegate.files import read_bounded, sha256_file, write_atomic
 from variegate.manifest import digest, load_json
 from variegate.models.classifier import Classifier
 from variegate.models.loading import prepare_import
-from variegate.training.augmentations import Augmentation, parse_augmentation
+from variegate.training.augmentations import Augmentation, parse_augmentation, parse_size, shrink, side_in_epoch
 from variegate.training.checkpoint import Progressed, check_run, load_training, save_training
-from variegate.training.loop import Loop, batches_per_epoch, check_fit, diverged, seeded_torch
-from variegate.training.methods import find_method
-from variegate.training.networks import Network
+from variegate.training.loop import Loop, batches_per_epoch, check_fit, diverged, find_method, seeded_torch
+from variegate.training.networks import Network, import_command, model_card, versions
 from variegate.training.recipe import RateSchedule, TrainingRecipe
-from variegate.training.records import import_command, model_card, versions
-from variegate.training.sizes import parse_size, shrink, side_in_epoch
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from variegate.errors import InputError, ModelError
-from variegate.training.augmentations import Augmentation
-from variegate.training.sizes import shrink
+from variegate.errors import ConfigurationError, InputError, ModelError
+from variegate.training.augmentations import Augmentation, shrink
 
 Loss: TypeAlias = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(module in training mode, images, labels) -> a scalar to minimise."""
@@ -188,3 +187,42 @@ def check_fit(module: nn.Module, sample: Tensor, labels: Tensor) -> None:
         raise InputError(
             f"labels must lie in 0 .. {logits.shape[1] - 1}, one for each logit; got {lowest} .. {highest}"
         )
+
+
+class TrainingMethod(Protocol):
+    """What a method decides: the loss of each network."""
+
+    def loss(self, *, label_smoothing: float) -> Loss:
+        """Return what a network minimises.
+
+        Args:
+            label_smoothing: the share of the target that is spread over all classes, from 0 to below 1.
+        """
+
+
+@final
+class Independent:
+    """Each network for itself: cross-entropy."""
+
+    def loss(self, *, label_smoothing: float) -> Loss:
+        """Return the mean cross-entropy, computed in float32 whatever the forward pass computes in."""
+
+        def smoothed(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(module(images).float(), labels, label_smoothing=label_smoothing)
+
+        return smoothed
+
+
+METHODS: dict[str, TrainingMethod] = {"independent": Independent()}
+"""Name -> method."""
+
+
+def find_method(name: str) -> TrainingMethod:
+    """Return the method of that name.
+
+    Raises:
+        ConfigurationError: if there is none.
+    """
+    if name not in METHODS:
+        raise ConfigurationError(f"there is no training method {name!r}; choose from {', '.join(METHODS)}")
+    return METHODS[name]

@@ -23,12 +23,11 @@ from variegate.errors import (
     VerificationError,
 )
 from variegate.files import make_folder, read_bounded, write_atomic
+from variegate.training.augmentations import parse_size
 from variegate.training.job import Job, Progress, Rate
 from variegate.training.loop import check_data
-from variegate.training.networks import find_network
+from variegate.training.networks import data_digest, find_network
 from variegate.training.recipe import TrainingRecipe
-from variegate.training.records import data_digest
-from variegate.training.sizes import parse_size
 from variegate.types import check_identifier
 
 __all__ = ["CHECKPOINT_SECONDS", "Progress", "Rate", "train_models", "training_name"]

@@ -7,7 +7,7 @@ import pytest
 from tests.report.reproduction.samples import RESULTS, make_record
 from variegate.evaluation.stats import wilson_rate
 from variegate.experiments.paper.claims import Claim, judge
-from variegate.experiments.paper.effort import ATTACKS
+from variegate.experiments.paper.paper import ATTACKS
 from variegate.records.load import parse_record
 
 

@@ -11,7 +11,7 @@ from variegate.errors import ConfigurationError
 from variegate.evaluation.gradients import Smoothing, compare_gradients
 from variegate.evaluation.shards import ShardFolder
 from variegate.experiments.paper import fig3
-from variegate.experiments.paper.effort import effort_of
+from variegate.experiments.paper.paper import effort_of
 from variegate.experiments.paper.study import CopyOf, StudySource, load_study
 from variegate.rewriters.qim import QimSpec
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from variegate.errors import InputError
-from variegate.evaluation.binding import MEASURES, added_partners
 from variegate.evaluation.shards import ShardFolder
 from variegate.experiments.paper import fig4
-from variegate.experiments.paper.effort import effort_of
+from variegate.experiments.paper.fig4 import MEASURES, added_partners
+from variegate.experiments.paper.paper import effort_of
 from variegate.experiments.paper.study import CopyOf, StudySource, load_study
 
 EFFORT = replace(effort_of("smoke"), binding_images=6, shard_images=4, queries={"geoda": 150})

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from variegate.attacks.hopskipjump import HopSkipJump
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.evaluation.shards import ShardFolder
-from variegate.experiments.paper.effort import EFFORTS
 from variegate.experiments.paper.fig5 import VARIANTS, CollusionShard, collect, tasks
+from variegate.experiments.paper.paper import EFFORTS
 from variegate.experiments.paper.study import CopyOf, StudySource
 from variegate.models.architectures.catalog import build_architecture
 from variegate.models.loading import prepare_import

@@ -8,7 +8,7 @@ import torch
 
 from variegate.attacks.catalog import ATTACKS, WHITE_BOX_ATTACKS, make_attack
 from variegate.evaluation.collusion import Ensemble, MajorityVote, collude
-from variegate.experiments.paper.effort import EFFORTS
+from variegate.experiments.paper.paper import EFFORTS
 from variegate.experiments.paper.run import EXPERIMENTS, reproduce
 from variegate.experiments.paper.study import REWRITERS, CopyOf, Study, StudySource, load_study
 

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from variegate.errors import ConfigurationError, FormatError, VariegateError
-from variegate.evaluation.copies import experiment_heads
 from variegate.evaluation.shards import ShardFolder
-from variegate.experiments.paper.attack_shard import AttackShard
-from variegate.experiments.paper.replay_shard import ReplayShard
+from variegate.evaluation.subjects import experiment_heads
+from variegate.experiments.paper.shards import AttackShard, ReplayShard
 from variegate.experiments.paper.study import CopyOf, StudySource, load_study
 from variegate.models.bank import CopyBank
 

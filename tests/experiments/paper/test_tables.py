@@ -9,8 +9,8 @@ import torch
 from variegate.errors import InputError
 from variegate.evaluation.shards import ShardFolder
 from variegate.experiments.paper import table1, table2, table3
-from variegate.experiments.paper.attack_shard import AttackShard
-from variegate.experiments.paper.effort import EFFORTS, Effort
+from variegate.experiments.paper.paper import EFFORTS, Effort
+from variegate.experiments.paper.shards import AttackShard
 from variegate.experiments.paper.study import CopyOf, StudySource, load_study
 
 TINY = replace(

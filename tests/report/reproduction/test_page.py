@@ -19,7 +19,7 @@ from variegate.experiments.paper.paper import TABLE2_ROWS
 from variegate.records.base import Rate
 from variegate.records.load import parse_record
 from variegate.records.reproduction import ReproductionRecord
-from variegate.report.figures.axes import draw_rates
+from variegate.report.figures.curves import draw_rates
 from variegate.report.palette import group_styles
 from variegate.report.render import draw_all, draw_reproduction, render_html, render_reproduction
 from variegate.report.views.paper.claims import MARKS, judge_all, marked, replication_marks

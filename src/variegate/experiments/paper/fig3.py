@@ -40,7 +40,7 @@ from variegate.evaluation.gradients import (
     gradient_cost,
 )
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
-from variegate.experiments.paper.effort import Effort
+from variegate.experiments.paper.paper import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, Study, StudySource, load_study
 from variegate.records.reproduction import CosineResults, Cosines, Curve, GradientNorms
 from variegate.records.reproduction import Place as PlaceRecord

@@ -43,7 +43,7 @@ from variegate.attacks.white_box.base import WhiteBoxAttack
 from variegate.attacks.white_box.deepfool import DeepFool
 from variegate.evaluation.collusion_rates import MOST_VICTIMS, SCALES, Part, attack_block, control, line_up, measure
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
-from variegate.experiments.paper.effort import Effort
+from variegate.experiments.paper.paper import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, StudySource, load_study
 from variegate.records.collusion import KINDS, Coalition
 from variegate.records.collusion import Setting as SettingRecord

@@ -12,7 +12,7 @@ from variegate.evaluation.progress import Progress, silent
 from variegate.evaluation.provenance import made_now
 from variegate.evaluation.shards import ShardFolder, ShardTask
 from variegate.experiments.paper import fig3, fig4, fig5, table1, table2, table3
-from variegate.experiments.paper.effort import Effort
+from variegate.experiments.paper.paper import Effort
 from variegate.experiments.paper.study import StudySource, load_study
 from variegate.records.base import Part
 from variegate.records.load import load_record, write_record

@@ -1,7 +1,7 @@
 """A study: one data set, classifiers that were trained on it independently, and one spec for each rewriter.
 
 `StudySource` says where everything lies and can be sent to another process; `Study` is what is loaded there. Copies
-are those of an experiment (`variegate.evaluation.copies`): the pair (original b, copy c) is the same copy in every
+are those of an experiment (`variegate.evaluation.subjects`): the pair (original b, copy c) is the same copy in every
 table and figure.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from variegate.data.catalog import load_dataset
 from variegate.errors import ConfigurationError, InputError
-from variegate.evaluation.copies import experiment_heads
+from variegate.evaluation.subjects import experiment_heads
 from variegate.manifest import ModelManifest
 from variegate.models.bank import CopyBank
 from variegate.models.classifier import Classifier, check_inputs

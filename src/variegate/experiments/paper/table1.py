@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
 from variegate.evaluation.stats import mean_of_units, wilson_rate
-from variegate.experiments.paper.effort import Effort
+from variegate.experiments.paper.paper import Effort
 from variegate.experiments.paper.study import REWRITERS, StudySource, load_study
 from variegate.models.bank import CopyBank
 from variegate.records.base import Rate

@@ -28,9 +28,8 @@ import torch
 from variegate.errors import InputError
 from variegate.evaluation.shards import ShardFolder, ShardTask
 from variegate.evaluation.stats import rate_of_triples
-from variegate.experiments.paper.attack_shard import AttackShard
-from variegate.experiments.paper.effort import ATTACKS, Effort
-from variegate.experiments.paper.replay_shard import SCALES, ReplayShard, victims_of
+from variegate.experiments.paper.paper import ATTACKS, Effort
+from variegate.experiments.paper.shards import SCALES, AttackShard, ReplayShard, victims_of
 from variegate.experiments.paper.study import REWRITERS, CopyOf, Study, StudySource, load_study
 from variegate.records.base import Rate, ScalePoint, Spread
 from variegate.records.reproduction import (

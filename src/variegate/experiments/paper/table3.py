@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from variegate.evaluation.shards import Arrays, ShardFolder, ShardTask
-from variegate.experiments.paper.effort import Effort
+from variegate.experiments.paper.paper import Effort
 from variegate.experiments.paper.study import REWRITERS, CopyOf, StudySource, load_study
 from variegate.manifest import ModelManifest
 from variegate.models.classifier import Classifier

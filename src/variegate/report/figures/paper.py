@@ -18,9 +18,17 @@ from variegate.records.reproduction import (
     Study,
 )
 from variegate.report.drawing import GRID, Axes, Drawing, canvas, finish, plain, spaced_ticks, style
-from variegate.report.figures.axes import PANEL, draw_rates, file_name, percentages, subtitle
-from variegate.report.figures.collusion import collusion_figures
-from variegate.report.figures.densities import binding_figure, clean_cosines, other_cosines
+from variegate.report.figures.curves import (
+    PANEL,
+    binding_figure,
+    clean_cosines,
+    collusion_figures,
+    draw_rates,
+    file_name,
+    other_cosines,
+    percentages,
+    subtitle,
+)
 from variegate.report.formatting import group_title, number, percent
 from variegate.report.labels import replication_cells
 from variegate.report.palette import BLACK, Dash, GroupStyle, group_styles

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from variegate.errors import ConfigurationError
 from variegate.records.attack import AttackRecord
 from variegate.records.base import Efficiency, Rate
-from variegate.report.blocks import Block, Figures, Heading, Pairs, Rows, Text
-from variegate.report.cautions import FEW_IMAGES, LOW_SUCCESS
+from variegate.report.blocks import Block, Figures, Heading, Pairs, Rows, Table, Text
 from variegate.report.formatting import (
     NOTHING,
     count,
@@ -23,7 +22,7 @@ from variegate.report.formatting import (
     share,
     span,
 )
-from variegate.report.table import Table
+from variegate.report.measures import FEW_IMAGES, LOW_SUCCESS
 from variegate.report.views.shown import Shown
 
 if TYPE_CHECKING:

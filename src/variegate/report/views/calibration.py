@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 from variegate.records.calibration import CalibrationRecord
-from variegate.report.blocks import Block, Figures, Heading, Rows, Text
+from variegate.report.blocks import Block, Figures, Heading, Rows, Table, Text
 from variegate.report.formatting import count, group_title, norm, number, percent
-from variegate.report.table import Table
 from variegate.report.views.shown import Shown
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from variegate.records.base import Rate
 from variegate.records.collusion import Coalition, CollusionRecord, Setting
-from variegate.report.blocks import Block, Heading, Pairs, Rows, Text
+from variegate.report.blocks import Block, Heading, Pairs, Rows, Table, Text
 from variegate.report.formatting import NOTHING, count, counted, flat, norm, norm_title, origin_rows, percent
-from variegate.report.table import Table
 from variegate.report.views.shown import Shown
 
 

@@ -1,7 +1,7 @@
 """A cross-check as tables and a sentence: one source for the terminal and for the page."""
 
 from variegate.records.cross_check import COMPARED, CrossCheckRecord, Median
-from variegate.report.blocks import Block, Heading, Pairs, Rows, Text
+from variegate.report.blocks import Block, Heading, Pairs, Rows, Table, Text
 from variegate.report.formatting import (
     NOTHING,
     count,
@@ -14,7 +14,6 @@ from variegate.report.formatting import (
     share,
     span,
 )
-from variegate.report.table import Table
 from variegate.report.views.shown import Shown
 
 _TITLES = {"distance": "norms"}

@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from variegate.records.base import Rate
 from variegate.records.calibration import CalibrationRecord
 from variegate.records.replication import Group, ReplicationRecord
-from variegate.report.blocks import Block, Figures, Heading, Rows, Text
-from variegate.report.cautions import cautions
+from variegate.report.blocks import Block, Figures, Heading, Rows, Table, Text
 from variegate.report.formatting import NOTHING, group_title, norm, percent, points, short_interval
-from variegate.report.measures import accuracy_change, mean_accuracy, norm_kept, rate_at, stops_protecting
-from variegate.report.table import Table
+from variegate.report.measures import accuracy_change, cautions, mean_accuracy, norm_kept, rate_at, stops_protecting
 from variegate.report.views.calibration import calibration_title, calibration_verdict
 from variegate.report.views.replication import setting
 

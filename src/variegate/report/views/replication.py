@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from variegate.records.base import Accuracy, Rate, Spread
 from variegate.records.replication import RATE_NAMES, Group, ReplicationRecord
-from variegate.report.blocks import Block, Figures, Heading, Pairs, Rows, Text
-from variegate.report.cautions import cautions, subject
+from variegate.report.blocks import Block, Figures, Heading, Pairs, Rows, Table, Text
 from variegate.report.formatting import (
     CONTROLS,
     NOTHING,
@@ -27,13 +26,14 @@ from variegate.report.formatting import (
 )
 from variegate.report.measures import (
     accuracy_change,
+    cautions,
     labels_changed,
     mean_accuracy,
     norm_kept,
     rate_at,
     stops_protecting,
+    subject,
 )
-from variegate.report.table import Table
 from variegate.report.views.shown import Shown
 
 if TYPE_CHECKING:

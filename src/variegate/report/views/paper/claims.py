@@ -8,9 +8,9 @@ from variegate.errors import FormatError
 from variegate.experiments.paper.claims import Claim, Verdict, judge
 from variegate.experiments.paper.paper import Row
 from variegate.records.reproduction import AccuracyRow, ReproductionRecord
+from variegate.report.blocks import Table
 from variegate.report.formatting import NOTHING, count, number, percent, points, short_interval
 from variegate.report.labels import estimate
-from variegate.report.table import Table
 from variegate.report.views.paper.tables import EXPERIMENT_TITLES
 
 VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "undecided")

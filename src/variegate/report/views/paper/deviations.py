@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from variegate.experiments.paper.effort import effort_of
-from variegate.experiments.paper.paper import TABLE1
+from variegate.experiments.paper.paper import TABLE1, effort_of
 from variegate.records.reproduction import (
     AccuracyResults,
     BindingResults,

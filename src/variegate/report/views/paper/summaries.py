@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from variegate.records.collusion import Coalition, Setting
 from variegate.records.reproduction import BindingResults, CollusionResults, CosineResults, Curve, Gap
+from variegate.report.blocks import Table
 from variegate.report.formatting import NOTHING, count, group_title, norm, percent
 from variegate.report.labels import VARIANT_TITLES, estimate, setting_title
-from variegate.report.table import Table
 from variegate.report.views.paper.tables import ends
 
 

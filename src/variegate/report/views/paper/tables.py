@@ -13,6 +13,7 @@ from variegate.records.reproduction import (
     PairsRate,
     ReplicationResults,
 )
+from variegate.report.blocks import Table
 from variegate.report.formatting import (
     NOTHING,
     count,
@@ -26,7 +27,6 @@ from variegate.report.formatting import (
     span,
 )
 from variegate.report.labels import replication_cells
-from variegate.report.table import Table
 from variegate.report.views.paper.deviations import threads
 from variegate.rewriters.base import AbstractSpec
 from variegate.rewriters.catalog import spec_class

@@ -17,10 +17,9 @@ from variegate.records.reproduction import (
     ReproductionRecord,
     Study,
 )
-from variegate.report.blocks import Block, Figures, Heading, Pairs, Rows, Text
+from variegate.report.blocks import Block, Figures, Heading, Pairs, Rows, Table, Text
 from variegate.report.formatting import count, duration, flat, group_title
 from variegate.report.labels import short_digest
-from variegate.report.table import Table
 from variegate.report.views.paper.claims import (
     LEGEND,
     accuracy_marks,
