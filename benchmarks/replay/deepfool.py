@@ -15,7 +15,7 @@ from variegate.attacks.base import AttackResult
 from variegate.attacks.white_box.deepfool import DeepFool, DeepFoolScores
 from variegate.attacks.white_box.toolbox import log_scores
 from variegate.models.classifier import Classifier
-from variegate.types import Bounds
+from variegate.types import TakesInputs
 
 
 @final
@@ -35,27 +35,17 @@ class Iterates:
 
 
 @final
-class RecordingTarget:
+class RecordingTarget(TakesInputs):
     """A `Differentiable` over a classifier that keeps every point that `predict` was asked for."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+        self._classifier, self.input_spec = classifier, classifier.input_spec
         self.points: list[Tensor] = []
 
     @property
     def num_classes(self) -> int:
         """How many classes there are."""
         return self._classifier.num_classes
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return self._classifier.input_shape
-
-    @property
-    def bounds(self) -> Bounds:
-        """The interval of valid input values."""
-        return self._classifier.bounds
 
     @property
     def device(self) -> torch.device:

@@ -18,7 +18,7 @@ from variegate.models.geometry import distance
 from variegate.oracles.hard_label import HardLabelOracle, Misclassified
 from variegate.testing.attack_contract import ATTACK_CHECKS, attack_closed_form
 from variegate.testing.closed_form import LinearClassifier, QuadricClassifier
-from variegate.types import Bounds, Norm, Status
+from variegate.types import Bounds, InputSpec, Norm, Status
 
 VARIANTS = ("cgba", "cgba-h")
 
@@ -85,7 +85,7 @@ def test_distance_to_a_sphere_from_inside(variant, size):
 def test_low_frequencies_find_a_smooth_plane_sooner(bounds):
     model = image_plane(32, 4)
     if bounds.range != 1.0:
-        model._bounds = bounds
+        model.input_spec = InputSpec(model.input_shape, bounds)
         model.threshold = 0.5 * (bounds.lower + bounds.upper) * float(model.normal.sum())
     inputs = model.inputs(3, distance=0.3 * bounds.range, norm=Norm.L2)
     low, full = (
