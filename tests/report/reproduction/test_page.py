@@ -23,6 +23,7 @@ from variegate.report.figures.curves import draw_rates
 from variegate.report.palette import group_styles
 from variegate.report.render import draw_all, draw_reproduction, render_html, render_reproduction
 from variegate.report.views.paper.claims import MARKS, judge_all, marked, replication_marks
+from variegate.report.views.paper.summaries import norms_table
 from variegate.report.views.paper.tables import replication_table
 
 Record = dict[str, Any]
@@ -136,6 +137,19 @@ def test_verdicts_are_marks_in_the_cells(reproduced: dict[str, Record]) -> None:
     with_training = next(row.letter for row in TABLE2_ROWS if (row.rewriter, row.kind) == ("qim", "training"))
     assert MARKS[verdict["QIM with training is the lowest of the column"]] in by_row[f"({with_training})"]
     assert by_row["(a)"] == ""
+
+
+def test_the_page_shows_norms_and_noise_of_every_curve_of_figure_5(reproduced: dict[str, Record]) -> None:
+    record = parse_record(reproduced["fig5"])
+    assert isinstance(record, ReproductionRecord)
+    (study,) = record.studies
+    rows = norms_table(study.name, study.results).rows
+    assert {row[0] for row in rows} >= {"B1", "C1", "V1", "B3-qim", "C3-qim", "V3-qim"}
+    assert ("B1", "mean of scores", "1", "0.250", "10.0", "1.0") in rows
+    assert {row[-1] for row in rows if row[0].startswith("V")} == {"-"}
+    page = render_reproduction([reproduced["fig5"]])
+    assert "Norms of the outputs behind each curve" in page
+    assert "docs/results/deviations.md" in page
 
 
 def test_names_are_escaped() -> None:

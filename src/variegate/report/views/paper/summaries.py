@@ -162,6 +162,36 @@ def coalition_table(study: str, results: CollusionResults) -> Table:
     )
 
 
+def norms_table(study: str, results: CollusionResults) -> Table:
+    """Each curve's median norm, and what noise of equal norms does, at the smallest and the largest r with outputs."""
+    rows: list[tuple[str, ...]] = []
+    for setting in results.settings:
+        for variant in setting.variants:
+            for letter in setting.letters:
+                found = [point for point in setting.of(variant) if letter in point.outputs]
+                points = [point for point in found if point.outputs[letter].median_norm is not None]
+                for point in points if len(points) < 2 else (points[0], points[-1]):
+                    outputs = point.outputs[letter]
+                    rows.append(
+                        (
+                            f"{letter}{setting.name}",
+                            VARIANT_TITLES.get(variant, variant),
+                            str(point.r),
+                            norm(outputs.median_norm),
+                            percent(outputs.replication_rate.rate),
+                            NOTHING if outputs.noise is None else percent(outputs.noise.rate),
+                        )
+                    )
+    return Table(
+        title=f"Norms of the outputs behind each curve, {study}: medians; replication and noise in %",
+        columns=("curve", "attack on", "r", "norm", "replication", "noise"),
+        rows=tuple(rows),
+        labels=2,
+        grouped=True,
+        note="Noise: how often random noise of the same norms misleads the victims. Lengthened outputs (V) have none.",
+    )
+
+
 def _identical(setting: Setting, point: Coalition) -> str:
     own = [one for one in setting.identical if (one.variant, one.r) == (point.variant, point.r)]
     return percent(own[0].outputs["C"].replication_rate.rate) if own else NOTHING

@@ -32,7 +32,13 @@ from variegate.report.views.paper.claims import (
     sentences,
 )
 from variegate.report.views.paper.deviations import differences, setting, spec_notes
-from variegate.report.views.paper.summaries import binding_table, coalition_table, collusion_table, cosine_table
+from variegate.report.views.paper.summaries import (
+    binding_table,
+    coalition_table,
+    collusion_table,
+    cosine_table,
+    norms_table,
+)
 from variegate.report.views.paper.tables import (
     EXPERIMENT_TITLES,
     accuracy_rows,
@@ -51,6 +57,7 @@ _MANY_CLAIMS = 30
 _SMOKE = (
     "Preset smoke: the sizes try out the machinery. No rate and no verdict on this page says anything about the paper."
 )
+_WHY = "Why numbers differ from the paper's is explained in variegate's docs/results/deviations.md."
 _JUDGED = (
     'Those that begin with "ours" put a claim to places where the paper does not make it. A claim about a rate holds '
     "where the whole 95 % interval says so, does not hold where the whole interval says the contrary, and is undecided "
@@ -94,6 +101,7 @@ def reproduction_view(records: Sequence[ReproductionRecord], _shown: Shown) -> l
     blocks: list[Block] = []
     if any(record.preset == "smoke" for record in ordered):
         blocks.append(Text([_SMOKE], "care", where="page"))
+    blocks.append(Text([_WHY], where="page"))
     position = 0
     for record, anchor in zip(ordered, _anchors(ordered), strict=True):
         blocks += [Heading(_title(record), 1), Heading(_title(record), 2, anchor, "page")]
@@ -191,7 +199,8 @@ def _tables(study: Study, claims: Sequence[Claim]) -> list[Block]:
         return [Rows(binding_table(name, results))]
     if isinstance(results, CollusionResults):
         by_setting = [Rows(collusion_table(name, one)) for one in results.settings]
-        return [*by_setting, Rows(coalition_table(name, results))]
+        norms = Rows(norms_table(name, results), folded=True, where="page")
+        return [*by_setting, Rows(coalition_table(name, results)), norms]
     raise TypeError(f"there is no table of a {type(results).__name__}")
 
 
