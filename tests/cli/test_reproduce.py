@@ -70,7 +70,7 @@ def test_a_folder_of_another_record_is_refused_before_any_work(invoke, fails, tm
         assert what in fails(2, "reproduce", "table3", "table1", *options, *study, "--out", out)
     assert (out / "table1.json").read_bytes() == before
     (out / "table1.json").write_text("{}")
-    assert "is no record of this experiment" in fails(1, "reproduce", "table1", *study, "--out", out)
+    assert "table1.json" in fails(1, "reproduce", "table1", *study, "--out", out)
 
 
 @pytest.mark.usefixtures("calibrated")
