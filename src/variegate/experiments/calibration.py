@@ -47,7 +47,7 @@ from variegate.records.calibration import CalibrationAttack, CalibrationData, Ca
 from variegate.records.calibration import Candidate as CandidateRecord
 from variegate.rewriters.base import AbstractHead, AbstractSpec, RewrittenCopy, original_shape
 from variegate.rewriters.calibrate import Candidate
-from variegate.rewriters.catalog import find_spec_class, known_rewriters
+from variegate.rewriters.catalog import find_spec_class, known_rewriters, spec_class
 from variegate.types import Norm, Status
 
 OBJECTIVE_SCALES = (1.0, 1.25, 1.5, 2.0)
@@ -271,7 +271,7 @@ def calibrate_spec(
         raise InputError(f"calibration needs at least {_FEWEST_INPUTS} inputs; got {inputs.shape[0]}")
     kind = find_spec_class(rewriter)
     if not kind.proposes():
-        able = ", ".join(name for name in known_rewriters() if find_spec_class(name).proposes())
+        able = ", ".join(name for name in known_rewriters() if (one := spec_class(name)) is not None and one.proposes())
         raise ConfigurationError(
             f"rewriter {rewriter!r} cannot be calibrated: its class proposes no specs; choose from {able}"
         )

@@ -20,12 +20,6 @@ class Target(Part):
     input_shape: tuple[Count, ...]
     bounds: Bounds
 
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.bounds[0] >= self.bounds[1]:
-            raise ValueError(f"bounds must be two numbers, lower before upper; got {list(self.bounds)}")
-        return self
-
 
 class Inputs(Part):
     """How many inputs were given, those among them that the target gets wrong."""

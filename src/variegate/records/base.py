@@ -22,7 +22,15 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
 Plain = dict[str, JsonValue]
 """Parameters or a rewriter's spec, as plain data."""
-Bounds = tuple[float, float]
+
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError(f"bounds must be two numbers, lower before upper; got {list(bounds)}")
+    return bounds
+
+
+Bounds = Annotated[tuple[float, float], AfterValidator(_in_order)]
 NormName = Literal["l2", "linf"]
 
 
@@ -270,12 +278,6 @@ class Model(Part):
     num_classes: Count
     input_shape: tuple[Count, ...]
     bounds: Bounds
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> Self:
-        if self.bounds[0] >= self.bounds[1]:
-            raise ValueError(f"bounds must be two numbers, lower before upper; got {list(self.bounds)}")
-        return self
 
 
 class Data(Part):

@@ -68,7 +68,9 @@ def parse_record(value: object, *, where: str = "the record") -> Record:
         return value
     schema = _schema(value, where)
     try:
-        text = json.dumps(json.loads(json.dumps(value), parse_constant=_constant))
+        text = json.dumps(value)
+        if "NaN" in text:
+            text = json.dumps(json.loads(text, parse_constant=_constant))
         return schema.model_validate_json(text)  # type: ignore[return-value]  # of KINDS and EXPERIMENTS
     except ValidationError as error:
         raise FormatError(f"{where}: {describe(error)}") from error

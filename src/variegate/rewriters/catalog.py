@@ -6,7 +6,7 @@ A new one is a line of `REWRITERS`, or a package offers it by the entry point `v
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Self, final
 
 import torch
@@ -88,33 +88,48 @@ REWRITERS: Mapping[str, type[AbstractSpec]] = {
 
 
 @cache
-def _plugins() -> Mapping[str, type[AbstractSpec]]:
-    return {entry.name: entry.load() for entry in entry_points(group="variegate.rewriters")}
+def _plugins() -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="variegate.rewriters")}
+
+
+@cache
+def _load_plugin(name: str) -> type[AbstractSpec]:
+    try:
+        loaded: type[AbstractSpec] = _plugins()[name].load()
+    except Exception as error:  # whatever another package's module raises on import
+        reason = str(error) or type(error).__name__
+        raise ConfigurationError(f"the rewriter {name!r} of another package cannot be loaded: {reason}") from error
+    return loaded
 
 
 def known_rewriters() -> tuple[str, ...]:
     """Return the names of all rewriters, plug-ins' among them, sorted."""
-    return tuple(sorted({**_plugins(), **REWRITERS}))
+    return tuple(sorted({*_plugins(), *REWRITERS}))
 
 
 def spec_class(name: str) -> type[AbstractSpec] | None:
     """Return the spec class of a rewriter, for its title and looks; None where a name is no rewriter's.
 
-    Records may come from elsewhere, so an unknown name is no error.
+    Records may come from elsewhere, so an unknown name is no error, and neither is a plug-in that cannot be loaded.
     """
-    return {**_plugins(), **REWRITERS}.get(name)
+    try:
+        return find_spec_class(name)
+    except ConfigurationError:
+        return None
 
 
 def find_spec_class(name: str) -> type[AbstractSpec]:
     """Return the spec class of the rewriter `name`.
 
     Raises:
-        ConfigurationError: there is no such rewriter; the message lists those there are.
+        ConfigurationError: there is no such rewriter (the message lists those there are), or its package cannot
+            be loaded.
     """
-    found = spec_class(name)
-    if found is None:
-        raise ConfigurationError(f"there is no rewriter {name!r}; choose from {', '.join(known_rewriters())}")
-    return found
+    if name in REWRITERS:
+        return REWRITERS[name]
+    if name in _plugins():
+        return _load_plugin(name)
+    raise ConfigurationError(f"there is no rewriter {name!r}; choose from {', '.join(known_rewriters())}")
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> AbstractSpec:

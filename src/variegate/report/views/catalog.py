@@ -29,6 +29,3 @@ VIEWS: Mapping[str, View] = {
     "reproduction": reproduction_view,
 }
 """Kind of record -> its blocks."""
-
-SHOWN_TOGETHER = frozenset({"attack", "reproduction"})
-"""Kinds of which several records make one view."""

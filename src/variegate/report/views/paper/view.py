@@ -97,18 +97,18 @@ def reproduction_view(records: Sequence[ReproductionRecord], _shown: Shown) -> l
         FormatError: a record lacks a number that a claim needs.
     """
     ordered = _ordered(records)
-    claims = judge_all(ordered)
+    judged = [judge_all([record]) for record in ordered]
+    claims = [claim for of_record in judged for claim in of_record]
     blocks: list[Block] = []
     if any(record.preset == "smoke" for record in ordered):
         blocks.append(Text([_SMOKE], "care", where="page"))
     blocks.append(Text([_WHY], where="page"))
     position = 0
-    for record, anchor in zip(ordered, _anchors(ordered), strict=True):
+    for record, anchor, of_record in zip(ordered, _anchors(ordered), judged, strict=True):
         blocks += [Heading(_title(record), 1), Heading(_title(record), 2, anchor, "page")]
         for study in record.studies:
             blocks += _study(record, study, claims, position)
             position += 1
-        of_record = judge_all([record])
         blocks.append(
             Text(sentences(of_record), "bullets", f"Claims of the paper ({counts(of_record)})", "text"),
         )
